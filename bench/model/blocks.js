@@ -1,0 +1,251 @@
+'use strict';
+// Random blocks of every type, fast: each chunk is filled with random words, then the few bytes of every block that
+// hold its scales are overwritten with valid ones. Codes thus cover their full range and no two rows are equal.
+//
+// Scales are chosen so that the weights have mean 0 and the wanted standard deviation. A mean other than 0 would add
+// one common value to all outputs of a matrix, which grows from layer to layer. Where a format's codes are not
+// symmetric, the scale gets a random sign, or the minimum is set to cancel the codes' mean.
+// Layouts: see the block formats of ggml (d: half scale, dmin or m: half minimum).
+
+/** sfc32 (Chris Doty-Humphrey, PractRand): a fast generator with a period of at least 2^32 words. */
+class Random {
+    constructor(a, b, c) {
+        this.state = Int32Array.of(a, b, c, 1);
+        this.one = new Int32Array(1);
+        for (let i = 0; i < 15; i++) this.next();
+    }
+    next() {
+        this.fill(this.one, 1);
+        return this.one[0] >>> 0;
+    }
+    /** Uniform in [0, 1). */
+    uniform() { return this.next() / 4294967296; }
+    /** The first n of an Int32Array become random. */
+    fill(words, n) {
+        let a = this.state[0];
+        let b = this.state[1];
+        let c = this.state[2];
+        let d = this.state[3];
+        for (let i = 0; i < n; i++) {
+            const t = (a + b + d) | 0;
+            d = (d + 1) | 0;
+            a = b ^ (b >>> 9);
+            b = (c + (c << 3)) | 0;
+            c = (((c << 21) | (c >>> 11)) + t) | 0;
+            words[i] = t;
+        }
+        this.state[0] = a;
+        this.state[1] = b;
+        this.state[2] = c;
+        this.state[3] = d;
+    }
+}
+
+/** A generator for one tensor: its name and the seed decide, so a file with fewer layers holds the same ones. */
+function randomFor(seed, name) {
+    let h = 2166136261;                                 // FNV-1a
+    for (let i = 0; i < name.length; i++) h = Math.imul(h ^ name.charCodeAt(i), 16777619);
+    return new Random(seed, h, Math.floor(seed / 4294967296));
+}
+
+const f32 = new Float32Array(1);
+const u32 = new Uint32Array(f32.buffer);
+
+/** Nearest half of a finite float within the half range, ties to even; subnormals included. */
+function halfBits(x) {
+    f32[0] = x;
+    const bits = u32[0];
+    const sign = (bits >>> 16) & 0x8000;
+    const abs = Math.abs(f32[0]);
+    if (abs >= 65520) throw new RangeError(`${x} is no finite half`);
+    if (abs < 2 ** -14) return sign | roundEven(abs * 2 ** 24);
+    const mantissa = bits & 0x7fffff;
+    const exponent = ((bits >>> 23) & 0xff) - 112;
+    // A mantissa that rounds up to 1024 carries into the exponent, as it should.
+    return sign | ((exponent << 10) + roundEven(mantissa / 8192));
+}
+
+function roundEven(x) {
+    const low = Math.floor(x);
+    const rest = x - low;
+    return rest > 0.5 || (rest === 0.5 && low % 2 === 1) ? low + 1 : low;
+}
+
+function bf16Bits(x) {
+    f32[0] = x;
+    const bits = u32[0];
+    return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
+}
+
+/** Inverse of the standard normal distribution (Acklam's rational approximation, relative error below 1.2e-9). */
+function normalQuantile(p) {
+    const a = [-3.969683028665376e1, 2.209460984245205e2, -2.759285104469687e2, 1.383577518672690e2,
+        -3.066479806614716e1, 2.506628277459239];
+    const b = [-5.447609879822406e1, 1.615858368580409e2, -1.556989798598866e2, 6.680131188771972e1,
+        -1.328068155288572e1];
+    const c = [-7.784894002430293e-3, -3.223964580411365e-1, -2.400758277161838, -2.549732539343734,
+        4.374664141464968, 2.938163982698783];
+    const d = [7.784695709041462e-3, 3.224671290700398e-1, 2.445134137142996, 3.754408661907416];
+    const polynomial = (k, x) => k.reduce((sum, v) => sum * x + v, 0);
+    if (p > 0.5) return -normalQuantile(1 - p);
+    if (p < 0.02425) {
+        const q = Math.sqrt(-2 * Math.log(p));
+        return polynomial(c, q) / polynomial([...d, 1], q);
+    }
+    const q = p - 0.5;
+    return polynomial(a, q * q) * q / polynomial([...b, 1], q * q);
+}
+
+const POOL = 4096;                         // different scale fields per tensor; a power of two
+const SCALE_SPREAD = 0.5;                  // a block's scale is the mean scale times 1 +- this
+const SPREAD_RMS = Math.sqrt(1 + SCALE_SPREAD * SCALE_SPREAD / 3);
+
+/** A pool of random scales whose root mean square is `rms`. */
+function scalePool(random, rms, signed) {
+    return Float64Array.from({ length: POOL }, () => {
+        const value = rms / SPREAD_RMS * (1 + SCALE_SPREAD * (2 * random.uniform() - 1));
+        return signed && random.next() & 1 ? -value : value;
+    });
+}
+
+const integer = (random, low, high) => low + Math.floor(random.uniform() * (high - low + 1));
+const clamp = (x, low, high) => Math.min(high, Math.max(low, x));
+
+/** A scale field that is one half, at u16 `at` of a block of `u16s` u16. rms: of the codes times inner scales. */
+function halfStamp(u16s, at, rms, signed) {
+    return (std, random) => {
+        const pool = Uint16Array.from(scalePool(random, std / rms, signed), halfBits);
+        return (bytes, nBlocks) => {
+            const words = new Uint16Array(bytes.buffer, bytes.byteOffset, nBlocks * u16s);
+            // The block's own random bits choose the scale.
+            for (let i = at; i < words.length; i += u16s) words[i] = pool[words[i] & (POOL - 1)];
+        };
+    };
+}
+
+/** A scale field of `field` u32 words at the word `at` (the rest random codes), made by make(d, random) -> Uint32Array. */
+function fieldStamp(u32s, at, field, rms, make) {
+    return (std, random) => {
+        const pool = new Uint32Array(POOL * field);
+        scalePool(random, std / rms, false).forEach((d, i) => pool.set(make(d, random), i * field));
+        return (bytes, nBlocks) => {
+            const words = new Uint32Array(bytes.buffer, bytes.byteOffset, nBlocks * u32s);
+            for (let i = at; i < words.length; i += u32s) {
+                const from = (words[i] & (POOL - 1)) * field;
+                for (let k = 0; k < field; k++) words[i + k] = pool[from + k];
+            }
+        };
+    };
+}
+
+/** Scale and minimum of Q4_1 and Q5_1: the minimum cancels the codes' mean, give or take a tenth. */
+const scaleAndMin = (mean) => (d, random) =>
+    [halfBits(d) | halfBits(-mean * d * (0.9 + 0.2 * random.uniform())) << 16];
+
+/** {d, dmin, 12 bytes of 6-bit scales and minima} of Q4_K and Q5_K; mean: of the codes. */
+const kScales = (mean) => (d, random) => {
+    const sc = new Uint8Array(12);
+    for (let j = 0; j < 8; j++) {
+        const s = integer(random, 0, 63);
+        const m = clamp(s + integer(random, -4, 4), 0, 63);
+        if (j < 4) {
+            sc[j] |= s;
+            sc[j + 4] |= m;
+        } else {
+            sc[j + 4] |= (s & 15) | (m & 15) << 4;
+            sc[j - 4] |= (s >> 4) << 6;
+            sc[j] |= (m >> 4) << 6;
+        }
+    }
+    return [halfBits(d) | halfBits(mean * d) << 16, ...littleWords(sc)];
+};
+
+/** {16 bytes of 4-bit scale and minimum} and {d, dmin} of Q2_K, which lie apart: at words 0..3 and 20. */
+const q2kScales = (d, random) => {
+    const scales = Uint8Array.from({ length: 16 }, () => {
+        const s = integer(random, 0, 15);
+        return s | clamp(s + integer(random, -1, 1), 0, 15) << 4;
+    });
+    return [...littleWords(scales), halfBits(d) | halfBits(1.5 * d) << 16];
+};
+
+function littleWords(bytes) {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    return Array.from({ length: bytes.length / 4 }, (_, i) => view.getUint32(4 * i, true));
+}
+
+function q2kStamp(std, random) {
+    const pool = new Uint32Array(POOL * 5);
+    scalePool(random, std / 9.91, false).forEach((d, i) => pool.set(q2kScales(d, random), i * 5));
+    return (bytes, nBlocks) => {
+        const words = new Uint32Array(bytes.buffer, bytes.byteOffset, nBlocks * 21);
+        for (let i = 0; i < words.length; i += 21) {
+            const from = (words[i + 20] & (POOL - 1)) * 5;
+            for (let k = 0; k < 4; k++) words[i + k] = pool[from + k];
+            words[i + 20] = pool[from + 4];
+        }
+    };
+}
+
+let quantiles;                             // of the standard normal distribution, made when first wanted
+
+/** Normal numbers through a table of 65536 quantiles, one per random 16 bits. */
+function tableStamp(bits) {
+    return (std) => {
+        quantiles ??= Float64Array.from({ length: 65536 }, (_, i) => normalQuantile((i + 0.5) / 65536));
+        const table = Uint16Array.from(quantiles, (q) => bits(std * q));
+        return (bytes, n) => {
+            const words = new Uint16Array(bytes.buffer, bytes.byteOffset, n);
+            for (let i = 0; i < n; i++) words[i] = table[words[i]];
+        };
+    };
+}
+
+/** Uniform floats of the wanted standard deviation, every mantissa bit used. */
+function f32Stamp(std) {
+    return (bytes, n) => {
+        const raw = new Int32Array(bytes.buffer, bytes.byteOffset, n);
+        const out = new Float32Array(bytes.buffer, bytes.byteOffset, n);
+        const scale = std * Math.sqrt(3) / 2147483648;
+        for (let i = 0; i < n; i++) out[i] = raw[i] * scale;
+    };
+}
+
+// The numbers are root mean squares of weight / d over uniform codes and the inner scales drawn above:
+// Q4_0 q-8: sqrt(21.5). Q5_0 q-16: sqrt(85.5). Q8_0 q in -128..127: sqrt(5461.5). Q4_1, Q5_1: sqrt(21.25), sqrt(85.25)
+// and the jitter of the minimum. Q3_K: sc-32 by q in -4..3: sqrt(341.5 * 5.5). Q6_K: sc in -128..127 by q-32:
+// sqrt(5461.5 * 341.5). Q2_K: sqrt(77.5 * 1.25 + 2.25 * 0.64). Q4_K, Q5_K: scales in 0..63, sqrt(1333.5) each.
+const TYPES = {
+    F32: { id: 0, elements: 1, bytes: 4, stamp: f32Stamp },
+    F16: { id: 1, elements: 1, bytes: 2, stamp: tableStamp(halfBits) },
+    BF16: { id: 30, elements: 1, bytes: 2, stamp: tableStamp(bf16Bits) },
+    Q4_0: { id: 2, elements: 32, bytes: 18, stamp: halfStamp(9, 0, 4.637, true) },
+    Q4_1: { id: 3, elements: 32, bytes: 20, stamp: fieldStamp(5, 0, 1, 4.63, scaleAndMin(7.5)) },
+    Q5_0: { id: 6, elements: 32, bytes: 22, stamp: halfStamp(11, 0, 9.247, true) },
+    Q5_1: { id: 7, elements: 32, bytes: 24, stamp: fieldStamp(6, 0, 1, 9.276, scaleAndMin(15.5)) },
+    Q8_0: { id: 8, elements: 32, bytes: 34, stamp: halfStamp(17, 0, 73.9, true) },
+    Q2_K: { id: 10, elements: 256, bytes: 84, stamp: q2kStamp },
+    Q3_K: { id: 11, elements: 256, bytes: 110, stamp: halfStamp(55, 54, 43.34, true) },
+    Q4_K: { id: 12, elements: 256, bytes: 144, stamp: fieldStamp(36, 0, 4, 169.4, kScales(7.5)) },
+    Q5_K: { id: 13, elements: 256, bytes: 176, stamp: fieldStamp(44, 0, 4, 339.5, kScales(15.5)) },
+    Q6_K: { id: 14, elements: 256, bytes: 210, stamp: halfStamp(105, 104, 1365.7, true) },
+};
+
+/** Bytes of `n` elements of a type; n is a multiple of the block's elements. */
+const bytesOf = (type, n) => n / TYPES[type].elements * TYPES[type].bytes;
+
+/**
+ * A function (bytes, nBlocks) that fills the first nBlocks of a 4-byte-aligned buffer with random blocks of standard
+ * deviation `std`. The buffer's length, rounded up to 4, is scratch.
+ */
+function blockFiller(type, std, random) {
+    const { bytes: blockBytes, stamp } = TYPES[type];
+    const finish = stamp(std, random);
+    return (bytes, nBlocks) => {
+        const n = Math.ceil(nBlocks * blockBytes / 4);
+        random.fill(new Int32Array(bytes.buffer, bytes.byteOffset, n), n);
+        finish(bytes, nBlocks);
+    };
+}
+
+module.exports = { TYPES, bytesOf, blockFiller, randomFor };
