@@ -1,0 +1,295 @@
+// Public C API of chord: load a GGUF model, generate text from it. The addon sits on this header alone.
+//
+// Objects
+//   chord_model       a loaded model: immutable weights, a tokenizer, and the scheduler of all work on it
+//   chord_tokenizer   a tokenizer without weights
+//   chord_job         one piece of work in a model's scheduler: a generation, an evaluation or a scoring
+//   chord_file        metadata and tensor directory of a file, for inspection
+//
+// Threads: every function may be called from any thread. chord_model_run must not run twice at once on one model;
+// everything else may run beside it. Two models share nothing.
+// Errors: fallible functions return enum chord_status and fill *err (which may be NULL). See base/status.h.
+// Strings handed in are UTF-8 with explicit lengths or NUL-terminated as stated; strings handed out are borrowed from the
+// object and valid until it is closed, unless stated otherwise.
+#ifndef CHORD_H
+#define CHORD_H
+
+#include "base/status.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define CHORD_TOKEN_NONE UINT32_MAX
+
+// A flag that asks work to stop; zero-initialised, set from any thread, polled by the work.
+struct chord_cancel {
+    _Atomic bool requested;
+};
+void chord_cancel_request(struct chord_cancel *cancel);
+
+// ---- Loading ---------------------------------------------------------------------------------------------------------
+
+enum chord_mode { CHORD_MODE_AUTO, CHORD_MODE_MAPPED };
+
+struct chord_model_options {
+    uint64_t memory;          // ceiling in bytes for everything chord allocates; 0: what the machine or container leaves free
+    uint32_t n_ctx;           // context in tokens; 0: the model's own, as far as the budget reaches
+    uint32_t n_threads;       // compute threads, 0: one per processor this process may use
+    const char *cpu;          // force a kernel tier by name ("scalar", "avx2", ...); NULL: the best. Unknown: INVALID_ARGUMENT
+    enum chord_mode mode;
+    struct chord_cancel *cancel; // may be NULL; CANCELLED when set during loading
+    // May be NULL. Called on the loading thread; phase is a static string ("header", "tokenizer", "weights").
+    void (*progress)(void *user, const char *phase, uint64_t done, uint64_t total);
+    void *progress_user;
+};
+
+struct chord_model;
+
+// Opens `path` (NUL-terminated; the first file of a split model). Reads the header only; weights are mapped.
+enum chord_status chord_model_open(const char *path, const struct chord_model_options *options,
+                                   struct chord_model **out, struct chord_error *err);
+// Cancels what runs, frees all. Jobs must have been freed before; no other call may be under way. NULL is fine.
+void chord_model_close(struct chord_model *model);
+
+struct chord_model_info {
+    const char *architecture; // "llama"
+    const char *name;         // general.name, "" when absent
+    const char *quantization; // by general.file_type, else by the type most weights have: "Q4_K_M", "mixed"
+    const char *cpu;          // kernel tier in use
+    const char *mode;         // "mapped"
+    uint64_t n_params;        // elements of all tensors
+    uint64_t file_bytes;      // all files
+    uint32_t n_ctx;           // context in force, tokens
+    uint32_t n_ctx_train;     // the model's own
+    uint32_t n_vocab, n_embd, n_layer, n_head, n_head_kv, n_ff;
+    uint32_t n_threads;
+};
+void chord_model_info(const struct chord_model *model, struct chord_model_info *out);
+
+// What opening would do, from the header alone.
+struct chord_plan {
+    const char *architecture;     // static
+    const char *mode;             // "mapped"; static
+    uint64_t memory_budget;       // bytes
+    uint64_t weights_bytes;       // all tensors
+    uint64_t step_bytes;          // weights that one generated token reads
+    uint64_t kv_bytes_per_token;
+    uint64_t kv_bytes;            // at n_ctx
+    uint64_t scratch_bytes;       // activations, logits
+    uint64_t metadata_bytes;      // header, tokenizer
+    uint32_t n_ctx, n_ctx_train;
+    uint32_t n_layer;
+    uint32_t n_threads;
+    double read_bandwidth;        // bytes per second: measured read of memory by n_threads threads
+    double seconds_per_token;     // step_bytes / read_bandwidth
+    bool fits;                    // weights + KV + scratch + metadata <= memory_budget
+    char warnings[4][256];        // terminated; the first empty one ends the list
+};
+enum chord_status chord_model_plan(const char *path, const struct chord_model_options *options,
+                                   struct chord_plan *out, struct chord_error *err);
+
+// ---- Tokenizer -------------------------------------------------------------------------------------------------------
+
+struct chord_tokenizer;
+enum chord_status chord_tokenizer_open(const char *path, struct chord_tokenizer **out, struct chord_error *err);
+void chord_tokenizer_close(struct chord_tokenizer *tokenizer);
+const struct chord_tokenizer *chord_model_tokenizer(const struct chord_model *model); // borrowed
+
+struct chord_tokenizer_info {
+    const char *model, *pretokenizer;
+    uint32_t n_vocab;
+    uint32_t bos, eos, eot, unk, pad; // CHORD_TOKEN_NONE where there is none
+    bool add_bos, add_eos;
+};
+void chord_tokenizer_info(const struct chord_tokenizer *tokenizer, struct chord_tokenizer_info *out);
+
+// bos: -1 as the metadata says, 0 never, 1 always. *ids is the caller's: chord_free(*ids).
+enum chord_status chord_tokenize(const struct chord_tokenizer *tokenizer, const char *text, uint64_t n_bytes,
+                                 bool parse_special, int bos, uint32_t **ids, uint64_t *n_ids,
+                                 struct chord_error *err);
+// `special`: show control tokens. *text (UTF-8, not terminated) is the caller's: chord_free(*text).
+enum chord_status chord_detokenize(const struct chord_tokenizer *tokenizer, const uint32_t *ids, uint64_t n_ids,
+                                   bool special, char **text, uint64_t *n_bytes, struct chord_error *err);
+void chord_free(void *pointer);
+
+// ---- Work ------------------------------------------------------------------------------------------------------------
+
+struct chord_logit_bias {
+    uint32_t token;
+    float bias; // added to the logit; -INFINITY forbids the token
+};
+
+struct chord_string {
+    const char *bytes;
+    uint64_t n_bytes;
+};
+
+// Defaults by chord_generate_options_init.
+struct chord_generate_options {
+    uint64_t max_tokens;       // UINT64_MAX: until the context is full. Default UINT64_MAX
+    bool ignore_eos;           // end-of-generation tokens can't be chosen. Default false
+    float temperature;         // 0: greedy. Default 0.8
+    uint32_t top_k;            // 0: off. Default 40
+    float top_p;               // 1: off. Default 0.95
+    float min_p;               // 0: off. Default 0.05
+    float typical_p;           // 1: off. Default 1
+    float repeat_penalty;      // 1: off. Default 1
+    float frequency_penalty;   // 0: off. Default 0
+    float presence_penalty;    // 0: off. Default 0
+    uint32_t penalty_last_n;   // tokens the penalties look back on. Default 64
+    uint64_t seed;             // with has_seed; otherwise drawn from the system
+    bool has_seed;
+    int32_t n_logprobs;        // -1: none; 0: of the chosen token; n: and of the n most likely (at most 64). Default -1
+    const struct chord_string *stop;            // copied; text ends before the first that appears
+    uint32_t n_stop;
+    const struct chord_logit_bias *logit_bias;  // copied
+    uint32_t n_logit_bias;
+};
+void chord_generate_options_init(struct chord_generate_options *options);
+
+enum chord_finish { CHORD_RUNNING, CHORD_FINISH_STOP, CHORD_FINISH_LENGTH, CHORD_FINISH_CANCELLED, CHORD_FINISH_ERROR };
+
+struct chord_job;
+
+// Each checks its arguments, copies them, and puts the job into the model's scheduler; nothing is computed before
+// chord_model_run. CONTEXT_FULL names the numbers when the tokens do not fit the context.
+// Token ids at least 1; each below n_vocab (INVALID_ARGUMENT names the first that is not).
+enum chord_status chord_generate(struct chord_model *model, const uint32_t *prompt, uint64_t n_prompt,
+                                 const struct chord_generate_options *options, struct chord_job **out,
+                                 struct chord_error *err);
+// Logits after the last token.
+enum chord_status chord_evaluate(struct chord_model *model, const uint32_t *tokens, uint64_t n_tokens,
+                                 struct chord_job **out, struct chord_error *err);
+// Negative log-likelihood of tokens[first..n-1], each given all before it; 1 <= first < n_tokens.
+enum chord_status chord_score(struct chord_model *model, const uint32_t *tokens, uint64_t n_tokens, uint64_t first,
+                              struct chord_job **out, struct chord_error *err);
+
+// Asks the job to end; takes effect within one layer of the step under way. Safe at any time before the free.
+void chord_job_cancel(struct chord_job *job);
+// Cancels and gives the job back; the scheduler drops it when it next looks. The pointer is dead afterwards.
+void chord_job_free(struct chord_job *job);
+
+struct chord_token_logprob {
+    uint32_t token;
+    float logprob;
+};
+
+struct chord_token_event {
+    uint32_t token;
+    uint32_t n_text_bytes;  // of chord_output.text: what this token released (0 while characters or stop strings are open)
+    float logprob;          // NAN unless asked for
+    uint32_t n_top;         // entries of `top`
+    const struct chord_token_logprob *top; // most likely first
+};
+
+// What a job has produced since the last take. Pointers are valid until the next take or the free of the job.
+struct chord_output {
+    const char *text;       // whole UTF-8 characters, not terminated
+    uint64_t n_text_bytes;  // may exceed the sum over events: the rest was released by the end
+    const struct chord_token_event *events;
+    uint64_t n_events;
+    enum chord_finish finish;
+    uint64_t n_prompt_done; // prompt tokens computed so far
+    // From here on valid when finish != CHORD_RUNNING.
+    struct chord_error error;       // with CHORD_FINISH_ERROR
+    uint64_t n_prompt, n_generated; // tokens; an end-of-generation token is not counted and not in the events
+    double prompt_seconds, generate_seconds;
+    const float *logits;    // chord_evaluate: [n_vocab], else NULL
+    uint64_t n_logits;
+    double nll;             // chord_score: natural logarithm, summed
+    uint64_t n_scored;
+};
+void chord_job_take(struct chord_job *job, struct chord_output *out);
+
+// Runs steps, each one batch over all jobs that have work, until `seconds` have passed (at least one step), or no job
+// has work, or `*cancel` is set. Returns whether work is left. Jobs' own errors are reported by their outputs.
+bool chord_model_run(struct chord_model *model, double seconds, struct chord_cancel *cancel);
+
+// ---- Weights and figures ---------------------------------------------------------------------------------------------
+
+struct chord_tensor_info {
+    const char *name; // NUL-terminated
+    const char *type; // "Q4_K"
+    uint32_t n_dimensions;
+    uint64_t ne[4];   // ne[0] runs fastest
+    uint64_t n_elements;
+};
+// NOT_FOUND names the tensor.
+enum chord_status chord_model_tensor(const struct chord_model *model, const char *name,
+                                     struct chord_tensor_info *out, struct chord_error *err);
+// Dequantizes the whole tensor into out [n_elements].
+enum chord_status chord_model_tensor_read(struct chord_model *model, const char *name, float *out,
+                                          struct chord_cancel *cancel, struct chord_error *err);
+
+// Brings weights into memory, from byte *done (0 at first) for about `seconds`; *done = *total when all is there.
+enum chord_status chord_model_preload(struct chord_model *model, double seconds, struct chord_cancel *cancel,
+                                      uint64_t *done, uint64_t *total, struct chord_error *err);
+// Tells the system that the mapped weights are not needed for now.
+void chord_model_clear_cache(struct chord_model *model);
+
+struct chord_stats {
+    const char *mode;
+    uint64_t memory_budget, memory_held, memory_peak; // bytes that chord allocated, all regions
+    uint64_t held_metadata, held_tokenizer, held_weights, held_kv, held_scratch;
+    uint64_t mapped_bytes;          // of model files
+    uint64_t resident_bytes;        // of them in memory now; UINT64_MAX where the system cannot tell
+    uint64_t kv_blocks, kv_block_bytes, kv_tokens;
+    uint64_t n_steps;               // batches run
+    uint64_t n_prompt_tokens, n_generated_tokens;
+    uint64_t weight_bytes_used;     // handed to kernels, over all steps
+    double compute_seconds;         // in steps
+    uint32_t n_jobs;                // in the scheduler now
+    uint32_t n_layer;
+};
+void chord_model_stats(struct chord_model *model, struct chord_stats *out);
+
+// ---- Inspection ------------------------------------------------------------------------------------------------------
+
+struct chord_file;
+enum chord_status chord_file_open(const char *path, struct chord_file **out, struct chord_error *err);
+void chord_file_close(struct chord_file *file);
+
+struct chord_value {
+    struct chord_string key;
+    const char *type;       // "uint32", "string", "array", ...
+    const char *element;    // type of the elements ("string", ...); of scalars: the type itself
+    uint64_t n_elements;    // 1 for scalars
+    const void *opaque;
+};
+struct chord_file_tensor {
+    struct chord_string name;
+    const char *type;
+    uint32_t n_dimensions;
+    uint64_t ne[4];
+    uint32_t file;
+    uint64_t offset, n_bytes;
+};
+uint32_t chord_file_n_parts(const struct chord_file *file);
+const char *chord_file_part(const struct chord_file *file, uint32_t index, uint64_t *n_bytes, uint32_t *version);
+uint64_t chord_file_n_values(const struct chord_file *file);
+void chord_file_value(const struct chord_file *file, uint64_t index, struct chord_value *out);
+uint64_t chord_file_n_tensors(const struct chord_file *file);
+void chord_file_tensor(const struct chord_file *file, uint64_t index, struct chord_file_tensor *out);
+
+enum chord_element { CHORD_ELEMENT_BOOL, CHORD_ELEMENT_INT, CHORD_ELEMENT_UINT, CHORD_ELEMENT_FLOAT, CHORD_ELEMENT_STRING };
+struct chord_element_value {
+    enum chord_element kind;
+    int64_t i;              // BOOL (0, 1), INT
+    uint64_t u;             // UINT
+    double f;               // FLOAT
+    struct chord_string s;  // STRING
+};
+// The first `n` elements (n <= n_elements) into out[n].
+void chord_value_elements(const struct chord_value *value, uint64_t n, struct chord_element_value *out);
+
+// What this build and machine offer: features found, tier names usable here (NULL-terminated static list in ascending order).
+struct chord_system_info {
+    char cpu_name[128];
+    const char *tier;       // best usable
+    const char *const *tiers;
+    uint32_t n_processors;
+    uint64_t memory_free;   // bytes a new model may take: machine and container considered
+};
+void chord_system_info(struct chord_system_info *out);
+
+#endif

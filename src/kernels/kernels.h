@@ -1,0 +1,106 @@
+// Compute kernels: contracts, and the table that holds one tier's implementations.
+//
+// A tier is one folder (scalar/, avx2/, avx512vnni/, ...) built with its own compiler flags and exporting one function,
+// kernels_init_<tier>, which overrides the slots it has. The scalar tier fills every slot and is the specification:
+// integer parts of every other tier equal it exactly, float parts lie within a bound derived from the number of terms.
+//
+// Kernels allocate nothing, keep no state, never fail and may run in any number of threads. Pointers to weights have no
+// alignment (GGUF gives 32 bytes, a window may give 1); activations prepared by the table are aligned to 64 bytes;
+// float arrays are aligned to 4. A kernel never reads outside the arrays it is given (software prefetch may run past).
+// Results of a column do not depend on how many columns or rows a call has, so batching never changes a logit.
+#ifndef CHORD_KERNELS_KERNELS_H
+#define CHORD_KERNELS_KERNELS_H
+
+#include "quant/quant.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define MATVEC_MAX_COLUMNS 4
+#define ACTIVATION_ALIGNMENT 64
+#define N_QUANT_TYPE_IDS 64 // type ids are below this
+
+// Activations as one tier's matvec family wants them. The integers and scales are those of quant/quant.h
+// (activation_q8_32, activation_q8_256); their order in memory is the tier's own.
+struct activation_kernel {
+    // Bytes of one prepared column of n elements: a multiple of ACTIVATION_ALIGNMENT. n is a multiple of the type's 32 or
+    // 256 (any n for F32).
+    uint64_t (*bytes)(uint64_t n);
+    // out = x[n] prepared. `out` aligned to ACTIVATION_ALIGNMENT, not overlapping x.
+    void (*quantize)(const float *x, void *out, uint64_t n);
+};
+
+// out[c][r] = dot(row r of w, column c), for r in 0..n_rows-1, c in 0..n_columns-1.
+// w [n_rows, n] in blocks of the kernel's type, rows row_bytes apart; columns[c]: prepared by the tier's
+// activation_kernel for the type's activation; 1 <= n_columns <= MATVEC_MAX_COLUMNS; out[c] holds n_rows floats.
+typedef void matvec_kernel(const void *w, uint64_t row_bytes, uint64_t n_rows, uint64_t n,
+                           const void *const *columns, uint32_t n_columns, float *const *out);
+
+// RoPE pairs: NORMAL rotates (x[2i], x[2i+1]); NEOX rotates (x[i], x[i + n_rot/2]).
+enum rope_kind { ROPE_NORMAL, ROPE_NEOX };
+
+// KV cache layout: blocks of KV_BLOCK_TOKENS tokens. Within one block, the keys of one layer and KV head are panels of
+// KV_PANEL_KEYS keys, f16 [KV_BLOCK_TOKENS / KV_PANEL_KEYS][head_dim][KV_PANEL_KEYS] (lanes are keys: a score needs no
+// horizontal sum); the values are rows, f16 [KV_BLOCK_TOKENS][head_dim].
+#define KV_BLOCK_TOKENS 64
+#define KV_PANEL_KEYS 16
+
+struct attention_args {
+    const float *q;             // [n_q, head_dim], contiguous: the query heads that share one KV head, after RoPE
+    uint32_t n_q;               // >= 1
+    uint32_t head_dim;          // 1..512, any number
+    float scale;                // multiplies q . k before the softmax
+    const void *const *blocks;  // the sequence's KV blocks, in order
+    uint64_t k_offset;          // bytes from a block's start to the keys of this layer and KV head (2-byte aligned)
+    uint64_t v_offset;          // the same for its values
+    uint32_t first;             // first visible key position
+    uint32_t end;               // one past the last visible key position (> first)
+    float *out;                 // [n_q, head_dim]
+};
+
+struct kernels {
+    const char *tier; // "scalar", "avx2", "avx512vnni", ...: of the highest ladder step that was taken
+    struct activation_kernel activation[N_ACTIVATION_TYPES];
+    matvec_kernel *matvec[N_QUANT_TYPE_IDS]; // by quant type id; NULL for ids that are no type
+
+    // out = x / sqrt(mean(x^2) + eps) * weight, all [n]; out may be x. weight may be NULL (all ones).
+    void (*rms_norm)(const float *x, const float *weight, float eps, float *out, uint64_t n);
+    // Rotates n_heads heads of head_dim, of which the first n_rot (even) elements turn, in place.
+    // cos, sin [n_rot / 2] for this position (already scaled by YaRN's magnitude where that applies).
+    void (*rope)(float *x, uint32_t n_heads, uint32_t head_dim, uint32_t n_rot, enum rope_kind kind,
+                 const float *cos, const float *sin);
+    // out[i] = gate[i] / (1 + exp(-gate[i])) * up[i]; out may be gate or up.
+    void (*silu_mul)(const float *gate, const float *up, float *out, uint64_t n);
+    // out[i] = a[i] + b[i]; out may be a or b.
+    void (*add)(const float *a, const float *b, float *out, uint64_t n);
+    // Writes one token's key and value of one KV head (head_dim floats each, rounded to nearest even) into slot
+    // 0 <= slot < KV_BLOCK_TOKENS of a block's key panels and value rows.
+    void (*kv_store)(const float *k, const float *v, uint32_t head_dim, uint32_t slot, uint16_t *k_panels,
+                     uint16_t *v_rows);
+    // out = softmax(scale * q K^T over keys first..end-1) V for each query head, in f32, by online softmax over KV blocks
+    // in ascending order: the result depends on nothing but the arguments. head_dim is at most 512; working space is
+    // on the stack.
+    void (*attention)(const struct attention_args *args);
+    // The largest of x[n] (n >= 1; NaN never wins), and sum of exp(x[i] - max) over x[n] in f32 with f64 totals per 1024.
+    float (*max)(const float *x, uint64_t n);
+    double (*sum_exp)(const float *x, float max, uint64_t n);
+};
+
+// Fills *k with the scalar tier, then climbs the ladder of tiers that both this build and `features` (cpu_features(), or
+// a subset of it) allow, each overriding what it does better.
+void kernels_init(struct kernels *k, uint32_t features);
+
+// The features that belong to a tier's name ("scalar" -> 0, "avx2", "avx512vnni", ...: what CHORD_CPU takes), cut down to
+// what `available` has. False when the name is unknown or the CPU lacks the tier.
+bool kernels_features_of_tier(const char *name, uint32_t available, uint32_t *out);
+
+// Tier names, lowest first, NULL-terminated: for messages and tests.
+const char *const *kernels_tier_names(void);
+
+// One per tier folder; declared here so that kernels.c and tests can call them. Overrides slots of *k.
+void kernels_init_scalar(struct kernels *k);
+void kernels_init_avx2(struct kernels *k);
+void kernels_init_avx512vnni(struct kernels *k);
+
+#endif

@@ -1,0 +1,91 @@
+// Quantization types of GGUF tensors: one row per type, everything else derives from the rows.
+// Formats: https://github.com/ggml-org/ggml (block structs); restated in quant/blocks.h.
+//
+// A row of n elements is n / block_size consecutive blocks; rows are contiguous. Blocks in a mapped file have no
+// alignment worth speaking of: functions here read them through memcpy or byte access.
+#ifndef CHORD_QUANT_QUANT_H
+#define CHORD_QUANT_QUANT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+// X(GGUF type id, ENUM, lower-case name used in function names, name shown, elements per block, bytes per block,
+//   activation the dot product wants)
+// To add a type: a row here, its block struct in quant/blocks.h, its file quant/<name>.c, its line in sources.gypi.
+#define QUANT_TYPE_MAP(X)                                                                          \
+    X(0, F32, f32, "F32", 1, 4, ACTIVATION_F32)                                                    \
+    X(1, F16, f16, "F16", 1, 2, ACTIVATION_F32)                                                    \
+    X(2, Q4_0, q4_0, "Q4_0", 32, 18, ACTIVATION_Q8_PER_32)                                         \
+    X(3, Q4_1, q4_1, "Q4_1", 32, 20, ACTIVATION_Q8_PER_32)                                         \
+    X(6, Q5_0, q5_0, "Q5_0", 32, 22, ACTIVATION_Q8_PER_32)                                         \
+    X(7, Q5_1, q5_1, "Q5_1", 32, 24, ACTIVATION_Q8_PER_32)                                         \
+    X(8, Q8_0, q8_0, "Q8_0", 32, 34, ACTIVATION_Q8_PER_32)                                         \
+    X(10, Q2_K, q2_k, "Q2_K", 256, 84, ACTIVATION_Q8_PER_256)                                      \
+    X(11, Q3_K, q3_k, "Q3_K", 256, 110, ACTIVATION_Q8_PER_256)                                     \
+    X(12, Q4_K, q4_k, "Q4_K", 256, 144, ACTIVATION_Q8_PER_256)                                     \
+    X(13, Q5_K, q5_k, "Q5_K", 256, 176, ACTIVATION_Q8_PER_256)                                     \
+    X(14, Q6_K, q6_k, "Q6_K", 256, 210, ACTIVATION_Q8_PER_256)                                     \
+    X(30, BF16, bf16, "BF16", 1, 2, ACTIVATION_F32)
+
+enum quant_type {
+#define X(id, ENUM, name, shown, block_size, block_bytes, activation) QUANT_##ENUM = id,
+    QUANT_TYPE_MAP(X)
+#undef X
+};
+
+// How activations are prepared for a dot product with a type. Quantized once per matmul input, not per row.
+// The integers and scales are the same on every tier; a kernel may keep them in another order.
+enum activation_type {
+    ACTIVATION_F32,        // as they are
+    ACTIVATION_Q8_PER_32,  // int8 with one f32 scale per 32 elements
+    ACTIVATION_Q8_PER_256, // int8 with one f32 scale per 256 elements
+    N_ACTIVATION_TYPES
+};
+
+// Natural-order quantized activations: the specification. y[i] ~ scale * q[i].
+// scale = absmax / 127 (0 when the block is all zero: q all 0); q[i] = round_to_nearest_even(x[i] * (127 / absmax)),
+// computed in f32 as exactly that, so every tier gets the same integers. A NaN or infinity in x gives scale = NaN, q = 0.
+struct activation_q8_32 {
+    float scale;
+    int32_t sum; // of q
+    int8_t q[32];
+};
+struct activation_q8_256 {
+    float scale;
+    int16_t sums[16]; // of each 16 consecutive q
+    int8_t q[256];
+};
+
+struct quant_traits {
+    const char *name;        // "Q4_K"
+    uint32_t type;           // enum quant_type
+    uint32_t block_size;     // elements per block
+    uint32_t block_bytes;
+    enum activation_type activation;
+    // out[n] = the row's n values (n a multiple of block_size), exactly as the format defines them, in f32.
+    void (*dequantize_row)(const void *row, float *out, uint64_t n);
+    // The row's blocks from n values: deterministic, the same on every machine.
+    void (*quantize_row)(const float *x, void *row, uint64_t n);
+    // Scalar dot product of one row with prepared activations (f32 array or activation_q8_* array, natural order):
+    // the specification that every kernel is tested against. Integer parts exact; float parts summed block by block
+    // in order, in f32: result = sum over blocks of (products as documented in the type's file).
+    float (*dot)(const void *row, const void *activation, uint64_t n);
+};
+
+// The row of a type, or NULL for an id that chord does not read.
+const struct quant_traits *quant_traits(uint32_t type);
+
+// By shown name ("Q4_K"), or NULL.
+const struct quant_traits *quant_traits_by_name(const char *name);
+
+// Types that are known by name but not read, so that the error can say which: "IQ4_XS", or NULL.
+const char *quant_unread_type_name(uint32_t type);
+
+// *out = bytes of a row of n elements. False: unknown type, n not a multiple of the block, or overflow.
+bool quant_row_bytes(uint32_t type, uint64_t n, uint64_t *out);
+
+// Bytes that n activations take, and their preparation (n a multiple of the type's 32 or 256; any n for F32).
+uint64_t activation_bytes(enum activation_type type, uint64_t n);
+void activation_quantize(enum activation_type type, const float *x, void *out, uint64_t n);
+
+#endif

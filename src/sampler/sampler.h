@@ -1,0 +1,70 @@
+// Sampler: from the logits of one step to one token.
+//
+// Order of the chain: logit bias, ban of end-of-generation tokens (ignore_eos), repeat / frequency / presence penalties,
+// temperature, top-k, typical, top-p, min-p, draw. With temperature 0 the most likely token after bias and penalties is taken
+// (the lowest id among equals). Log-probabilities are of the model's own distribution (before bias, penalties and
+// temperature), as of a softmax over all n_vocab logits.
+//
+// A sampler belongs to one generation and is used by one thread at a time. After sampler_create nothing allocates.
+// The same options, seed, history and logits give the same token on every machine that rounds floats alike.
+#ifndef CHORD_SAMPLER_SAMPLER_H
+#define CHORD_SAMPLER_SAMPLER_H
+
+#include "base/alloc.h"
+#include "base/status.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define SAMPLER_MAX_LOGPROBS 64
+
+struct sampler_bias {
+    uint32_t token;
+    float bias; // -INFINITY forbids
+};
+
+// Ranges are checked by sampler_create (INVALID_ARGUMENT names option, expected and actual).
+struct sampler_options {
+    float temperature;       // >= 0; 0: greedy
+    uint32_t top_k;          // 0: off
+    float top_p;             // (0, 1]; 1: off
+    float min_p;             // [0, 1]; 0: off
+    float typical_p;         // (0, 1]; 1: off
+    float repeat_penalty;    // > 0; 1: off. Positive logits are divided by it, negative ones multiplied
+    float frequency_penalty; // -2..2 as usual, any finite; subtracted count times
+    float presence_penalty;  // any finite; subtracted once
+    uint32_t penalty_last_n; // tokens looked back on; 0: penalties off
+    uint64_t seed;
+    int32_t n_logprobs;      // -1: none; 0: of the chosen token; n <= SAMPLER_MAX_LOGPROBS: also the n most likely
+    const struct sampler_bias *biases; // borrowed during create only
+    uint32_t n_biases;
+    const uint32_t *banned;  // tokens that cannot be chosen (end-of-generation with ignore_eos); borrowed during create
+    uint32_t n_banned;
+};
+
+struct sampler_logprob {
+    uint32_t token;
+    float logprob;
+};
+
+struct sampler_choice {
+    uint32_t token;
+    float logprob; // NAN unless n_logprobs >= 0
+    uint32_t n_top;
+    struct sampler_logprob top[SAMPLER_MAX_LOGPROBS]; // most likely first
+};
+
+struct sampler; // opaque
+
+enum chord_status sampler_create(struct sampler **out, const struct sampler_options *options, uint32_t n_vocab,
+                                 struct memory_account *account, struct chord_error *err);
+void sampler_free(struct sampler *sampler, struct memory_account *account); // NULL is fine
+
+// Tells the sampler of a token that is now part of the text (prompt or generated): what penalties look back on.
+void sampler_accept(struct sampler *sampler, uint32_t token);
+
+// Chooses a token. logits [n_vocab] are consumed (overwritten). NaN logits never win. When nothing can be chosen (all
+// -INFINITY or NaN) *choice->token is UINT32_MAX.
+void sampler_choose(struct sampler *sampler, float *logits, struct sampler_choice *choice);
+
+#endif
