@@ -1,0 +1,59 @@
+// The ladder of tiers, lowest first: which names exist in this build, what each needs, how a table is filled.
+#include "kernels/kernels.h"
+
+#include "os/cpu.h"
+
+#include <string.h>
+
+#define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
+
+struct tier {
+    const char *name;
+    uint32_t features; // all of them, those of lower steps included
+    void (*init)(struct kernels *k);
+};
+
+static const struct tier ladder[] = {
+    {"scalar", 0, kernels_init_scalar},
+#if defined(__x86_64__) || defined(_M_X64)
+    {"avx2", CPU_AVX2, kernels_init_avx2},
+    {"avx512vnni", CPU_AVX2 | CPU_AVX512 | CPU_AVX512_VNNI, kernels_init_avx512vnni},
+#endif
+};
+
+void kernels_init(struct kernels *k, uint32_t features)
+{
+    memset(k, 0, sizeof *k);
+    for (size_t i = 0; i < LENGTH(ladder); i++) {
+        if ((ladder[i].features & ~features) != 0)
+            continue;
+        ladder[i].init(k);
+        k->tier = ladder[i].name;
+    }
+}
+
+bool kernels_features_of_tier(const char *name, uint32_t available, uint32_t *out)
+{
+    for (size_t i = 0; i < LENGTH(ladder); i++) {
+        if (strcmp(ladder[i].name, name) != 0)
+            continue;
+        if ((ladder[i].features & ~available) != 0)
+            return false;
+        *out = ladder[i].features;
+        return true;
+    }
+    return false;
+}
+
+const char *const *kernels_tier_names(void)
+{
+    static const char *const names[] = {
+        "scalar",
+#if defined(__x86_64__) || defined(_M_X64)
+        "avx2",
+        "avx512vnni",
+#endif
+        NULL,
+    };
+    return names;
+}
