@@ -1,6 +1,8 @@
 // Quantization types of GGUF tensors: one row per type, everything else derives from the rows.
 // Formats: https://github.com/ggml-org/ggml (block structs); restated in quant/blocks.h.
 //
+// Everything here is a pure function over the caller's memory: no allocation, no state, any number of threads.
+//
 // A row of n elements is n / block_size consecutive blocks; rows are contiguous. Blocks in a mapped file have no
 // alignment worth speaking of: functions here read them through memcpy or byte access.
 #ifndef CHORD_QUANT_QUANT_H
@@ -44,7 +46,10 @@ enum activation_type {
 
 // Natural-order quantized activations: the specification. y[i] ~ scale * q[i].
 // scale = absmax / 127 (0 when the block is all zero: q all 0); q[i] = round_to_nearest_even(x[i] * (127 / absmax)),
-// computed in f32 as exactly that, so every tier gets the same integers. A NaN or infinity in x gives scale = NaN, q = 0.
+// computed in f32 as exactly that, so every tier gets the same integers; q is never -128. A block with a NaN or infinity
+// gives scale = NaN, q = 0. A block with absmax < ACTIVATION_ABSMAX_MIN counts as all zero: below it 127 / absmax would
+// overflow or the scale would be subnormal.
+#define ACTIVATION_ABSMAX_MIN 0x1p-119f
 struct activation_q8_32 {
     float scale;
     int32_t sum; // of q
@@ -84,7 +89,8 @@ const char *quant_unread_type_name(uint32_t type);
 // *out = bytes of a row of n elements. False: unknown type, n not a multiple of the block, or overflow.
 bool quant_row_bytes(uint32_t type, uint64_t n, uint64_t *out);
 
-// Bytes that n activations take, and their preparation (n a multiple of the type's 32 or 256; any n for F32).
+// Bytes that n activations take (UINT64_MAX when they do not fit in 64 bits), and their preparation (n a multiple of the
+// type's 32 or 256; any n for F32; `out` aligned to 4, not overlapping x).
 uint64_t activation_bytes(enum activation_type type, uint64_t n);
 void activation_quantize(enum activation_type type, const float *x, void *out, uint64_t n);
 

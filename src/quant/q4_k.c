@@ -1,0 +1,78 @@
+// Q4_K: 8 sub-blocks of 32 with 6-bit scales and mins, w = d * scale * q - dmin * min, q 0..15.
+// Dot product, per super-block, with ysum the sum of a sub-block's y.q (two of y.sums):
+//   result += y.scale * (d * float(sum over s of scale[s] * dot(q, y.q)) - dmin * float(sum over s of min[s] * ysum[s]))
+// Both integer sums fit in 32 bits (at most 8 * 63 * 32 * 15 * 127).
+#include "quant/blocks.h"
+#include "quant/search.h"
+
+static void unpack(const struct block_q4_k *b, uint8_t q[SUPER_BLOCK])
+{
+    for (int e = 0; e < SUPER_BLOCK; e++)
+        q[e] = b->qs[e / 64 * 32 + e % 32] >> 4 * (e % 64 / 32) & 15;
+}
+
+static void pack(struct block_q4_k *b, const uint8_t q[SUPER_BLOCK])
+{
+    for (int k = 0; k < 128; k++) {
+        const uint8_t *first = q + k / 32 * 64 + k % 32;
+        b->qs[k] = (uint8_t)(first[0] | first[32] << 4);
+    }
+}
+
+void quant_dequantize_q4_k(const void *row, float *out, uint64_t n)
+{
+    const struct block_q4_k *b = row;
+    for (uint64_t i = 0; i < n / SUPER_BLOCK; i++, out += SUPER_BLOCK) {
+        const float d = block_half(b[i].d);
+        const float dmin = block_half(b[i].dmin);
+        uint8_t q[SUPER_BLOCK];
+        unpack(&b[i], q);
+        for (int s = 0; s < 8; s++) {
+            int32_t scale;
+            int32_t min;
+            q4_k_scale_min(b[i].scales, s, &scale, &min);
+            const float sub_scale = d * (float)scale;
+            const float sub_min = dmin * (float)min;
+            for (int e = 32 * s; e < 32 * s + 32; e++)
+                out[e] = sub_scale * (float)q[e] - sub_min;
+        }
+    }
+}
+
+void quant_quantize_q4_k(const float *x, void *row, uint64_t n)
+{
+    struct block_q4_k *b = row;
+    for (uint64_t i = 0; i < n / SUPER_BLOCK; i++, x += SUPER_BLOCK) {
+        struct affine_fit fit;
+        search_affine(x, 32, 15, 63, &fit);
+        block_set_u16(b[i].d, fit.d);
+        block_set_u16(b[i].dmin, fit.dmin);
+        q4_k_pack_scales(b[i].scales, fit.scales, fit.mins);
+        pack(&b[i], fit.q);
+    }
+}
+
+float quant_dot_q4_k(const void *row, const void *activation_row, uint64_t n)
+{
+    const struct block_q4_k *b = row;
+    const struct activation_q8_256 *y = activation_row;
+    float result = 0.0f;
+    for (uint64_t i = 0; i < n / SUPER_BLOCK; i++) {
+        uint8_t q[SUPER_BLOCK];
+        unpack(&b[i], q);
+        int32_t sum = 0;
+        int32_t min_sum = 0;
+        for (int s = 0; s < 8; s++) {
+            int32_t scale;
+            int32_t min;
+            q4_k_scale_min(b[i].scales, s, &scale, &min);
+            int32_t dot = 0;
+            for (int e = 32 * s; e < 32 * s + 32; e++)
+                dot += q[e] * y[i].q[e];
+            sum += scale * dot;
+            min_sum += min * (y[i].sums[2 * s] + y[i].sums[2 * s + 1]);
+        }
+        result += y[i].scale * (block_half(b[i].d) * (float)sum - block_half(b[i].dmin) * (float)min_sum);
+    }
+    return result;
+}

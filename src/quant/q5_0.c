@@ -1,0 +1,79 @@
+// Q5_0: 32 elements, w = d * (q - 16).
+// Quantizing: d = (the value of largest magnitude) / -16, so that this value gets code 0 exactly and the codes reach one
+// step further on its side; q = x / d + 16 rounded to nearest.
+// Dot product, per block: result += d * y.scale * float(sum q * y.q - 16 * y.sum), the integers exact.
+#include "quant/blocks.h"
+#include "quant/codes.h"
+
+static void unpack(const struct block_q5_0 *b, uint8_t q[32])
+{
+    const uint32_t high = (uint32_t)block_u16(b->qh) | (uint32_t)block_u16(b->qh + 2) << 16;
+    for (int j = 0; j < 16; j++) {
+        q[j] = (uint8_t)((b->qs[j] & 15u) | (high >> j & 1u) << 4);
+        q[j + 16] = (uint8_t)(b->qs[j] >> 4 | (high >> (j + 16) & 1u) << 4);
+    }
+}
+
+static void pack(struct block_q5_0 *b, const uint8_t q[32])
+{
+    uint32_t high = 0;
+    for (int j = 0; j < 32; j++)
+        high |= (uint32_t)(q[j] >> 4) << j;
+    block_set_u16(b->qh, (uint16_t)high);
+    block_set_u16(b->qh + 2, (uint16_t)(high >> 16));
+    for (int j = 0; j < 16; j++)
+        b->qs[j] = (uint8_t)((q[j] & 15) | (q[j + 16] & 15) << 4);
+}
+
+void quant_dequantize_q5_0(const void *row, float *out, uint64_t n)
+{
+    const struct block_q5_0 *b = row;
+    for (uint64_t i = 0; i < n / 32; i++, out += 32) {
+        const float d = block_half(b[i].d);
+        uint8_t q[32];
+        unpack(&b[i], q);
+        for (int j = 0; j < 32; j++)
+            out[j] = d * (float)(q[j] - 16);
+    }
+}
+
+void quant_quantize_q5_0(const float *x, void *row, uint64_t n)
+{
+    struct block_q5_0 *b = row;
+    for (uint64_t i = 0; i < n / 32; i++, x += 32) {
+        uint8_t q[32] = {0};
+        if (!all_finite(x, 32)) {
+            block_set_u16(b[i].d, HALF_NAN);
+            pack(&b[i], q);
+            continue;
+        }
+        float largest = 0.0f;
+        for (int j = 0; j < 32; j++) {
+            const float magnitude = x[j] < 0.0f ? -x[j] : x[j];
+            if (magnitude > (largest < 0.0f ? -largest : largest))
+                largest = x[j];
+        }
+        const float d = largest / -16.0f;
+        const float inverse = d != 0.0f ? 1.0f / d : 0.0f;
+        block_set_u16(b[i].d, half_from_float(d));
+        for (int j = 0; j < 32; j++)
+            q[j] = truncate_to_code(x[j] * inverse + 16.5f, 31);
+        pack(&b[i], q);
+    }
+}
+
+float quant_dot_q5_0(const void *row, const void *activation_row, uint64_t n)
+{
+    const struct block_q5_0 *b = row;
+    const struct activation_q8_32 *y = activation_row;
+    float result = 0.0f;
+    for (uint64_t i = 0; i < n / 32; i++) {
+        uint8_t q[32];
+        unpack(&b[i], q);
+        int32_t sum = 0;
+        for (int j = 0; j < 32; j++)
+            sum += q[j] * y[i].q[j];
+        result += block_half(b[i].d) * y[i].scale * (float)(sum - 16 * y[i].sum);
+    }
+    return result;
+}
