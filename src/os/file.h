@@ -1,4 +1,4 @@
-// Files: open, size, positioned reads, read-only mappings, temporary files that replace atomically.
+// Files: open, size, positioned reads, read-only mappings.
 // Paths are UTF-8. A file is read by any number of threads at once; opening and closing by one.
 #ifndef CHORD_OS_FILE_H
 #define CHORD_OS_FILE_H
@@ -9,12 +9,15 @@
 #include <stdint.h>
 
 struct os_file {
-    int fd;
+    intptr_t fd;         // file descriptor; on Windows the HANDLE. Meaningful only while is_open
+    bool is_open;
     uint64_t size;       // bytes, when opened
     int64_t modified_ns; // modification time when opened, nanoseconds since 1970
 };
 
-// FILE_NOT_FOUND or IO, with the path and the system's reason. Directories are refused.
+// Opens for reading. FILE_NOT_FOUND or IO, with the path and the system's reason. Only regular files are
+// taken: directories, pipes and devices are refused without waiting on them. Not inherited by child processes.
+// On failure *file is closed.
 enum chord_status os_file_open(struct os_file *file, const char *path, struct chord_error *err);
 void os_file_close(struct os_file *file); // may be called on a zeroed or closed file
 
@@ -22,21 +25,19 @@ void os_file_close(struct os_file *file); // may be called on a zeroed or closed
 enum chord_status os_file_read(const struct os_file *file, uint64_t offset, void *out, uint64_t n_bytes,
                                struct chord_error *err);
 
-// FILE_CHANGED when size or modification time are no longer those of the opening.
+// FILE_CHANGED when size or modification time of the open file are no longer those of the opening. `path` is
+// for the message only: a file that was replaced by renaming another over it is still the one that was opened.
 enum chord_status os_file_check_unchanged(const struct os_file *file, const char *path,
                                           struct chord_error *err);
 
 // Maps the whole file read-only. An empty file cannot be mapped (IO). *out is page-aligned and valid until
 // os_file_unmap(out, file->size), also after the file is closed.
 enum chord_status os_file_map(const struct os_file *file, const void **out, struct chord_error *err);
-void os_file_unmap(const void *map, uint64_t n_bytes);
+void os_file_unmap(const void *map, uint64_t n_bytes); // NULL is fine
 
 // How many bytes of a mapping lie in memory now (page cache), or UINT64_MAX where the system cannot tell.
+// `map` is page-aligned: what os_file_map gave, or a page inside it.
 uint64_t os_file_resident_bytes(const void *map, uint64_t n_bytes);
-
-// Tells the system that the pages of a mapping of `file` are not needed for now: they leave this process, and the page
-// cache where the system allows. Contents stay readable.
-void os_file_forget(const struct os_file *file, const void *map);
 
 // True when both paths name the same existing file.
 bool os_file_same(const char *a, const char *b);
