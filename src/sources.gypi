@@ -1,0 +1,59 @@
+# The one list of C files. Paths are relative to the folder of binding.gyp; one folder per paragraph, sorted.
+# A file in src/ that is not named here fails test/check-includes.js.
+{
+  'variables': {
+    'chord_core_c': [
+      'src/base/alloc.c',
+      'src/base/hash.c',
+      'src/base/status.c',
+
+      'src/os/cpu.c',
+      'src/os/file_posix.c',
+      'src/os/file_win32.c',
+      'src/os/limits.c',
+      'src/os/pool.c',
+      'src/os/thread.c',
+
+      'src/quant/activation.c',
+      'src/quant/bf16.c',
+      'src/quant/f16.c',
+      'src/quant/f32.c',
+      'src/quant/q2_k.c',
+      'src/quant/q3_k.c',
+      'src/quant/q4_0.c',
+      'src/quant/q4_1.c',
+      'src/quant/q4_k.c',
+      'src/quant/q5_0.c',
+      'src/quant/q5_1.c',
+      'src/quant/q5_k.c',
+      'src/quant/q6_k.c',
+      'src/quant/q8_0.c',
+      'src/quant/quant.c',
+      'src/quant/search.c',
+
+      'src/kernels/kernels.c',
+      'src/kernels/scalar/attention.c',
+      'src/kernels/scalar/scalar.c',
+      'src/kernels/scalar/vector.c',
+
+      'src/weights/weights.c',
+    ],
+
+    'chord_addon_c': [
+    ],
+
+    # Tiers: one folder, one list and one set of flags each. Nothing else is compiled with more than the baseline.
+    'chord_kernels_avx2_c': [
+    ],
+    'chord_kernels_avx2_flags': ['-mavx2', '-mfma', '-mf16c', '-mbmi', '-mbmi2'],
+
+    'chord_kernels_avx512vnni_c': [
+    ],
+    'chord_kernels_avx512vnni_flags': [
+      '-mavx2', '-mfma', '-mf16c', '-mbmi', '-mbmi2',
+      '-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq', '-mavx512cd',
+      '-mavx512vnni', '-mavx512vbmi', '-mavx512vbmi2', '-mavx512bitalg', '-mavx512vpopcntdq', '-mgfni',
+      '-mprefer-vector-width=512',
+    ],
+  },
+}

@@ -1,0 +1,5 @@
+# One libFuzzer program per kind of hostile input: test/fuzz/<target>.c. Built with -Dchord_fuzz=1 by clang.
+{
+  'targets': [
+  ],
+}

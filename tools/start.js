@@ -1,0 +1,37 @@
+'use strict'
+
+// `npm start`: builds what is missing, then runs the main job on the demo model, or on the model that is named:
+//   npm start
+//   npm start -- MODEL.gguf "prompt" [options of `chord run`]
+
+const { spawn, spawnSync } = require('node:child_process')
+const fs = require('node:fs')
+const path = require('node:path')
+const { BuildError, ensureAddon, root } = require('./build.js')
+
+function ensureDependencies() {
+  const { dependencies = {} } = require('../package.json')
+  const missing = Object.keys(dependencies).filter((name) => !fs.existsSync(path.join(root, 'node_modules', name)))
+  if (missing.length === 0) return
+  process.stderr.write(`installing ${missing.join(', ')} ...\n`)
+  const npm = process.env.npm_execpath
+  const args = ['install', '--omit=dev', '--ignore-scripts', '--no-save']
+  const done = npm ? spawnSync(process.execPath, [npm, ...args], { cwd: root, encoding: 'utf8' }) : spawnSync('npm', args, { cwd: root, encoding: 'utf8' })
+  if (done.status !== 0) throw new BuildError(`npm ${args.join(' ')} failed:\n${done.stdout || ''}${done.stderr || done.error || ''}`)
+}
+
+async function main() {
+  ensureDependencies()
+  await ensureAddon()
+  const words = process.argv.slice(2)
+  const child = spawn(process.execPath, [path.join(root, 'lib', 'cli', 'main.js'), 'run', ...words], { stdio: 'inherit' })
+  for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal))
+  child.on('close', (status, signal) => {
+    process.exitCode = signal ? 1 : status
+  })
+}
+
+main().catch((error) => {
+  process.stderr.write(error instanceof BuildError ? `${error.message}\n` : `${error.stack}\n`)
+  process.exitCode = 1
+})
