@@ -1,14 +1,19 @@
 #!/usr/bin/env node
-// Compares chord's logits with llama.cpp's (through node-llama-cpp) on the same files and token ids:
+// Compares chord's logits with llama.cpp's (through node-llama-cpp) on the same files and token
+// ids:
 //   node bench/compare-oracle.mjs --oracle FOLDER [--json] [--models all | FILE...]
-// FOLDER is where node-llama-cpp is installed. 'all' (the default): the fixture models, and random-weight models of
-// every architecture in F32, F16, Q8_0 and Q4_K_M, which are made for the occasion.
+// FOLDER is where node-llama-cpp is installed. 'all' (the default): the fixture models, and
+// random-weight models of every architecture in F32, F16, Q8_0 and Q4_K_M, which are made for the
+// occasion.
 //
-// The oracle gives log-probabilities, so chord's logits go through log-softmax first. Range: largest minus smallest.
+// The oracle gives log-probabilities, so chord's logits go through log-softmax first. Range:
+// largest minus smallest.
 //   F32 models: the largest difference stays below 1e-3 of the range.
-//   All others: the same top token, wherever the oracle's first two are further apart than 2 % of the range.
-// Two paths are compared: evaluate() of prefixes of one sequence of ids (prompt), and each token of a greedy
-// generate() against what the oracle finds most likely there (generation). Exit code 1 when anything fails.
+//   All others: the same top token, wherever the oracle's first two are further apart than 2 % of
+//   the range.
+// Two paths are compared: evaluate() of prefixes of one sequence of ids (prompt), and each token of
+// a greedy generate() against what the oracle finds most likely there (generation). Exit code 1
+// when anything fails.
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -22,7 +27,8 @@ const { openOracle } = require('./model/oracle.js');
 const { startChild, serve } = require('./model/child.js');
 
 const SELF = fileURLToPath(import.meta.url);
-const FIXTURES = process.env.CHORD_FIXTURES ?? path.resolve(path.dirname(SELF), '../../shared/fixtures');
+const FIXTURES =
+    process.env.CHORD_FIXTURES ?? path.resolve(path.dirname(SELF), '../../shared/fixtures');
 const PREFIXES = [1, 2, 3, 4, 5, 7, 9, 12, 16, 17, 24, 32, 33, 48, 63, 64];
 const GENERATE_FROM = 9;
 const GENERATED = 16;
@@ -30,10 +36,15 @@ const F32_TOLERANCE = 1e-3;
 const TOP_GAP = 0.02;
 
 const MADE_MIXES = ['F32', 'F16', 'Q8_0', 'Q4_K_M'];
-const MADE = { 'tiny': 'llama-spm', 'tiny-qwen2': 'qwen2', 'tiny-qwen3': 'qwen2', 'tiny-llama3': 'llama-bpe' };
+const MADE = {
+    tiny: 'llama-spm',
+    'tiny-qwen2': 'qwen2',
+    'tiny-qwen3': 'qwen2',
+    'tiny-llama3': 'llama-bpe',
+};
 
-// ---- the oracle's process: { open: path } -> { nVocab, f32: whether the file says that all its weights are F32 };
-// { ids, at } -> one Float64Array of log-probabilities per position
+// ---- the oracle's process: { open: path } -> { nVocab, f32: whether the file says that all its
+// weights are F32 }; { ids, at } -> one Float64Array of log-probabilities per position
 
 function serveOracle(folder) {
     let llama;
@@ -46,10 +57,19 @@ function serveOracle(folder) {
             const { tokenizer, general } = model.fileInfo.metadata;
             return { nVocab: tokenizer.ggml.tokens.length, f32: general.file_type === 0 };
         }
-        const context = await model.createContext({ contextSize: 256, threads: 2, flashAttention: false });
+        const context = await model.createContext({
+            contextSize: 256,
+            threads: 2,
+            flashAttention: false,
+        });
         const wanted = new Set(at);
-        const results = await context.getSequence().controlledEvaluate(
-            ids.map((id, i) => wanted.has(i) ? [id, { generateNext: { probabilities: true } }] : id));
+        const results = await context
+            .getSequence()
+            .controlledEvaluate(
+                ids.map((id, i) =>
+                    wanted.has(i) ? [id, { generateNext: { probabilities: true } }] : id,
+                ),
+            );
         const answer = at.map((i) => {
             const { probabilities } = results[i].next;
             const logprobs = new Float64Array(probabilities.size).fill(NaN);
@@ -96,17 +116,27 @@ function pseudoRandomIds(n, nVocab) {
     let state = 20240817;
     return Array.from({ length: n }, () => {
         state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-        return Math.floor(state / 4294967296 * nVocab);
+        return Math.floor((state / 4294967296) * nVocab);
     });
 }
 
 /**
- * One row of the table. worst: largest difference / range of `positions` prefixes; sameTops: of those, with the
- * oracle's top token; judged: prefixes and generated tokens with a gap wide enough to ask for the same token.
+ * One row of the table. worst: largest difference / range of `positions` prefixes; sameTops: of
+ * those, with the oracle's top token; judged: prefixes and generated tokens with a gap wide enough
+ * to ask for the same token.
  */
 function emptyRow(model) {
-    return { model, f32: null, positions: 0, worst: 0, sameTops: 0, judged: 0, generated: 0, sameGenerated: 0,
-        failures: [] };
+    return {
+        model,
+        f32: null,
+        positions: 0,
+        worst: 0,
+        sameTops: 0,
+        judged: 0,
+        generated: 0,
+        sameGenerated: 0,
+        failures: [],
+    };
 }
 
 /** Compares one file. Returns a row of the table; row.failures lists what broke a rule. */
@@ -120,14 +150,19 @@ async function compareModel(chord, oracle, { name, file }) {
     try {
         for (const [i, n] of PREFIXES.entries()) {
             const logits = await model.evaluate(ids.slice(0, n));
-            if (logits.length !== nVocab) throw new Error(`${logits.length} logits, the vocabulary has ${nVocab}`);
+            if (logits.length !== nVocab)
+                throw new Error(`${logits.length} logits, the vocabulary has ${nVocab}`);
             judgePrefix(row, n, logSoftmax(logits), theirs[i]);
         }
         const start = ids.slice(0, GENERATE_FROM);
-        const { tokens } = await model.generate(start,
-            { maxTokens: GENERATED, temperature: 0, ignoreEos: true });
+        const { tokens } = await model.generate(start, {
+            maxTokens: GENERATED,
+            temperature: 0,
+            ignoreEos: true,
+        });
         await judgeGeneration(row, oracle, start, tokens);
-        if (!f32 && row.judged === 0) row.failures.push(`no position with a gap above ${100 * TOP_GAP} % to judge by`);
+        if (!f32 && row.judged === 0)
+            row.failures.push(`no position with a gap above ${100 * TOP_GAP} % to judge by`);
     } finally {
         await model.close();
     }
@@ -156,7 +191,8 @@ function judgePrefix(row, n, ours, theirs) {
     if (gap > TOP_GAP) {
         row.judged++;
         if (ourTop !== top) {
-            row.failures.push(`prefix ${n}: top ${ourTop}, oracle ${top}, gap ${(100 * gap).toFixed(1)} % of the range`);
+            const percent = (100 * gap).toFixed(1);
+            row.failures.push(`prefix ${n}: top ${ourTop}, oracle ${top}, gap ${percent} %`);
         }
     }
 }
@@ -175,14 +211,19 @@ async function judgeGeneration(row, oracle, start, tokens) {
         if (token === top) row.sameGenerated++;
         if (gap > TOP_GAP) row.judged++;
         if (token !== top && gap > least) {
-            row.failures.push(`generated token ${i}: ${token}, oracle ${top}, gap ${(100 * gap).toFixed(1)} %`);
+            row.failures.push(
+                `generated token ${i}: ${token}, oracle ${top}, gap ${(100 * gap).toFixed(1)} %`,
+            );
         }
     }
 }
 
 // ---- the models
 
-/** Yields { name, file } and removes what it made; a model that cannot be had is yielded with `skipped`. */
+/**
+ * Yields { name, file } and removes what it made; a model that cannot be had is yielded with
+ * `skipped`.
+ */
 async function* modelsToCompare(wanted) {
     if (wanted.length && !(wanted.length === 1 && wanted[0] === 'all')) {
         for (const file of wanted) yield { name: path.basename(file), file: path.resolve(file) };
@@ -190,7 +231,9 @@ async function* modelsToCompare(wanted) {
     }
     for (const name of ['stories260K-f32.gguf', 'llama-2-tiny-random.gguf']) {
         const file = path.join(FIXTURES, 'models', name);
-        yield fs.existsSync(file) ? { name, file } : { name, skipped: `not in ${path.dirname(file)} (CHORD_FIXTURES)` };
+        yield fs.existsSync(file)
+            ? { name, file }
+            : { name, skipped: `not in ${path.dirname(file)} (CHORD_FIXTURES)` };
     }
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'chord-compare-'));
     const remove = () => fs.rmSync(folder, { recursive: true, force: true });
@@ -209,22 +252,53 @@ async function* modelsToCompare(wanted) {
 }
 
 function table(rows) {
-    const head = ['model', 'largest difference / range', 'same top', 'generated, same', 'judged', 'verdict'];
-    const cells = rows.map((r) => r.skipped ? [r.model, '', '', '', '', `skipped: ${r.skipped}`] : [
-        r.model, r.positions ? r.worst.toExponential(2) : '-', `${r.sameTops} of ${r.positions}`,
-        `${r.sameGenerated} of ${r.generated}`, String(r.judged), r.failures.length ? 'FAILED' : 'ok']);
-    const widths = head.map((h, i) => Math.max(h.length, ...cells.map((c) => i === head.length - 1 ? 0 : c[i].length)));
-    const line = (c) => c.map((x, i) => i === head.length - 1 ? x : x.padEnd(widths[i])).join('  ') + '\n';
-    return line(head) + cells.map((c, i) => line(c)
-        + (rows[i].failures ?? []).map((f) => `    ${f}\n`).join('')).join('');
+    const head = [
+        'model',
+        'largest difference / range',
+        'same top',
+        'generated, same',
+        'judged',
+        'verdict',
+    ];
+    const cells = rows.map((r) =>
+        r.skipped
+            ? [r.model, '', '', '', '', `skipped: ${r.skipped}`]
+            : [
+                  r.model,
+                  r.positions ? r.worst.toExponential(2) : '-',
+                  `${r.sameTops} of ${r.positions}`,
+                  `${r.sameGenerated} of ${r.generated}`,
+                  String(r.judged),
+                  r.failures.length ? 'FAILED' : 'ok',
+              ],
+    );
+    const widths = head.map((h, i) =>
+        Math.max(h.length, ...cells.map((c) => (i === head.length - 1 ? 0 : c[i].length))),
+    );
+    const line = (c) =>
+        c.map((x, i) => (i === head.length - 1 ? x : x.padEnd(widths[i]))).join('  ') + '\n';
+    return (
+        line(head) +
+        cells
+            .map((c, i) => line(c) + (rows[i].failures ?? []).map((f) => `    ${f}\n`).join(''))
+            .join('')
+    );
 }
 
 async function main() {
-    const { values, positionals } = parseArgs({ allowPositionals: true, options: {
-        oracle: { type: 'string' }, json: { type: 'boolean' }, models: { type: 'string', multiple: true },
-    } });
+    const { values, positionals } = parseArgs({
+        allowPositionals: true,
+        options: {
+            oracle: { type: 'string' },
+            json: { type: 'boolean' },
+            models: { type: 'string', multiple: true },
+        },
+    });
     if (!values.oracle) {
-        process.stderr.write('usage: node bench/compare-oracle.mjs --oracle FOLDER [--json] [--models all | FILE...]\n');
+        process.stderr.write(
+            'usage: node bench/compare-oracle.mjs --oracle FOLDER [--json] ' +
+                '[--models all | FILE...]\n',
+        );
         return 2;
     }
     process.once('SIGINT', () => process.exit(130));
@@ -232,7 +306,7 @@ async function main() {
     const chord = require('..');
     let oracle = null;
     const rows = [];
-    for await (const model of modelsToCompare([...values.models ?? [], ...positionals])) {
+    for await (const model of modelsToCompare([...(values.models ?? []), ...positionals])) {
         if (model.skipped) {
             rows.push({ model: model.name, skipped: model.skipped });
             continue;
@@ -243,13 +317,19 @@ async function main() {
         } catch (error) {
             rows.push({ ...emptyRow(model.name), failures: [error.message] });
         }
-        if (!values.json) process.stderr.write(`${model.name}: ${rows.at(-1).failures.length ? 'FAILED' : 'ok'}\n`);
+        if (!values.json)
+            process.stderr.write(
+                `${model.name}: ${rows.at(-1).failures.length ? 'FAILED' : 'ok'}\n`,
+            );
     }
     await oracle?.stop();
     const failed = rows.filter((r) => r.failures?.length).length;
     const compared = rows.filter((r) => !r.skipped).length;
-    process.stdout.write(values.json ? JSON.stringify({ rows, compared, failed }) + '\n'
-        : `${table(rows)}${compared - failed} of ${compared} models agree with the oracle\n`);
+    process.stdout.write(
+        values.json
+            ? JSON.stringify({ rows, compared, failed }) + '\n'
+            : `${table(rows)}${compared - failed} of ${compared} models agree with the oracle\n`,
+    );
     return failed || !compared ? 1 : 0;
 }
 

@@ -1,10 +1,11 @@
 #!/usr/bin/env node
 'use strict';
 // Makes a GGUF model of a real geometry with random weights, for tests and measurements:
-//   node bench/make-model.js --geometry llama2-7b --mix Q4_K_M [--vocab VOCAB.gguf] [--layers N] [--seed N]
-//                            [--out FILE] [--json]
-// The file is complete (metadata, tokenizer, tensors) and its numbers behave like a trained model's, but it writes
-// nonsense. It is streamed to a temporary file that takes its name at the end; Ctrl-C leaves nothing behind.
+//   node bench/make-model.js --geometry llama2-7b --mix Q4_K_M [--vocab VOCAB.gguf] [--layers N]
+//                            [--seed N] [--out FILE] [--json]
+// The file is complete (metadata, tokenizer, tensors) and its numbers behave like a trained
+// model's, but it writes nonsense. It is streamed to a temporary file that takes its name at the
+// end; Ctrl-C leaves nothing behind.
 const fs = require('node:fs/promises');
 const path = require('node:path');
 const { parseArgs } = require('node:util');
@@ -18,14 +19,17 @@ const CHUNK_BYTES = 4 << 20;
 
 /**
  * Makes one model file.
- * options: { geometry, mix, out?, vocab?, layers?, seed?, signal?: AbortSignal, onProgress?({ done, total, seconds }) }
- * Returns { file, bytes, seconds, geometry, mix, layers, vocabulary, parameters, tensors, bytesPerType }.
+ * options: { geometry, mix, out?, vocab?, layers?, seed?, signal?, onProgress?(progress) }, with
+ * signal an AbortSignal and progress { done, total, seconds }, done and total in bytes.
+ * Returns { file, bytes, seconds, geometry, mix, layers, vocabulary, parameters, tensors,
+ * bytesPerType }.
  */
 async function makeModel(options) {
     const { geometry, mix: mixName, vocab, layers, seed = 1, signal, onProgress } = options;
     const mix = mixOf(mixName);
     const g = geometryOf(geometry, layers);
-    if (!Number.isSafeInteger(seed) || seed < 0) throw new Error(`seed must be an integer >= 0, got ${seed}`);
+    if (!Number.isSafeInteger(seed) || seed < 0)
+        throw new Error(`seed must be an integer >= 0, got ${seed}`);
     let tokenizer;
     if (vocab !== undefined) {
         const { pairs, nVocab } = await readVocabulary(vocab);
@@ -40,7 +44,10 @@ async function makeModel(options) {
         const elements = t.shape.reduce((a, b) => a * b, 1);
         return { ...t, type, typeId: TYPES[type].id, elements, bytes: bytesOf(type, elements) };
     });
-    const pairs = [...metadataOf(g, mixName, mix.fileType, mix.quantized).map((p) => encodePair(...p)), ...tokenizer];
+    const pairs = [
+        ...metadataOf(g, mixName, mix.fileType, mix.quantized).map((p) => encodePair(...p)),
+        ...tokenizer,
+    ];
     const { header, bytes } = encodeHeader(pairs, tensors);
 
     const file = path.resolve(options.out ?? `${geometry}-${mixName}.gguf`);
@@ -56,7 +63,10 @@ async function makeModel(options) {
             }
         };
         await handle.write(header, 0, header.length, 0);
-        const chunks = [Buffer.from(new ArrayBuffer(CHUNK_BYTES)), Buffer.from(new ArrayBuffer(CHUNK_BYTES))];
+        const chunks = [
+            Buffer.from(new ArrayBuffer(CHUNK_BYTES)),
+            Buffer.from(new ArrayBuffer(CHUNK_BYTES)),
+        ];
         for (const tensor of tensors) {
             await writeTensor(handle, header.length, tensor, seed, chunks, progress);
         }
@@ -67,13 +77,23 @@ async function makeModel(options) {
     const bytesPerType = {};
     for (const t of tensors) bytesPerType[t.type] = (bytesPerType[t.type] ?? 0) + t.bytes;
     return {
-        file, bytes, seconds: (performance.now() - began) / 1000, geometry, mix: mixName, layers: g.nLayer,
-        vocabulary: g.nVocab, parameters: tensors.reduce((n, t) => n + t.elements, 0), tensors: tensors.length,
+        file,
+        bytes,
+        seconds: (performance.now() - began) / 1000,
+        geometry,
+        mix: mixName,
+        layers: g.nLayer,
+        vocabulary: g.nVocab,
+        parameters: tensors.reduce((n, t) => n + t.elements, 0),
+        tensors: tensors.length,
         bytesPerType,
     };
 }
 
-/** Runs write(handle) on a temporary file beside `file`, then renames it; a failure removes the temporary file. */
+/**
+ * Runs write(handle) on a temporary file beside `file`, then renames it; a failure removes the
+ * temporary file.
+ */
 async function writeAtomically(file, bytes, write) {
     const folder = path.dirname(file);
     await requireSpace(folder, bytes);
@@ -93,10 +113,12 @@ async function writeAtomically(file, bytes, write) {
 }
 
 async function requireSpace(folder, bytes) {
-    if (!fs.statfs) return;                             // Node before 18.15
+    if (!fs.statfs) return; // Node before 18.15
     const { bavail, bsize } = await fs.statfs(folder);
     if (bavail * bsize < bytes) {
-        throw new Error(`${folder}: ${gb(bavail * bsize)} GB free, the model needs ${gb(bytes)} GB`);
+        throw new Error(
+            `${folder}: ${gb(bavail * bsize)} GB free, the model needs ${gb(bytes)} GB`,
+        );
     }
 }
 
@@ -106,8 +128,13 @@ async function writeTensor(handle, base, tensor, seed, chunks, progress) {
     const { fill } = tensor;
     let at = base + tensor.offset;
     if (fill.kind !== 'normal') {
-        const values = fill.kind === 'values' ? fill.values : Float32Array.from({ length: tensor.elements },
-            () => fill.centre + fill.spread * (2 * random.uniform() - 1));
+        const values =
+            fill.kind === 'values'
+                ? fill.values
+                : Float32Array.from(
+                      { length: tensor.elements },
+                      () => fill.centre + fill.spread * (2 * random.uniform() - 1),
+                  );
         await handle.write(new Uint8Array(values.buffer), 0, tensor.bytes, at);
         return;
     }
@@ -123,7 +150,7 @@ async function writeTensor(handle, base, tensor, seed, chunks, progress) {
         await writing;
         progress(at);
         writing = writeAll(handle, chunk, n * blockBytes, at);
-        writing.catch(() => {});                        // reported by the await above or below
+        writing.catch(() => {}); // reported by the await above or below
         at += n * blockBytes;
         left -= n;
     }
@@ -139,30 +166,43 @@ async function writeAll(handle, buffer, length, at) {
 
 const gb = (bytes) => (bytes / 1e9).toFixed(2);
 
-/** A progress reporter on stderr: one line that is rewritten on a terminal, otherwise a new line every second. */
+/**
+ * A progress reporter on stderr: one line that is rewritten on a terminal, otherwise a new line
+ * every second.
+ */
 function progressPrinter(stream) {
     let last = 0;
     return ({ done, total, seconds }) => {
         if (!stream.isTTY && seconds - last < 1) return;
         last = seconds;
         const rate = done / seconds;
-        const text = `${gb(done)} of ${gb(total)} GB, ${gb(rate)} GB/s, ${Math.ceil((total - done) / rate)} s left`;
+        const left = Math.ceil((total - done) / rate);
+        const text = `${gb(done)} of ${gb(total)} GB, ${gb(rate)} GB/s, ${left} s left`;
         stream.write(stream.isTTY ? `\r${text}\x1b[K` : `${text}\n`);
         if (stream.isTTY && done === total) stream.write('\n');
     };
 }
 
-const USAGE = `usage: node bench/make-model.js --geometry NAME --mix MIX [--vocab VOCAB.gguf] [--layers N] [--seed N]
-                                [--out FILE] [--json]
+const USAGE = `usage: node bench/make-model.js --geometry NAME --mix MIX [--vocab VOCAB.gguf]
+                                [--layers N] [--seed N] [--out FILE] [--json]
 geometries: ${Object.keys(GEOMETRIES).join(', ')}
 mixes:      ${Object.keys(MIXES).join(', ')}
 `;
 
 async function main(argv) {
-    const { values } = parseArgs({ args: argv, options: {
-        geometry: { type: 'string' }, mix: { type: 'string' }, vocab: { type: 'string' }, layers: { type: 'string' },
-        seed: { type: 'string' }, out: { type: 'string' }, json: { type: 'boolean' }, help: { type: 'boolean' },
-    } });
+    const { values } = parseArgs({
+        args: argv,
+        options: {
+            geometry: { type: 'string' },
+            mix: { type: 'string' },
+            vocab: { type: 'string' },
+            layers: { type: 'string' },
+            seed: { type: 'string' },
+            out: { type: 'string' },
+            json: { type: 'boolean' },
+            help: { type: 'boolean' },
+        },
+    });
     if (values.help || !values.geometry || !values.mix) {
         (values.help ? process.stdout : process.stderr).write(USAGE);
         return values.help ? 0 : 2;
@@ -178,17 +218,24 @@ async function main(argv) {
         signal: controller.signal,
         onProgress: progressPrinter(process.stderr),
     });
-    process.stdout.write(values.json ? JSON.stringify(made) + '\n'
-        : `${made.file}: ${gb(made.bytes)} GB, ${(made.parameters / 1e6).toFixed(1)} million parameters, `
-        + `${made.tensors} tensors, in ${made.seconds.toFixed(1)} s\n`);
+    const millions = (made.parameters / 1e6).toFixed(1);
+    const text =
+        `${made.file}: ${gb(made.bytes)} GB, ${millions} million parameters, ` +
+        `${made.tensors} tensors, in ${made.seconds.toFixed(1)} s`;
+    process.stdout.write((values.json ? JSON.stringify(made) : text) + '\n');
     return 0;
 }
 
 if (require.main === module) {
-    main(process.argv.slice(2)).then((code) => { process.exitCode = code; }, (error) => {
-        process.stderr.write(`make-model: ${error.message}\n`);
-        process.exitCode = error.message === 'interrupted' ? 130 : 1;
-    });
+    main(process.argv.slice(2)).then(
+        (code) => {
+            process.exitCode = code;
+        },
+        (error) => {
+            process.stderr.write(`make-model: ${error.message}\n`);
+            process.exitCode = error.message === 'interrupted' ? 130 : 1;
+        },
+    );
 }
 
 module.exports = { makeModel, GEOMETRIES: Object.keys(GEOMETRIES), MIXES: Object.keys(MIXES) };

@@ -1,12 +1,16 @@
 #!/usr/bin/env node
-// Speed and memory of chord and node-llama-cpp side by side, on the same file and the same token ids:
-//   node bench/peer.mjs --oracle FOLDER MODEL.gguf [--prompt 128] [--tokens 32] [--rounds 3] [--threads N] [--json]
-// FOLDER is where node-llama-cpp is installed. Each engine has a process of its own, loads the model once (the file is
-// read once before, so both find it in the page cache) and then answers rounds in turn: chord, oracle, chord, oracle.
-// Only one of them works at any time. The first round warms both up and does not count.
+// Speed and memory of chord and node-llama-cpp side by side, on the same file and the same token
+// ids:
+//   node bench/peer.mjs --oracle FOLDER MODEL.gguf [--prompt 128] [--tokens 32] [--rounds 3]
+//                       [--threads N] [--json]
+// FOLDER is where node-llama-cpp is installed. Each engine has a process of its own, loads the
+// model once (the file is read once before, so both find it in the page cache) and then answers
+// rounds in turn: chord, oracle, chord, oracle. Only one of them works at any time. The first round
+// warms both up and does not count.
 //
-// prefill: prompt tokens per second. decode: generated tokens per second, from the first to the last of them.
-// Every round has its own ids, so that no engine can reuse the round before. Ratios are chord / oracle, per round.
+// prefill: prompt tokens per second. decode: generated tokens per second, from the first to the
+// last of them. Every round has its own ids, so that no engine can reuse the round before. Ratios
+// are chord / oracle, per round.
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -19,21 +23,25 @@ const { openOracle } = require('./model/oracle.js');
 const { startChild, serve } = require('./model/child.js');
 const SELF = fileURLToPath(import.meta.url);
 
-/** Resident memory of this process in MiB: now, at its highest, and the part that is not file mappings. */
+/**
+ * Resident memory of this process in MiB: now, at its highest, and the part that is not file
+ * mappings.
+ */
 function memory() {
     let status;
     try {
         status = fs.readFileSync('/proc/self/status', 'utf8');
     } catch {
-        const rss = process.memoryUsage().rss / 2 ** 20;         // no /proc: the highest is not known
+        const rss = process.memoryUsage().rss / 2 ** 20; // no /proc: the highest is not known
         return { rssMib: rss, highestMib: null, anonymousMib: null };
     }
-    const mib = (key) => Number(new RegExp(`^${key}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1] ?? NaN) / 1024;
+    const mib = (key) =>
+        Number(new RegExp(`^${key}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1] ?? NaN) / 1024;
     return { rssMib: mib('VmRSS'), highestMib: mib('VmHWM'), anonymousMib: mib('RssAnon') };
 }
 
-// ---- the two engines: load(file, context tokens) -> undefined, or what is left to do once the time is taken;
-// round(ids, tokens) -> { prefill, decode } in tokens per second
+// ---- the two engines: load(file, context tokens) -> undefined, or what is left to do once the
+// time is taken; round(ids, tokens) -> { prefill, decode } in tokens per second
 
 function chordEngine(threads) {
     let model;
@@ -43,8 +51,13 @@ function chordEngine(threads) {
             model = await chord.loadModel(file, { context, threads });
         },
         async round(ids, maxTokens) {
-            const { tokens, timings } = await model.generate(ids, { maxTokens, ignoreEos: true, temperature: 0 });
-            if (tokens.length !== maxTokens) throw new Error(`generated ${tokens.length} tokens of ${maxTokens}`);
+            const { tokens, timings } = await model.generate(ids, {
+                maxTokens,
+                ignoreEos: true,
+                temperature: 0,
+            });
+            if (tokens.length !== maxTokens)
+                throw new Error(`generated ${tokens.length} tokens of ${maxTokens}`);
             return { prefill: timings.promptPerSecond, decode: timings.completionPerSecond };
         },
     };
@@ -56,7 +69,9 @@ function oracleEngine(folder, threads) {
         async load(file, contextSize) {
             const llama = await openOracle(folder);
             const model = await llama.loadModel({ modelPath: file });
-            return async () => { context = await model.createContext({ contextSize, batchSize: 512, threads }); };
+            return async () => {
+                context = await model.createContext({ contextSize, batchSize: 512, threads });
+            };
         },
         async round(ids, maxTokens) {
             const sequence = context.getSequence();
@@ -65,13 +80,19 @@ function oracleEngine(folder, threads) {
             const prefilled = performance.now();
             let first = 0;
             let n = 0;
-            for await (const _ of sequence.evaluate([ids.at(-1)], { temperature: 0, yieldEogToken: true })) {
+            for await (const _ of sequence.evaluate([ids.at(-1)], {
+                temperature: 0,
+                yieldEogToken: true,
+            })) {
                 if (n++ === 0) first = performance.now();
                 if (n === maxTokens) break;
             }
             const ended = performance.now();
             sequence.dispose();
-            return { prefill: (ids.length - 1) / (prefilled - began) * 1000, decode: (n - 1) / (ended - first) * 1000 };
+            return {
+                prefill: ((ids.length - 1) / (prefilled - began)) * 1000,
+                decode: ((n - 1) / (ended - first)) * 1000,
+            };
         },
     };
 }
@@ -79,7 +100,7 @@ function oracleEngine(folder, threads) {
 function serveEngine(name, folder, threads) {
     const engine = name === 'chord' ? chordEngine(threads) : oracleEngine(folder, threads);
     serve(async ({ load, context, ids, tokens }) => {
-        if (load === undefined) return { ...await engine.round(ids, tokens), ...memory() };
+        if (load === undefined) return { ...(await engine.round(ids, tokens)), ...memory() };
         const began = performance.now();
         const prepare = await engine.load(load, context);
         const loadMs = performance.now() - began;
@@ -94,14 +115,16 @@ function roundIds(n, round) {
     let state = 12345 + round;
     return Array.from({ length: n }, () => {
         state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-        return 3 + (state >>> 8) % 250;                           // legal in every vocabulary
+        return 3 + ((state >>> 8) % 250); // legal in every vocabulary
     });
 }
 
 /** Reads the file once, if memory can hold it. */
 async function warmPageCache(file) {
     if (fs.statSync(file).size > os.freemem()) return false;
-    for await (const _ of fs.createReadStream(file, { highWaterMark: 4 << 20 })) { /* only read */ }
+    for await (const _ of fs.createReadStream(file, { highWaterMark: 4 << 20 })) {
+        /* only read */
+    }
     return true;
 }
 
@@ -111,17 +134,32 @@ function median(numbers) {
     return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
-const spread = (numbers) => ({ median: median(numbers), least: Math.min(...numbers), most: Math.max(...numbers) });
+const spread = (numbers) => ({
+    median: median(numbers),
+    least: Math.min(...numbers),
+    most: Math.max(...numbers),
+});
 
 async function measure({ file, folder, threads, prompt, tokens, rounds }) {
     const warm = await warmPageCache(file);
     const engines = { chord: null, oracle: null };
-    const result = { file, bytes: fs.statSync(file).size, warm, threads, prompt, tokens, engines: {} };
+    const result = {
+        file,
+        bytes: fs.statSync(file).size,
+        warm,
+        threads,
+        prompt,
+        tokens,
+        engines: {},
+    };
     const names = Object.keys(engines);
     try {
         for (const name of names) {
             engines[name] = startChild(name, SELF, ['--serve', name, folder, String(threads)]);
-            const { loadMs, ...held } = await engines[name].call({ load: file, context: prompt + tokens + 64 });
+            const { loadMs, ...held } = await engines[name].call({
+                load: file,
+                context: prompt + tokens + 64,
+            });
             result.engines[name] = { loadMs, loaded: held, rounds: [] };
         }
         for (let round = 0; round <= rounds; round++) {
@@ -136,7 +174,8 @@ async function measure({ file, folder, threads, prompt, tokens, rounds }) {
     }
     const { chord, oracle } = result.engines;
     for (const engine of [chord, oracle]) {
-        for (const what of ['prefill', 'decode']) engine[what] = spread(engine.rounds.map((r) => r[what]));
+        for (const what of ['prefill', 'decode'])
+            engine[what] = spread(engine.rounds.map((r) => r[what]));
         const { rssMib, highestMib, anonymousMib } = engine.rounds.at(-1);
         engine.memory = { rssMib, highestMib, anonymousMib };
     }
@@ -151,13 +190,19 @@ function report(result) {
     const { engines, ratios } = result;
     const range = ({ median: m, least, most }, digits) =>
         `${m.toFixed(digits)} [${least.toFixed(digits)}-${most.toFixed(digits)}]`;
-    const mib = (x) => x === null ? '-' : x.toFixed(0);
+    const mib = (x) => (x === null ? '-' : x.toFixed(0));
     const rows = [['', 'chord', 'node-llama-cpp', 'ratio']];
-    const add = (label, cell, ratio = '') => rows.push([label, cell(engines.chord), cell(engines.oracle), ratio]);
+    const add = (label, cell, ratio = '') =>
+        rows.push([label, cell(engines.chord), cell(engines.oracle), ratio]);
     add('load, ms', (e) => e.loadMs.toFixed(1));
     for (const what of ['prefill', 'decode']) {
-        engines.chord.rounds.forEach((_, i) => add(`${what} round ${i + 1}, tokens/s`, (e) => e.rounds[i][what].toFixed(2),
-            (engines.chord.rounds[i][what] / engines.oracle.rounds[i][what]).toFixed(2)));
+        engines.chord.rounds.forEach((_, i) =>
+            add(
+                `${what} round ${i + 1}, tokens/s`,
+                (e) => e.rounds[i][what].toFixed(2),
+                (engines.chord.rounds[i][what] / engines.oracle.rounds[i][what]).toFixed(2),
+            ),
+        );
         add(`${what} median, tokens/s`, (e) => range(e[what], 2), range(ratios[what], 2));
     }
     add('resident after load, MiB', (e) => mib(e.loaded.rssMib));
@@ -165,30 +210,48 @@ function report(result) {
     add('  of it not mapped (RssAnon)', (e) => mib(e.memory.anonymousMib));
     add('highest (VmHWM), MiB', (e) => mib(e.memory.highestMib));
     const widths = rows[0].map((_, i) => Math.max(...rows.map((r) => r[i].length)));
-    return `${path.basename(result.file)}, ${(result.bytes / 1e9).toFixed(2)} GB, ${result.threads} threads, prompt `
-        + `${result.prompt}, ${result.tokens} tokens, page cache ${result.warm ? 'warm' : 'not warmed: file too large'}\n`
-        + rows.map((r) => r.map((c, i) => i ? c.padStart(widths[i]) : c.padEnd(widths[i])).join('  ').trimEnd()).join('\n')
-        + '\n';
+    const pad = (cell, i) => (i ? cell.padStart(widths[i]) : cell.padEnd(widths[i]));
+    const head =
+        `${path.basename(result.file)}, ${(result.bytes / 1e9).toFixed(2)} GB, ` +
+        `${result.threads} threads, prompt ${result.prompt}, ${result.tokens} tokens, ` +
+        `page cache ${result.warm ? 'warm' : 'not warmed: file too large'}`;
+    return [head, ...rows.map((r) => r.map(pad).join('  ').trimEnd()), ''].join('\n');
 }
 
 async function main() {
-    const { values, positionals } = parseArgs({ allowPositionals: true, options: {
-        oracle: { type: 'string' }, prompt: { type: 'string', default: '128' }, tokens: { type: 'string', default: '32' },
-        rounds: { type: 'string', default: '3' }, threads: { type: 'string' }, json: { type: 'boolean' },
-    } });
+    const { values, positionals } = parseArgs({
+        allowPositionals: true,
+        options: {
+            oracle: { type: 'string' },
+            prompt: { type: 'string', default: '128' },
+            tokens: { type: 'string', default: '32' },
+            rounds: { type: 'string', default: '3' },
+            threads: { type: 'string' },
+            json: { type: 'boolean' },
+        },
+    });
     if (!values.oracle || positionals.length !== 1) {
-        process.stderr.write('usage: node bench/peer.mjs --oracle FOLDER MODEL.gguf [--prompt 128] [--tokens 32] '
-            + '[--rounds 3] [--threads N] [--json]\n');
+        process.stderr.write(
+            'usage: node bench/peer.mjs --oracle FOLDER MODEL.gguf [--prompt 128] [--tokens 32] ' +
+                '[--rounds 3] [--threads N] [--json]\n',
+        );
         return 2;
     }
     const count = (name, least) => {
         const n = Number(values[name]);
-        if (!Number.isInteger(n) || n < least) throw new Error(`--${name}: an integer >= ${least}, got ${values[name]}`);
+        if (!Number.isInteger(n) || n < least)
+            throw new Error(`--${name}: an integer >= ${least}, got ${values[name]}`);
         return n;
     };
     values.threads ??= String(os.cpus().length);
-    const result = await measure({ file: path.resolve(positionals[0]), folder: values.oracle, threads: count('threads', 1),
-        prompt: count('prompt', 2), tokens: count('tokens', 2), rounds: count('rounds', 1) });
+    const result = await measure({
+        file: path.resolve(positionals[0]),
+        folder: values.oracle,
+        threads: count('threads', 1),
+        prompt: count('prompt', 2),
+        tokens: count('tokens', 2),
+        rounds: count('rounds', 1),
+    });
     process.stdout.write(values.json ? JSON.stringify(result) + '\n' : report(result));
     return 0;
 }

@@ -1,13 +1,17 @@
 'use strict';
-// Random blocks of every type, fast: each chunk is filled with random words, then the few bytes of every block that
-// hold its scales are overwritten with valid ones. Codes thus cover their full range and no two rows are equal.
+// Random blocks of every type, fast: each chunk is filled with random words, then the few bytes of
+// every block that hold its scales are overwritten with valid ones. Codes thus cover their full
+// range and no two rows are equal.
 //
-// Scales are chosen so that the weights have mean 0 and the wanted standard deviation. A mean other than 0 would add
-// one common value to all outputs of a matrix, which grows from layer to layer. Where a format's codes are not
-// symmetric, the scale gets a random sign, or the minimum is set to cancel the codes' mean.
-// Layouts: see the block formats of ggml (d: half scale, dmin or m: half minimum).
+// Scales are chosen so that the weights have mean 0 and the wanted standard deviation. A mean other
+// than 0 would add one common value to all outputs of a matrix, which grows from layer to layer.
+// Where a format's codes are not symmetric, the scale gets a random sign, or the minimum is set to
+// cancel the codes' mean. Layouts: see the block formats of ggml (d: half scale, dmin or m: half
+// minimum).
 
-/** sfc32 (Chris Doty-Humphrey, PractRand): a fast generator with a period of at least 2^32 words. */
+/**
+ * sfc32 (Chris Doty-Humphrey, PractRand): a fast generator with a period of at least 2^32 words.
+ */
 class Random {
     constructor(a, b, c) {
         this.state = Int32Array.of(a, b, c, 1);
@@ -19,7 +23,9 @@ class Random {
         return this.one[0] >>> 0;
     }
     /** Uniform in [0, 1). */
-    uniform() { return this.next() / 4294967296; }
+    uniform() {
+        return this.next() / 4294967296;
+    }
     /** The first n of an Int32Array become random. */
     fill(words, n) {
         let a = this.state[0];
@@ -41,9 +47,12 @@ class Random {
     }
 }
 
-/** A generator for one tensor: its name and the seed decide, so a file with fewer layers holds the same ones. */
+/**
+ * A generator for one tensor: its name and the seed decide, so a file with fewer layers holds the
+ * same ones.
+ */
 function randomFor(seed, name) {
-    let h = 2166136261;                                 // FNV-1a
+    let h = 2166136261; // FNV-1a
     for (let i = 0; i < name.length; i++) h = Math.imul(h ^ name.charCodeAt(i), 16777619);
     return new Random(seed, h, Math.floor(seed / 4294967296));
 }
@@ -77,33 +86,31 @@ function bf16Bits(x) {
     return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
 }
 
-/** Inverse of the standard normal distribution (Acklam's rational approximation, relative error below 1.2e-9). */
-function normalQuantile(p) {
-    const a = [-3.969683028665376e1, 2.209460984245205e2, -2.759285104469687e2, 1.383577518672690e2,
-        -3.066479806614716e1, 2.506628277459239];
-    const b = [-5.447609879822406e1, 1.615858368580409e2, -1.556989798598866e2, 6.680131188771972e1,
-        -1.328068155288572e1];
-    const c = [-7.784894002430293e-3, -3.223964580411365e-1, -2.400758277161838, -2.549732539343734,
-        4.374664141464968, 2.938163982698783];
-    const d = [7.784695709041462e-3, 3.224671290700398e-1, 2.445134137142996, 3.754408661907416];
-    const polynomial = (k, x) => k.reduce((sum, v) => sum * x + v, 0);
-    if (p > 0.5) return -normalQuantile(1 - p);
-    if (p < 0.02425) {
-        const q = Math.sqrt(-2 * Math.log(p));
-        return polynomial(c, q) / polynomial([...d, 1], q);
+let normals; // made when first wanted
+
+/** 65536 standard normal numbers (Box and Muller), each with its negative: their mean is 0. */
+function normalTable() {
+    const random = new Random(1, 2, 3);
+    const table = new Float64Array(65536);
+    for (let i = 0; i < table.length; i += 4) {
+        const radius = Math.sqrt(-2 * Math.log(1 - random.uniform()));
+        const angle = 2 * Math.PI * random.uniform();
+        table[i] = radius * Math.cos(angle);
+        table[i + 1] = -table[i];
+        table[i + 2] = radius * Math.sin(angle);
+        table[i + 3] = -table[i + 2];
     }
-    const q = p - 0.5;
-    return polynomial(a, q * q) * q / polynomial([...b, 1], q * q);
+    return table;
 }
 
-const POOL = 4096;                         // different scale fields per tensor; a power of two
-const SCALE_SPREAD = 0.5;                  // a block's scale is the mean scale times 1 +- this
-const SPREAD_RMS = Math.sqrt(1 + SCALE_SPREAD * SCALE_SPREAD / 3);
+const POOL = 4096; // different scale fields per tensor; a power of two
+const SCALE_SPREAD = 0.5; // a block's scale is the mean scale times 1 +- this
+const SPREAD_RMS = Math.sqrt(1 + (SCALE_SPREAD * SCALE_SPREAD) / 3);
 
 /** A pool of random scales whose root mean square is `rms`. */
 function scalePool(random, rms, signed) {
     return Float64Array.from({ length: POOL }, () => {
-        const value = rms / SPREAD_RMS * (1 + SCALE_SPREAD * (2 * random.uniform() - 1));
+        const value = (rms / SPREAD_RMS) * (1 + SCALE_SPREAD * (2 * random.uniform() - 1));
         return signed && random.next() & 1 ? -value : value;
     });
 }
@@ -111,7 +118,10 @@ function scalePool(random, rms, signed) {
 const integer = (random, low, high) => low + Math.floor(random.uniform() * (high - low + 1));
 const clamp = (x, low, high) => Math.min(high, Math.max(low, x));
 
-/** A scale field that is one half, at u16 `at` of a block of `u16s` u16. rms: of the codes times inner scales. */
+/**
+ * A scale field that is one half, at u16 `at` of a block of `u16s` u16. rms: of the codes times
+ * inner scales.
+ */
 function halfStamp(u16s, at, rms, signed) {
     return (std, random) => {
         const pool = Uint16Array.from(scalePool(random, std / rms, signed), halfBits);
@@ -123,7 +133,10 @@ function halfStamp(u16s, at, rms, signed) {
     };
 }
 
-/** A scale field of `field` u32 words at the word `at` (the rest random codes), made by make(d, random) -> Uint32Array. */
+/**
+ * A scale field of `field` u32 words at the word `at` of a block of `u32s` words, made by
+ * make(d, random) -> u32[field]. rms: of the codes times inner scales.
+ */
 function fieldStamp(u32s, at, field, rms, make) {
     return (std, random) => {
         const pool = new Uint32Array(POOL * field);
@@ -138,9 +151,10 @@ function fieldStamp(u32s, at, field, rms, make) {
     };
 }
 
-/** Scale and minimum of Q4_1 and Q5_1: the minimum cancels the codes' mean, give or take a tenth. */
-const scaleAndMin = (mean) => (d, random) =>
-    [halfBits(d) | halfBits(-mean * d * (0.9 + 0.2 * random.uniform())) << 16];
+/** Scale and minimum of Q4_1 and Q5_1; the minimum cancels the codes' mean, within a tenth. */
+const scaleAndMin = (mean) => (d, random) => [
+    halfBits(d) | (halfBits(-mean * d * (0.9 + 0.2 * random.uniform())) << 16),
+];
 
 /** {d, dmin, 12 bytes of 6-bit scales and minima} of Q4_K and Q5_K; mean: of the codes. */
 const kScales = (mean) => (d, random) => {
@@ -152,21 +166,24 @@ const kScales = (mean) => (d, random) => {
             sc[j] |= s;
             sc[j + 4] |= m;
         } else {
-            sc[j + 4] |= (s & 15) | (m & 15) << 4;
+            sc[j + 4] |= (s & 15) | ((m & 15) << 4);
             sc[j - 4] |= (s >> 4) << 6;
             sc[j] |= (m >> 4) << 6;
         }
     }
-    return [halfBits(d) | halfBits(mean * d) << 16, ...littleWords(sc)];
+    return [halfBits(d) | (halfBits(mean * d) << 16), ...littleWords(sc)];
 };
 
-/** {16 bytes of 4-bit scale and minimum} and {d, dmin} of Q2_K, which lie apart: at words 0..3 and 20. */
+/**
+ * {16 bytes of 4-bit scale and minimum} and {d, dmin} of Q2_K, which lie apart: at words 0..3 and
+ * at word 20.
+ */
 const q2kScales = (d, random) => {
     const scales = Uint8Array.from({ length: 16 }, () => {
         const s = integer(random, 0, 15);
-        return s | clamp(s + integer(random, -1, 1), 0, 15) << 4;
+        return s | (clamp(s + integer(random, -1, 1), 0, 15) << 4);
     });
-    return [...littleWords(scales), halfBits(d) | halfBits(1.5 * d) << 16];
+    return [...littleWords(scales), halfBits(d) | (halfBits(1.5 * d) << 16)];
 };
 
 function littleWords(bytes) {
@@ -187,13 +204,11 @@ function q2kStamp(std, random) {
     };
 }
 
-let quantiles;                             // of the standard normal distribution, made when first wanted
-
-/** Normal numbers through a table of 65536 quantiles, one per random 16 bits. */
+/** Normal numbers by a table of halves or bfloat16s, which 16 random bits choose from. */
 function tableStamp(bits) {
     return (std) => {
-        quantiles ??= Float64Array.from({ length: 65536 }, (_, i) => normalQuantile((i + 0.5) / 65536));
-        const table = Uint16Array.from(quantiles, (q) => bits(std * q));
+        normals ??= normalTable();
+        const table = Uint16Array.from(normals, (x) => bits(std * x));
         return (bytes, n) => {
             const words = new Uint16Array(bytes.buffer, bytes.byteOffset, n);
             for (let i = 0; i < n; i++) words[i] = table[words[i]];
@@ -206,15 +221,17 @@ function f32Stamp(std) {
     return (bytes, n) => {
         const raw = new Int32Array(bytes.buffer, bytes.byteOffset, n);
         const out = new Float32Array(bytes.buffer, bytes.byteOffset, n);
-        const scale = std * Math.sqrt(3) / 2147483648;
+        const scale = (std * Math.sqrt(3)) / 2147483648;
         for (let i = 0; i < n; i++) out[i] = raw[i] * scale;
     };
 }
 
-// The numbers are root mean squares of weight / d over uniform codes and the inner scales drawn above:
-// Q4_0 q-8: sqrt(21.5). Q5_0 q-16: sqrt(85.5). Q8_0 q in -128..127: sqrt(5461.5). Q4_1, Q5_1: sqrt(21.25), sqrt(85.25)
-// and the jitter of the minimum. Q3_K: sc-32 by q in -4..3: sqrt(341.5 * 5.5). Q6_K: sc in -128..127 by q-32:
-// sqrt(5461.5 * 341.5). Q2_K: sqrt(77.5 * 1.25 + 2.25 * 0.64). Q4_K, Q5_K: scales in 0..63, sqrt(1333.5) each.
+// The last numbers are root mean squares of weight / d over uniform codes and the inner scales
+// drawn above. Variances of the codes: 21.25 of 16, 85.25 of 32 (a quarter more about 8 and 16).
+//   Q8_0: codes -128..127, 5461.5.         Q6_K: scales -128..127 by codes -32..31, 5461.5 * 341.5.
+//   Q3_K: scales -32..31 by codes -4..3, 341.5 * 5.5.
+//   Q2_K: scales 0..15 (mean square 77.5) by codes 0..3, 77.5 * 1.25, and the minimum's jitter.
+//   Q4_K, Q5_K: scales 0..63 (mean square 1333.5) by the codes, and the minimum's jitter.
 const TYPES = {
     F32: { id: 0, elements: 1, bytes: 4, stamp: f32Stamp },
     F16: { id: 1, elements: 1, bytes: 2, stamp: tableStamp(halfBits) },
@@ -232,17 +249,17 @@ const TYPES = {
 };
 
 /** Bytes of `n` elements of a type; n is a multiple of the block's elements. */
-const bytesOf = (type, n) => n / TYPES[type].elements * TYPES[type].bytes;
+const bytesOf = (type, n) => (n / TYPES[type].elements) * TYPES[type].bytes;
 
 /**
- * A function (bytes, nBlocks) that fills the first nBlocks of a 4-byte-aligned buffer with random blocks of standard
- * deviation `std`. The buffer's length, rounded up to 4, is scratch.
+ * A function (bytes, nBlocks) that fills the first nBlocks of a 4-byte-aligned buffer with random
+ * blocks of standard deviation `std`. The buffer's length, rounded up to 4, is scratch.
  */
 function blockFiller(type, std, random) {
     const { bytes: blockBytes, stamp } = TYPES[type];
     const finish = stamp(std, random);
     return (bytes, nBlocks) => {
-        const n = Math.ceil(nBlocks * blockBytes / 4);
+        const n = Math.ceil((nBlocks * blockBytes) / 4);
         random.fill(new Int32Array(bytes.buffer, bytes.byteOffset, n), n);
         finish(bytes, nBlocks);
     };

@@ -1,11 +1,18 @@
 'use strict';
-// Engines run in child processes of their own: a crash is reported and not suffered, memory can be told apart, and the
-// two never compute at the same time. Requests are answered one after the other.
+// Engines run in child processes of their own: a crash is reported and not suffered, memory can be
+// told apart, and the two never compute at the same time. Requests are answered one after the
+// other.
 const { fork } = require('node:child_process');
 
-/** Starts `file` with `args` as a child that serve()s. call(request) -> Promise of its answer; stop() ends it. */
+/**
+ * Starts `file` with `args` as a child that serve()s. call(request) -> Promise of its answer;
+ * stop() ends it.
+ */
 function startChild(name, file, args) {
-    const child = fork(file, args, { serialization: 'advanced', stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    const child = fork(file, args, {
+        serialization: 'advanced',
+        stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    });
     let waiting = null;
     let ended = null;
     const end = (reason) => {

@@ -1,39 +1,39 @@
 'use strict';
-// The shapes of known models, and from a shape the list of tensors with the spread their weights need.
+// The shapes of known models, and from a shape the list of tensors with the spread their weights
+// need.
 //
-// Random weights are only useful when the numbers that flow through them look like a trained model's: no vanishing,
-// no explosion, attention that is neither uniform nor one-hot, logits with a standard deviation near 3. Each matrix
-// therefore gets its own standard deviation, derived in tensorsOf() from the shape alone.
+// Random weights are only useful when the numbers that flow through them look like a trained
+// model's: no vanishing, no explosion, attention that is neither uniform nor one-hot, logits with a
+// standard deviation near 3. Each matrix therefore gets its own standard deviation, derived in
+// tensorsOf() from the shape alone.
 
 const LLAMA31_OLD_CONTEXT = 8192;
 
-// headDim defaults to nEmbd / nHead. ropeFactor: Llama-3.1 frequency scaling, stored as the tensor rope_freqs.weight.
-// is70b: the one model whose mix rules depend on its name (see mix.js).
+// One row per model; `more` holds what few of them have. headDim defaults to nEmbd / nHead.
+// ropeFactor: Llama-3.1 frequency scaling, stored as the tensor rope_freqs.weight. is70b: the one
+// model whose mix rules depend on its name (see mix.js).
+function row(architecture, nEmbd, nFf, nLayer, nHead, nHeadKv, nVocab, context, more) {
+    return { architecture, nEmbd, nFf, nLayer, nHead, nHeadKv, nVocab, context, ...more };
+}
+const LLAMA2 = { ropeBase: 10000, rmsEps: 1e-5 };
+const LLAMA3 = { ropeBase: 500000, rmsEps: 1e-5 };
+const LLAMA32 = { ...LLAMA3, ropeFactor: 32, tied: true };
+const QWEN = { ropeBase: 1000000, rmsEps: 1e-6, tied: true };
+const WIDE_HEADS = { ...QWEN, headDim: 128 };
+
 const GEOMETRIES = {
-    'tiny': { architecture: 'llama', nEmbd: 256, nFf: 768, nLayer: 4, nHead: 4, nHeadKv: 2, nVocab: 512,
-        context: 2048, ropeBase: 10000 },
-    'tiny-qwen2': { architecture: 'qwen2', nEmbd: 256, nFf: 768, nLayer: 4, nHead: 4, nHeadKv: 2, nVocab: 512,
-        context: 2048, ropeBase: 1000000, rmsEps: 1e-6, tied: true },
-    'tiny-qwen3': { architecture: 'qwen3', nEmbd: 256, nFf: 768, nLayer: 4, nHead: 4, nHeadKv: 2, headDim: 128,
-        nVocab: 512, context: 2048, ropeBase: 1000000, rmsEps: 1e-6, tied: true },
-    'tiny-llama3': { architecture: 'llama', nEmbd: 256, nFf: 768, nLayer: 4, nHead: 4, nHeadKv: 2, nVocab: 512,
-        context: 2048, ropeBase: 500000, ropeFactor: 8, tied: true },
-    'llama-1.1b': { architecture: 'llama', nEmbd: 2048, nFf: 5632, nLayer: 22, nHead: 32, nHeadKv: 4, nVocab: 32000,
-        context: 2048, ropeBase: 10000 },
-    'llama3-1b': { architecture: 'llama', nEmbd: 2048, nFf: 8192, nLayer: 16, nHead: 32, nHeadKv: 8, nVocab: 128256,
-        context: 131072, ropeBase: 500000, ropeFactor: 32, tied: true },
-    'llama2-7b': { architecture: 'llama', nEmbd: 4096, nFf: 11008, nLayer: 32, nHead: 32, nHeadKv: 32, nVocab: 32000,
-        context: 4096, ropeBase: 10000 },
-    'llama3-8b': { architecture: 'llama', nEmbd: 4096, nFf: 14336, nLayer: 32, nHead: 32, nHeadKv: 8, nVocab: 128256,
-        context: 8192, ropeBase: 500000 },
-    'llama2-13b': { architecture: 'llama', nEmbd: 5120, nFf: 13824, nLayer: 40, nHead: 40, nHeadKv: 40, nVocab: 32000,
-        context: 4096, ropeBase: 10000 },
-    'llama2-70b': { architecture: 'llama', nEmbd: 8192, nFf: 28672, nLayer: 80, nHead: 64, nHeadKv: 8, nVocab: 32000,
-        context: 4096, ropeBase: 10000, is70b: true },
-    'qwen2-0.5b': { architecture: 'qwen2', nEmbd: 896, nFf: 4864, nLayer: 24, nHead: 14, nHeadKv: 2, nVocab: 151936,
-        context: 32768, ropeBase: 1000000, rmsEps: 1e-6, tied: true },
-    'qwen3-0.6b': { architecture: 'qwen3', nEmbd: 1024, nFf: 3072, nLayer: 28, nHead: 16, nHeadKv: 8, headDim: 128,
-        nVocab: 151936, context: 40960, ropeBase: 1000000, rmsEps: 1e-6, tied: true },
+    tiny: row('llama', 256, 768, 4, 4, 2, 512, 2048, LLAMA2),
+    'tiny-qwen2': row('qwen2', 256, 768, 4, 4, 2, 512, 2048, QWEN),
+    'tiny-qwen3': row('qwen3', 256, 768, 4, 4, 2, 512, 2048, WIDE_HEADS),
+    'tiny-llama3': row('llama', 256, 768, 4, 4, 2, 512, 2048, { ...LLAMA32, ropeFactor: 8 }),
+    'llama-1.1b': row('llama', 2048, 5632, 22, 32, 4, 32000, 2048, LLAMA2),
+    'llama3-1b': row('llama', 2048, 8192, 16, 32, 8, 128256, 131072, LLAMA32),
+    'llama2-7b': row('llama', 4096, 11008, 32, 32, 32, 32000, 4096, LLAMA2),
+    'llama3-8b': row('llama', 4096, 14336, 32, 32, 8, 128256, 8192, LLAMA3),
+    'llama2-13b': row('llama', 5120, 13824, 40, 40, 40, 32000, 4096, LLAMA2),
+    'llama2-70b': row('llama', 8192, 28672, 80, 64, 8, 32000, 4096, { ...LLAMA2, is70b: true }),
+    'qwen2-0.5b': row('qwen2', 896, 4864, 24, 14, 2, 151936, 32768, QWEN),
+    'qwen3-0.6b': row('qwen3', 1024, 3072, 28, 16, 8, 151936, 40960, WIDE_HEADS),
 };
 
 /** The named geometry with every default filled in; `layers` replaces the number of layers. */
@@ -41,7 +41,7 @@ function geometryOf(name, layers) {
     if (!Object.hasOwn(GEOMETRIES, name)) {
         throw new Error(`unknown geometry '${name}'; known: ${Object.keys(GEOMETRIES).join(', ')}`);
     }
-    const g = { rmsEps: 1e-5, tied: false, is70b: false, ropeFactor: 0, ...GEOMETRIES[name], name };
+    const g = { tied: false, is70b: false, ropeFactor: 0, ...GEOMETRIES[name], name };
     g.headDim ??= g.nEmbd / g.nHead;
     if (layers !== undefined) {
         if (!Number.isInteger(layers) || layers < 1 || layers > 1000) {
@@ -52,19 +52,20 @@ function geometryOf(name, layers) {
     return g;
 }
 
-// Norm weights are uniform in NORM_CENTRE +- NORM_SPREAD; their root mean square multiplies what follows the norm.
+// Norm weights are uniform in NORM_CENTRE +- NORM_SPREAD; their root mean square multiplies what
+// follows the norm.
 const NORM_SPREAD = 0.5;
-const NORM_RMS = Math.sqrt(1 + NORM_SPREAD * NORM_SPREAD / 3);
+const NORM_RMS = Math.sqrt(1 + (NORM_SPREAD * NORM_SPREAD) / 3);
 
-const LOGIT_STD = 3;          // wanted standard deviation of the logits
-const SCORE_STD = 2;          // of q.k / sqrt(headDim): a few keys matter to each query, not one and not all
-const RESIDUAL_RMS = 3;       // of the residual stream after the last layer
-const SILU_GLU_RMS = 0.6;     // root mean square of silu(a) * b for independent standard normal a, b
+const LOGIT_STD = 3; // wanted standard deviation of the logits
+const SCORE_STD = 2; // of q.k / sqrt(headDim): a few keys matter to each query, not one and not all
+const RESIDUAL_RMS = 3; // of the residual stream after the last layer
+const SILU_GLU_RMS = 0.6; // root mean square of silu(a) * b for independent standard normal a, b
 
 /**
  * Tensors in file order: { name, shape: [columns, rows] or [n], role, layer, fill }.
- * fill: { kind: 'normal', std } for matrices and biases, { kind: 'norm', centre, spread } for norm weights,
- * { kind: 'values', values } for given numbers.
+ * fill: { kind: 'normal', std } for matrices and biases, { kind: 'norm', centre, spread } for norm
+ * weights, { kind: 'values', values } for given numbers.
  */
 function tensorsOf(g) {
     const nQ = g.nHead * g.headDim;
@@ -72,27 +73,51 @@ function tensorsOf(g) {
     const perHeadNorm = g.architecture === 'qwen3';
     const bias = g.architecture === 'qwen2';
 
-    // A row of n unit-variance inputs (times the norm's weights) against weights of standard deviation s gives
-    // s * NORM_RMS * sqrt(n).
+    // A row of n unit-variance inputs (times the norm's weights) against weights of standard
+    // deviation s gives s * NORM_RMS * sqrt(n).
     const headStd = LOGIT_STD / (NORM_RMS * Math.sqrt(g.nEmbd));
     const inputStd = 1 / (NORM_RMS * Math.sqrt(g.nEmbd));
-    // With tied embeddings the input token's own logit is its embedding's share of the final state times
-    // LOGIT_STD * sqrt(nEmbd): the layers must have outgrown the embedding, which RESIDUAL_RMS sees to.
+    // With tied embeddings the input token's own logit is its embedding's share of the final state
+    // times LOGIT_STD * sqrt(nEmbd): the layers must have outgrown the embedding, which
+    // RESIDUAL_RMS sees to.
     const embdStd = g.tied ? headStd : 1;
     const updateStd = Math.sqrt((RESIDUAL_RMS ** 2 - embdStd ** 2) / (2 * g.nLayer));
     const qkStd = perHeadNorm ? inputStd : Math.sqrt(SCORE_STD) * inputStd;
 
-    const matrix = (name, columns, rows, std, role, layer = -1) =>
-        ({ name, shape: [columns, rows], role, layer, fill: { kind: 'normal', std } });
-    const norm = (name, n, centre, layer = -1) =>
-        ({ name, shape: [n], role: 'norm', layer, fill: { kind: 'norm', centre, spread: NORM_SPREAD * centre } });
-    const vector = (name, n, std, layer) => ({ name, shape: [n], role: 'bias', layer, fill: { kind: 'normal', std } });
+    const matrix = (name, columns, rows, std, role, layer = -1) => ({
+        name,
+        shape: [columns, rows],
+        role,
+        layer,
+        fill: { kind: 'normal', std },
+    });
+    const norm = (name, n, centre, layer = -1) => ({
+        name,
+        shape: [n],
+        role: 'norm',
+        layer,
+        fill: { kind: 'norm', centre, spread: NORM_SPREAD * centre },
+    });
+    const vector = (name, n, std, layer) => ({
+        name,
+        shape: [n],
+        role: 'bias',
+        layer,
+        fill: { kind: 'normal', std },
+    });
 
-    const list = [matrix('token_embd.weight', g.nEmbd, g.nVocab, embdStd, g.tied ? 'output' : 'token_embd')];
+    const list = [
+        matrix('token_embd.weight', g.nEmbd, g.nVocab, embdStd, g.tied ? 'output' : 'token_embd'),
+    ];
     if (g.ropeFactor) {
         const values = ropeFrequencyFactors(g);
-        list.push({ name: 'rope_freqs.weight', shape: [values.length], role: 'rope', layer: -1,
-            fill: { kind: 'values', values } });
+        list.push({
+            name: 'rope_freqs.weight',
+            shape: [values.length],
+            role: 'rope',
+            layer: -1,
+            fill: { kind: 'values', values },
+        });
     }
     for (let i = 0; i < g.nLayer; i++) {
         const p = `blk.${i}.`;
@@ -106,15 +131,36 @@ function tensorsOf(g) {
             list.push(vector(p + 'attn_v.bias', nKv, 0.3, i));
         }
         if (perHeadNorm) {
-            list.push(norm(p + 'attn_q_norm.weight', g.headDim, Math.sqrt(SCORE_STD) / NORM_RMS, i));
-            list.push(norm(p + 'attn_k_norm.weight', g.headDim, Math.sqrt(SCORE_STD) / NORM_RMS, i));
+            list.push(
+                norm(p + 'attn_q_norm.weight', g.headDim, Math.sqrt(SCORE_STD) / NORM_RMS, i),
+            );
+            list.push(
+                norm(p + 'attn_k_norm.weight', g.headDim, Math.sqrt(SCORE_STD) / NORM_RMS, i),
+            );
         }
-        list.push(matrix(p + 'attn_output.weight', nQ, g.nEmbd, updateStd / Math.sqrt(nQ), 'attn_output', i));
+        list.push(
+            matrix(
+                p + 'attn_output.weight',
+                nQ,
+                g.nEmbd,
+                updateStd / Math.sqrt(nQ),
+                'attn_output',
+                i,
+            ),
+        );
         list.push(norm(p + 'ffn_norm.weight', g.nEmbd, 1, i));
         list.push(matrix(p + 'ffn_gate.weight', g.nEmbd, g.nFf, inputStd, 'ffn_gate', i));
         list.push(matrix(p + 'ffn_up.weight', g.nEmbd, g.nFf, inputStd, 'ffn_up', i));
-        list.push(matrix(p + 'ffn_down.weight', g.nFf, g.nEmbd, updateStd / (SILU_GLU_RMS * Math.sqrt(g.nFf)),
-            'ffn_down', i));
+        list.push(
+            matrix(
+                p + 'ffn_down.weight',
+                g.nFf,
+                g.nEmbd,
+                updateStd / (SILU_GLU_RMS * Math.sqrt(g.nFf)),
+                'ffn_down',
+                i,
+            ),
+        );
     }
     list.push(norm('output_norm.weight', g.nEmbd, 1));
     if (!g.tied) list.push(matrix('output.weight', g.nEmbd, g.nVocab, headStd, 'output'));
@@ -122,15 +168,16 @@ function tensorsOf(g) {
 }
 
 /**
- * The divisors of the rotary frequencies that Llama 3.1 defines: 1 for short wavelengths, `ropeFactor` for those longer
- * than the original context, a linear blend of the reciprocals between (low_freq_factor 1, high_freq_factor 4).
- * One per pair of a head's elements. Source: rope_scaling "llama3" in the model's published config.
+ * The divisors of the rotary frequencies that Llama 3.1 defines: 1 for short wavelengths,
+ * `ropeFactor` for those longer than the original context, a linear blend of the reciprocals
+ * between (low_freq_factor 1, high_freq_factor 4). One per pair of a head's elements. Source:
+ * rope_scaling "llama3" in the model's published config.
  */
 function ropeFrequencyFactors(g) {
     const low = 1;
     const high = 4;
     return Float32Array.from({ length: g.headDim / 2 }, (_, i) => {
-        const wavelength = 2 * Math.PI * g.ropeBase ** (2 * i / g.headDim);
+        const wavelength = 2 * Math.PI * g.ropeBase ** ((2 * i) / g.headDim);
         const turns = LLAMA31_OLD_CONTEXT / wavelength;
         if (turns > high) return 1;
         if (turns < low) return g.ropeFactor;
@@ -161,7 +208,10 @@ function metadataOf(g, mixName, fileType, quantized) {
     );
     if (a === 'llama') pairs.push([`${a}.rope.dimension_count`, 'u32', g.headDim]);
     if (g.headDim !== g.nEmbd / g.nHead) {
-        pairs.push([`${a}.attention.key_length`, 'u32', g.headDim], [`${a}.attention.value_length`, 'u32', g.headDim]);
+        pairs.push(
+            [`${a}.attention.key_length`, 'u32', g.headDim],
+            [`${a}.attention.value_length`, 'u32', g.headDim],
+        );
     }
     return pairs;
 }

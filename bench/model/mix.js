@@ -1,12 +1,25 @@
 'use strict';
-// Which block type each tensor of a named mix gets: the rules of llama.cpp's quantizer for dense models.
+// Which block type each tensor of a named mix gets: the rules of llama.cpp's quantizer for dense
+// models.
 
 // name: [base type, general.file_type]
 const MIXES = {
-    F32: ['F32', 0], F16: ['F16', 1], BF16: ['BF16', 32],
-    Q8_0: ['Q8_0', 7], Q4_0: ['Q4_0', 2], Q4_1: ['Q4_1', 3], Q5_0: ['Q5_0', 8], Q5_1: ['Q5_1', 9],
-    Q2_K: ['Q2_K', 10], Q3_K_S: ['Q3_K', 11], Q3_K_M: ['Q3_K', 12], Q4_K_S: ['Q4_K', 14], Q4_K_M: ['Q4_K', 15],
-    Q5_K_S: ['Q5_K', 16], Q5_K_M: ['Q5_K', 17], Q6_K: ['Q6_K', 18],
+    F32: ['F32', 0],
+    F16: ['F16', 1],
+    BF16: ['BF16', 32],
+    Q8_0: ['Q8_0', 7],
+    Q4_0: ['Q4_0', 2],
+    Q4_1: ['Q4_1', 3],
+    Q5_0: ['Q5_0', 8],
+    Q5_1: ['Q5_1', 9],
+    Q2_K: ['Q2_K', 10],
+    Q3_K_S: ['Q3_K', 11],
+    Q3_K_M: ['Q3_K', 12],
+    Q4_K_S: ['Q4_K', 14],
+    Q4_K_M: ['Q4_K', 15],
+    Q5_K_S: ['Q5_K', 16],
+    Q5_K_M: ['Q5_K', 17],
+    Q6_K: ['Q6_K', 18],
 };
 
 // What a K-quant becomes when a row is not a multiple of its 256 elements.
@@ -21,10 +34,12 @@ function mixOf(name) {
     return { name, base, fileType, quantized: !FLOAT_TYPES.has(base) };
 }
 
-/** The layers that the _M mixes give more bits: the first and last eighth, and every third between. */
+/**
+ * The layers that the _M mixes give more bits: the first and last eighth, and every third between.
+ */
 function usesMoreBits(layer, nLayer) {
     const eighth = Math.floor(nLayer / 8);
-    return layer < eighth || layer >= Math.floor(7 * nLayer / 8) || (layer - eighth) % 3 === 2;
+    return layer < eighth || layer >= Math.floor((7 * nLayer) / 8) || (layer - eighth) % 3 === 2;
 }
 
 function wantedType(mix, g, tensor) {
@@ -32,15 +47,17 @@ function wantedType(mix, g, tensor) {
     const { layer } = tensor;
     const n = g.nLayer;
     switch (tensor.role) {
-        case 'output':                      // output.weight, or token_embd.weight where the two are one
+        case 'output': // output.weight, or token_embd.weight where the two are one
             return base === 'Q8_0' ? 'Q8_0' : 'Q6_K';
         case 'attn_v': {
             let type = base;
             if (name === 'Q2_K') type = g.nHead / g.nHeadKv >= 4 ? 'Q4_K' : 'Q3_K';
             else if (name === 'Q3_K_M') type = layer < 2 ? 'Q5_K' : 'Q4_K';
             else if (name === 'Q4_K_S' && layer < 4) type = 'Q5_K';
-            else if ((name === 'Q4_K_M' || name === 'Q5_K_M') && usesMoreBits(layer, n)) type = 'Q6_K';
-            // Eight query heads share each value head in the 70B model: more bits cost little there.
+            else if ((name === 'Q4_K_M' || name === 'Q5_K_M') && usesMoreBits(layer, n))
+                type = 'Q6_K';
+            // Eight query heads share each value head in the 70B model: more bits cost little
+            // there.
             if (g.is70b && (type === 'Q3_K' || type === 'Q4_K')) type = 'Q5_K';
             return type;
         }
@@ -59,7 +76,9 @@ function wantedType(mix, g, tensor) {
     }
 }
 
-/** The type of one tensor: vectors stay F32, matrices follow the mix and then the row-size fallback. */
+/**
+ * The type of one tensor: vectors stay F32, matrices follow the mix and then the row-size fallback.
+ */
 function typeOf(mix, g, tensor) {
     if (tensor.shape.length < 2) return 'F32';
     if (!mix.quantized) return mix.base;

@@ -1,17 +1,23 @@
 'use strict';
-// A small byte-level BPE vocabulary for models that are made without a real one: the 256 bytes, a few frequent English
-// pairs with their merges, three special tokens, and unused tokens up to the wanted size.
+// A small byte-level BPE vocabulary for models that are made without a real one: the 256 bytes, a
+// few frequent English pairs with their merges, three special tokens, and unused tokens up to the
+// wanted size.
 const { encodePair } = require('./gguf.js');
 
-// Each line is one merge; its two parts joined are a token. A leading blank is written as the byte alphabet's Ġ.
-const MERGES = ['Ġ t', 'Ġ a', 'h e', 'i n', 'r e', 'o n', 'Ġt he', 'e r', 'Ġ s', 'a t', 'Ġ w', 'Ġ o', 'e n', 'Ġ c',
-    'i t', 'i s', 'a n', 'o r', 'e s', 'Ġ b', 'e d', 'Ġ f', 'in g', 'Ġ p', 'o u', 'Ġa n', 'a l', 'a r', 'Ġt o', 'Ġ m',
-    'Ġo f', 'Ġ in', 'Ġ d', 'Ġ h', 'Ġan d', 'i c', 'a s', 'l e', 'Ġt h', 'i on', 'o m', 'l l', 'en t', 'Ġ n', 'Ġ l',
-    's t', 'Ġ re', 'v e', 'Ġ e', 'r o', 'l y', 'Ġb e', 'Ġ g', 'Ġ T', 'c t', 'Ġ S', 'i d', 'o t', 'Ġ I', 'u t'];
+// Merges in order of rank; the two parts of one, joined, are a token. A leading blank is written as
+// the byte alphabet's Ġ.
+const MERGES = [
+    'Ġ t,Ġ a,h e,i n,r e,o n,Ġt he,e r,Ġ s,a t,Ġ w,Ġ o,e n,Ġ c,i t,i s,a n,o r,e s,Ġ b',
+    'e d,Ġ f,in g,Ġ p,o u,Ġa n,a l,a r,Ġt o,Ġ m,Ġo f,Ġ in,Ġ d,Ġ h,Ġan d,i c,a s,l e,Ġt h,i on',
+    'o m,l l,en t,Ġ n,Ġ l,s t,Ġ re,v e,Ġ e,r o,l y,Ġb e,Ġ g,Ġ T,c t,Ġ S,i d,o t,Ġ I,u t',
+].flatMap((line) => line.split(','));
 const TOKEN_TYPE = { normal: 1, control: 3, unused: 5 };
 const SMALLEST = 256 + MERGES.length + 3;
 
-/** The byte alphabet of GPT-2: printable Latin-1 bytes stand for themselves, the others for U+0100 and on. */
+/**
+ * The byte alphabet of GPT-2: printable Latin-1 bytes stand for themselves, the others for U+0100
+ * and on.
+ */
 function byteAlphabet() {
     let next = 256;
     return Array.from({ length: 256 }, (_, b) => {
@@ -22,7 +28,10 @@ function byteAlphabet() {
 
 /** The tokenizer's key-value pairs, encoded, for exactly nVocab tokens. */
 function syntheticVocabulary(architecture, nVocab) {
-    if (nVocab < SMALLEST) throw new Error(`the synthetic vocabulary needs at least ${SMALLEST} tokens, got ${nVocab}`);
+    if (nVocab < SMALLEST)
+        throw new Error(
+            `the synthetic vocabulary needs at least ${SMALLEST} tokens, got ${nVocab}`,
+        );
     const tokens = [...byteAlphabet(), ...MERGES.map((m) => m.replace(' ', ''))];
     const types = tokens.map(() => TOKEN_TYPE.normal);
     const firstSpecial = tokens.length;
