@@ -4,6 +4,8 @@
 // A file is hostile until proven otherwise. gguf_open reads the header only (never tensor data) through a
 // bounded cursor and checks every count, length, type, offset and span before it believes it; afterwards
 // everything below holds for every value it hands out. Time and memory are O(n) in the header's size.
+// Besides the header's own bytes (at most three times while they are read, once afterwards) memory goes into some 150
+// bytes per key and 250 per tensor.
 //
 // A `struct gguf` is immutable once opened and may be read from any thread.
 #ifndef CHORD_GGUF_GGUF_H
@@ -33,7 +35,19 @@ enum gguf_value_type {
 };
 
 #define GGUF_MAX_DIMENSIONS 4
-#define GGUF_DEFAULT_ALIGNMENT 32
+#define GGUF_DEFAULT_ALIGNMENT 32 // general.alignment may be any power of two that its u32 holds
+
+// What a file may hold at most. Key and tensor names: the format's own limits; the others are far beyond any model
+// known and keep a hostile file from costing more than a fraction of a second (a vocabulary of 256 thousand tokens with
+// its merges takes some 15 MiB of header).
+#define GGUF_MAX_HEADER_BYTES (UINT64_C(256) << 20)
+#define GGUF_MAX_VALUES 65536u
+#define GGUF_MAX_TENSORS 262144u // in all files together
+#define GGUF_MAX_KEY_BYTES 65535u
+#define GGUF_MAX_TENSOR_NAME_BYTES 64u
+#define GGUF_MAX_STRING_BYTES (UINT64_C(16) << 20)  // a string by itself, such as a chat template
+#define GGUF_MAX_ELEMENT_BYTES (UINT64_C(64) << 10) // a string in an array, such as a token
+#define GGUF_MAX_FILES 1024u
 
 // Bytes inside the header buffer: borrowed, not terminated, not necessarily UTF-8. Valid until gguf_close.
 struct gguf_string {
@@ -52,7 +66,8 @@ struct gguf_value {
 };
 
 // One row of the tensor directory. Checked: type known to chord, 1..4 dimensions >= 1, ne[0] a multiple of
-// the type's block, the span inside its file, aligned, not overlapping another, the name unique.
+// the type's block, the elements at most 2^63 - 1, the span inside its file, aligned, not overlapping another, the
+// name of 1..64 bytes without zeros and unique.
 struct gguf_tensor {
     struct gguf_string name;
     uint32_t type;                            // quant/quant.h's enum quant_type
@@ -65,7 +80,7 @@ struct gguf_tensor {
 
 struct gguf_file {
     char *path;
-    struct os_file os;
+    struct os_file os;     // open until gguf_close
     uint32_t version;
     uint64_t header_bytes; // magic to the end of the tensor directory, without padding
 };
@@ -78,6 +93,12 @@ struct gguf; // opaque
 // and a message that names path, offset and key or tensor.
 enum chord_status gguf_open(struct gguf **out, const char *path, struct memory_account *account,
                             struct chord_error *err);
+
+// The same for who only looks at a file: tensors of types that quant_unread_type_name() knows, and chord cannot
+// read, do not fail. They have n_bytes 0, and only their offset was checked. Nothing that reads weights may be
+// given such a model.
+enum chord_status gguf_open_any_type(struct gguf **out, const char *path, struct memory_account *account,
+                                     struct chord_error *err);
 void gguf_close(struct gguf *gguf); // NULL is fine
 
 uint32_t gguf_n_files(const struct gguf *gguf);
@@ -88,7 +109,8 @@ const struct gguf_value *gguf_value(const struct gguf *gguf, uint64_t index); //
 const struct gguf_value *gguf_find(const struct gguf *gguf, const char *key); // NULL: no such key
 
 uint64_t gguf_n_tensors(const struct gguf *gguf);
-const struct gguf_tensor *gguf_tensor(const struct gguf *gguf, uint64_t index); // file by file, in directory order
+// File by file, in directory order; an array: gguf_tensor(gguf, 0) + i is gguf_tensor(gguf, i).
+const struct gguf_tensor *gguf_tensor(const struct gguf *gguf, uint64_t index);
 const struct gguf_tensor *gguf_find_tensor(const struct gguf *gguf, const char *name); // NULL: none
 
 // Typed reads of scalars. A missing key: NOT_FOUND (no message is written then when `err` is NULL); another type
@@ -109,7 +131,7 @@ enum chord_status gguf_get_f32_or(const struct gguf *, const char *key, float ab
 enum chord_status gguf_get_bool_or(const struct gguf *, const char *key, bool absent, bool *out,
                                    struct chord_error *);
 
-// Element `index` (< n_elements) of a numeric value or array, as the widest type. False: not numeric.
+// Element `index` of a numeric value or array, as the widest type. False: not numeric, or no such element.
 bool gguf_element_i64(const struct gguf_value *value, uint64_t index, int64_t *out); // also bool; not u64 above 2^63-1
 bool gguf_element_f64(const struct gguf_value *value, uint64_t index, double *out);
 

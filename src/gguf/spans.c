@@ -1,0 +1,108 @@
+// Where tensors lie in their file: inside it, aligned, apart from each other.
+#include "base/checked.h"
+#include "gguf/header.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+struct span {
+    uint64_t at;
+    uint64_t index; // into the directory
+};
+
+static bool place_tensor(struct gguf_cursor *cursor, struct gguf_tensor *tensor, uint64_t data_at,
+                         uint32_t alignment)
+{
+    uint64_t at, end;
+    cursor->name_at = (uint64_t)((const unsigned char *)tensor->name.bytes - cursor->bytes);
+    cursor->n_name_bytes = tensor->name.n_bytes;
+    if (tensor->offset % alignment != 0)
+        return gguf_cursor_fail(cursor, CHORD_GGUF_TENSOR,
+                                "its offset %" PRIu64 " is no multiple of the alignment %" PRIu32,
+                                tensor->offset, alignment);
+    if (!checked_add(data_at, tensor->offset, &at) || !checked_add(at, tensor->n_bytes, &end))
+        return gguf_cursor_fail(cursor, CHORD_GGUF_TENSOR,
+                                "its offset %" PRIu64 " and size %" PRIu64 " reach beyond 2^64", tensor->offset,
+                                tensor->n_bytes);
+    if (end > cursor->source->n_bytes)
+        return gguf_cursor_fail(cursor, CHORD_GGUF_TRUNCATED,
+                                "its data lies at bytes %" PRIu64 " to %" PRIu64
+                                ", but the file ends at byte %" PRIu64 "; it was probably not copied whole",
+                                at, end, cursor->source->n_bytes);
+    tensor->offset = at;
+    return true;
+}
+
+static bool is_ascending(const struct gguf_tensor *tensors, uint64_t n_tensors)
+{
+    for (uint64_t i = 1; i < n_tensors; i++)
+        if (tensors[i].offset < tensors[i - 1].offset)
+            return false;
+    return true;
+}
+
+// Radix sort by `at`, a byte at a time from the lowest, so O(n). `other` is as large. The eight passes end where they
+// began, in `spans`; equal offsets keep the directory's order.
+static void sort_spans(struct span *spans, struct span *other, uint64_t n)
+{
+    for (unsigned shift = 0; shift < 64; shift += 8) {
+        uint64_t first[257] = {0};
+        for (uint64_t i = 0; i < n; i++)
+            first[(spans[i].at >> shift & 0xff) + 1]++;
+        for (unsigned digit = 1; digit < 256; digit++)
+            first[digit] += first[digit - 1];
+        for (uint64_t i = 0; i < n; i++)
+            other[first[spans[i].at >> shift & 0xff]++] = spans[i];
+        struct span *swapped = spans;
+        spans = other;
+        other = swapped;
+    }
+}
+
+static bool check_apart(struct gguf_cursor *cursor, const struct gguf_tensor *tensors, uint64_t n_tensors,
+                        const struct span *order)
+{
+    const struct gguf_tensor *before = NULL; // the last one that takes bytes
+    for (uint64_t i = 0; i < n_tensors; i++) {
+        const struct gguf_tensor *tensor = &tensors[order != NULL ? order[i].index : i];
+        if (tensor->n_bytes == 0) // of a type that is not read: its size is not known
+            continue;
+        if (before != NULL && tensor->offset < before->offset + before->n_bytes) {
+            char a[GGUF_MAX_TENSOR_NAME_BYTES + 1], b[GGUF_MAX_TENSOR_NAME_BYTES + 1];
+            return gguf_cursor_fail(
+                cursor, CHORD_GGUF_TENSOR,
+                "the tensors '%s' (to byte %" PRIu64 ") and '%s' (from byte %" PRIu64 ") overlap",
+                chord_printable(a, sizeof a, before->name.bytes, (size_t)before->name.n_bytes),
+                before->offset + before->n_bytes,
+                chord_printable(b, sizeof b, tensor->name.bytes, (size_t)tensor->name.n_bytes),
+                tensor->offset);
+        }
+        before = tensor;
+    }
+    return true;
+}
+
+bool gguf_check_spans(struct gguf_cursor *cursor, struct gguf_tensor *tensors, uint64_t n_tensors,
+                      uint64_t data_at, uint32_t alignment)
+{
+    cursor->item = "tensor";
+    for (uint64_t i = 0; i < n_tensors; i++)
+        if (!place_tensor(cursor, &tensors[i], data_at, alignment))
+            return false;
+    cursor->item = NULL;
+    if (is_ascending(tensors, n_tensors)) // as every known writer does it
+        return check_apart(cursor, tensors, n_tensors, NULL);
+
+    struct span *spans = memory_zalloc(cursor->account, MEMORY_METADATA, n_tensors * 2, sizeof *spans);
+    if (spans == NULL) {
+        cursor->status = memory_account_fail(cursor->account, cursor->err, n_tensors * 2 * sizeof *spans,
+                                             "sorting the tensor directory");
+        return false;
+    }
+    for (uint64_t i = 0; i < n_tensors; i++)
+        spans[i] = (struct span){.at = tensors[i].offset, .index = i};
+    sort_spans(spans, spans + n_tensors, n_tensors);
+    const bool apart = check_apart(cursor, tensors, n_tensors, spans);
+    memory_free(cursor->account, spans);
+    return apart;
+}
