@@ -40,38 +40,44 @@ function memory() {
     return { rssMib: mib('VmRSS'), highestMib: mib('VmHWM'), anonymousMib: mib('RssAnon') };
 }
 
-// ---- the two engines: load(file, context tokens) -> undefined, or what is left to do once the
-// time is taken; round(ids, tokens) -> { prefill, decode } in tokens per second
+// ---- the two engines: start() loads the engine itself, load(file) the model, prepare(context) what
+// a sequence of that many tokens needs; round(ids, tokens) -> { prefill, decode } in tokens per second
 
 function chordEngine(threads) {
+    let chord;
     let model;
     return {
-        async load(file, context) {
-            const chord = require('..');
-            model = await chord.loadModel(file, { context, threads });
+        start() {
+            chord = require('..');
         },
+        async load(file) {
+            model = await chord.loadModel(file, { threads });
+        },
+        prepare() {}, // the KV cache grows with the text
         async round(ids, maxTokens) {
-            const { tokens, timings } = await model.generate(ids, {
-                maxTokens,
-                ignoreEos: true,
-                temperature: 0,
-            });
-            if (tokens.length !== maxTokens)
+            const options = { maxTokens, ignoreEos: true, temperature: 0 };
+            const { tokens, timings } = await model.generate(ids, options);
+            if (tokens.length !== maxTokens) {
                 throw new Error(`generated ${tokens.length} tokens of ${maxTokens}`);
+            }
             return { prefill: timings.promptPerSecond, decode: timings.completionPerSecond };
         },
     };
 }
 
 function oracleEngine(folder, threads) {
+    let llama;
+    let model;
     let context;
     return {
-        async load(file, contextSize) {
-            const llama = await openOracle(folder);
-            const model = await llama.loadModel({ modelPath: file });
-            return async () => {
-                context = await model.createContext({ contextSize, batchSize: 512, threads });
-            };
+        async start() {
+            llama = await openOracle(folder);
+        },
+        async load(file) {
+            model = await llama.loadModel({ modelPath: file });
+        },
+        async prepare(contextSize) {
+            context = await model.createContext({ contextSize, batchSize: 512, threads });
         },
         async round(ids, maxTokens) {
             const sequence = context.getSequence();
@@ -80,10 +86,8 @@ function oracleEngine(folder, threads) {
             const prefilled = performance.now();
             let first = 0;
             let n = 0;
-            for await (const _ of sequence.evaluate([ids.at(-1)], {
-                temperature: 0,
-                yieldEogToken: true,
-            })) {
+            const options = { temperature: 0, yieldEogToken: true };
+            for await (const _ of sequence.evaluate([ids.at(-1)], options)) {
                 if (n++ === 0) first = performance.now();
                 if (n === maxTokens) break;
             }
@@ -99,13 +103,18 @@ function oracleEngine(folder, threads) {
 
 function serveEngine(name, folder, threads) {
     const engine = name === 'chord' ? chordEngine(threads) : oracleEngine(folder, threads);
+    const milliseconds = async (work) => {
+        const began = performance.now();
+        await work();
+        return performance.now() - began;
+    };
     serve(async ({ load, context, ids, tokens }) => {
         if (load === undefined) return { ...(await engine.round(ids, tokens)), ...memory() };
-        const began = performance.now();
-        const prepare = await engine.load(load, context);
-        const loadMs = performance.now() - began;
-        await prepare?.();
-        return { loadMs, ...memory() };
+        const startMs = await milliseconds(() => engine.start());
+        const loadMs = await milliseconds(() => engine.load(load));
+        const loaded = memory();
+        await engine.prepare(context);
+        return { startMs, loadMs, loaded };
     });
 }
 
@@ -156,11 +165,9 @@ async function measure({ file, folder, threads, prompt, tokens, rounds }) {
     try {
         for (const name of names) {
             engines[name] = startChild(name, SELF, ['--serve', name, folder, String(threads)]);
-            const { loadMs, ...held } = await engines[name].call({
-                load: file,
-                context: prompt + tokens + 64,
-            });
-            result.engines[name] = { loadMs, loaded: held, rounds: [] };
+            const context = prompt + tokens + 64;
+            const loaded = await engines[name].call({ load: file, context });
+            result.engines[name] = { ...loaded, rounds: [] };
         }
         for (let round = 0; round <= rounds; round++) {
             const ids = roundIds(prompt, round);
@@ -194,7 +201,8 @@ function report(result) {
     const rows = [['', 'chord', 'node-llama-cpp', 'ratio']];
     const add = (label, cell, ratio = '') =>
         rows.push([label, cell(engines.chord), cell(engines.oracle), ratio]);
-    add('load, ms', (e) => e.loadMs.toFixed(1));
+    add('start of the engine, ms', (e) => e.startMs.toFixed(1));
+    add('load of the model, ms', (e) => e.loadMs.toFixed(1));
     for (const what of ['prefill', 'decode']) {
         engines.chord.rounds.forEach((_, i) =>
             add(
