@@ -1,0 +1,179 @@
+#include "tokenizer/bpe.h"
+
+#include "tokenizer/unicode.h"
+
+#include <string.h>
+
+#define MERGES_KEY "tokenizer.ggml.merges"
+#define WHOLE_PIECE_BYTES 512 // a longer piece is not looked up as a token
+
+static uint64_t slot_at(const struct bpe *bpe, uint32_t left, uint32_t right)
+{
+    uint64_t h = ((uint64_t)left << 32 | right) ^ bpe->seed;
+    h *= 0x9e3779b97f4a7c15u;
+    h ^= h >> 32;
+    h *= 0xd6e8feb86659fd93u;
+    return (h ^ h >> 32) & (bpe->n_slots - 1);
+}
+
+// The slot of this pair, or the empty one where it would go.
+static struct bpe_merge *find_slot(const struct bpe *bpe, uint32_t left, uint32_t right)
+{
+    for (uint64_t at = slot_at(bpe, left, right);; at = (at + 1) & (bpe->n_slots - 1)) {
+        struct bpe_merge *slot = &bpe->slots[at];
+        if (slot->pair.rank == MERGE_NONE || (slot->left == left && slot->right == right))
+            return slot;
+    }
+}
+
+static struct merge_pair find_merge(const void *context, uint32_t left, uint32_t right, const char *from,
+                                    uint32_t n_bytes)
+{
+    (void)from;
+    (void)n_bytes;
+    return find_slot(context, left, right)->pair;
+}
+
+static enum chord_status bad_merge(struct chord_error *err, uint64_t index, struct gguf_string merge,
+                                   const char *why)
+{
+    char name[TOKEN_NAME_BYTES];
+    return chord_fail(err, CHORD_TOKENIZER, "merge %llu of " MERGES_KEY ", '%s', %s: convert the model again",
+                      (unsigned long long)index, vocabulary_name(name, merge.bytes, merge.n_bytes), why);
+}
+
+// One merge: two tokens with a space between them.
+static enum chord_status add_merge(struct bpe *bpe, uint32_t rank, struct gguf_string merge, char *joined,
+                                   struct chord_error *err)
+{
+    const struct vocabulary *vocabulary = bpe->vocabulary;
+    const char *space = merge.n_bytes < 3 ? NULL : memchr(merge.bytes + 1, ' ', (size_t)merge.n_bytes - 2);
+    if (space == NULL)
+        return bad_merge(err, rank, merge, "is not two tokens with a space between them");
+    const uint64_t n_left = (uint64_t)(space - merge.bytes), n_right = merge.n_bytes - n_left - 1;
+    if (n_left + n_right > vocabulary->max_bytes)
+        return bad_merge(err, rank, merge, "gives a text that is no token");
+    memcpy(joined, merge.bytes, (size_t)n_left);
+    memcpy(joined + n_left, space + 1, (size_t)n_right);
+    const uint32_t left = vocabulary_find(vocabulary, merge.bytes, n_left);
+    const uint32_t right = vocabulary_find(vocabulary, space + 1, n_right);
+    const uint32_t result = vocabulary_find(vocabulary, joined, n_left + n_right);
+    if (left == TOKEN_NONE || right == TOKEN_NONE)
+        return bad_merge(err, rank, merge, "names a text that is no token");
+    if (result == TOKEN_NONE)
+        return bad_merge(err, rank, merge, "gives a text that is no token");
+    if (!token_is_text(&vocabulary->tokens[result]))
+        return CHORD_OK; // text never becomes a control token
+    struct bpe_merge *slot = find_slot(bpe, left, right);
+    if (slot->pair.rank == MERGE_NONE) // of equal ones the first counts
+        *slot = (struct bpe_merge){.left = left, .right = right, .pair = {.rank = rank, .result = result}};
+    return CHORD_OK;
+}
+
+static enum chord_status add_merges(struct bpe *bpe, const struct gguf_value *array, struct chord_error *err)
+{
+    struct memory_account *account = bpe->vocabulary->account;
+    char *joined = memory_alloc(account, MEMORY_TOKENIZER, bpe->vocabulary->max_bytes, 16);
+    if (joined == NULL)
+        return memory_account_fail(account, err, bpe->vocabulary->max_bytes, "the merges of the vocabulary");
+    struct gguf_string_walk walk = gguf_strings(array);
+    struct gguf_string merge;
+    enum chord_status status = CHORD_OK;
+    for (uint32_t rank = 0; status == CHORD_OK && gguf_next_string(&walk, &merge); rank++)
+        status = add_merge(bpe, rank, merge, joined, err);
+    memory_free(account, joined);
+    return status;
+}
+
+enum chord_status bpe_load(struct bpe *bpe, const struct vocabulary *vocabulary,
+                           const struct pretokenizer *pretokenizer, const struct gguf *gguf,
+                           struct chord_error *err)
+{
+    *bpe = (struct bpe){.vocabulary = vocabulary, .pretokenizer = pretokenizer, .seed = vocabulary->seed};
+    const struct gguf_value *array = gguf_find(gguf, MERGES_KEY);
+    if (array == NULL)
+        return chord_fail(err, CHORD_GGUF_METADATA,
+                          MERGES_KEY " is missing: the file has no complete vocabulary; convert the model again");
+    if (array->type != GGUF_ARRAY || array->element != GGUF_STRING)
+        return chord_fail(err, CHORD_GGUF_METADATA, MERGES_KEY " should be an array of strings");
+    if (array->n_elements > INT32_MAX)
+        return chord_fail(err, CHORD_TOKENIZER, MERGES_KEY " has %llu elements; chord takes at most 2147483647",
+                          (unsigned long long)array->n_elements);
+    bpe->n_slots = 16;
+    while (bpe->n_slots < array->n_elements + array->n_elements / 2)
+        bpe->n_slots *= 2;
+    const uint64_t n_bytes = bpe->n_slots * sizeof *bpe->slots;
+    bpe->slots = memory_alloc(vocabulary->account, MEMORY_TOKENIZER, n_bytes, 64);
+    if (bpe->slots == NULL)
+        return memory_account_fail(vocabulary->account, err, n_bytes, "the merges of the vocabulary");
+    memset(bpe->slots, 0xff, (size_t)n_bytes);
+    const enum chord_status status = add_merges(bpe, array, err);
+    if (status != CHORD_OK)
+        bpe_free(bpe);
+    return status;
+}
+
+void bpe_free(struct bpe *bpe)
+{
+    if (bpe->slots != NULL)
+        memory_free(bpe->vocabulary->account, bpe->slots);
+    bpe->slots = NULL;
+}
+
+// The token that a whole piece is, or TOKEN_NONE.
+static uint32_t find_whole(const struct vocabulary *vocabulary, const unsigned char *piece, uint32_t n)
+{
+    char text[2 * WHOLE_PIECE_BYTES + 4];
+    uint32_t n_text = 0;
+    if (n > WHOLE_PIECE_BYTES || n > vocabulary->max_bytes)
+        return TOKEN_NONE;
+    for (uint32_t i = 0; i < n; i++)
+        n_text += unicode_encode(byte_level_from_byte(piece[i]), text + n_text);
+    const uint32_t id = vocabulary_find(vocabulary, text, n_text);
+    return id != TOKEN_NONE && token_is_text(&vocabulary->tokens[id]) ? id : TOKEN_NONE;
+}
+
+static bool encode_piece(const struct bpe *bpe, const unsigned char *piece, uint32_t n,
+                         struct merge_scratch *scratch, struct token_list *list)
+{
+    const struct vocabulary *vocabulary = bpe->vocabulary;
+    uint32_t short_ids[MERGE_SHORT], short_starts[MERGE_SHORT + 1];
+    uint32_t *ids = short_ids, *starts = short_starts;
+    if (bpe->pretokenizer->ignore_merges) {
+        const uint32_t id = find_whole(vocabulary, piece, n);
+        if (id != TOKEN_NONE)
+            return token_list_append(list, id);
+    }
+    if (n > MERGE_SHORT) {
+        if (!merge_scratch_reserve(scratch, n))
+            return false;
+        ids = scratch->ids;
+        starts = scratch->starts;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        ids[i] = vocabulary->byte_ids[piece[i]];
+        starts[i] = i;
+    }
+    starts[n] = n;
+    const uint32_t n_left = n > MERGE_SHORT
+                                ? merge_long(bpe, find_merge, (const char *)piece, scratch, n)
+                                : merge_short(bpe, find_merge, (const char *)piece, ids, starts, n);
+    for (uint32_t i = 0; i < n_left; i++) {
+        const uint32_t id = ids[i] == TOKEN_NONE ? vocabulary->unk : ids[i];
+        if (id != TOKEN_NONE && !token_list_append(list, id))
+            return false;
+    }
+    return true;
+}
+
+bool bpe_encode(const struct bpe *bpe, const char *text, uint64_t n_bytes, struct merge_scratch *scratch,
+                struct token_list *list)
+{
+    struct piece_walk walk;
+    uint64_t from, to;
+    piece_walk_init(&walk, bpe->pretokenizer, text, n_bytes);
+    while (piece_walk_next(&walk, &from, &to))
+        if (!encode_piece(bpe, (const unsigned char *)text + from, (uint32_t)(to - from), scratch, list))
+            return false;
+    return true;
+}
