@@ -282,7 +282,7 @@ struct chord_element_value {
 // The first `n` elements (n <= n_elements) into out[n].
 void chord_value_elements(const struct chord_value *value, uint64_t n, struct chord_element_value *out);
 
-// What this build and machine offer: features found, tier names usable here (NULL-terminated static list in ascending order).
+// What this build and machine offer: features found, names of all tiers of this build (NULL-terminated static list, lowest first).
 struct chord_system_info {
     char cpu_name[128];
     const char *tier;       // best usable

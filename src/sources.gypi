@@ -37,6 +37,27 @@
       'src/kernels/scalar/vector.c',
 
       'src/weights/weights.c',
+
+      'src/graph/graph.c',
+      'src/graph/kv.c',
+
+      'src/backend/cpu.c',
+
+      'src/models/archs.c',
+      'src/models/blocks.c',
+      'src/models/hparams.c',
+      'src/models/llama.c',
+      'src/models/qwen2.c',
+      'src/models/qwen3.c',
+
+      'src/engine/choices.c',
+      'src/engine/inspect.c',
+      'src/engine/job.c',
+      'src/engine/model.c',
+      'src/engine/plan.c',
+      'src/engine/scheduler.c',
+      'src/engine/tensors.c',
+      'src/engine/tokenizing.c',
     ],
 
     'chord_addon_c': [

@@ -39,6 +39,10 @@ void os_file_unmap(const void *map, uint64_t n_bytes); // NULL is fine
 // `map` is page-aligned: what os_file_map gave, or a page inside it.
 uint64_t os_file_resident_bytes(const void *map, uint64_t n_bytes);
 
+// Tells the system that the pages of a mapping of `file` are not needed for now: they leave this process and, where
+// the system allows, the page cache. The contents stay readable.
+void os_file_forget(const struct os_file *file, const void *map);
+
 // True when both paths name the same existing file.
 bool os_file_same(const char *a, const char *b);
 

@@ -150,6 +150,14 @@ void os_file_unmap(const void *map, uint64_t n_bytes)
         munmap((void *)(uintptr_t)map, (size_t)n_bytes);
 }
 
+void os_file_forget(const struct os_file *file, const void *map)
+{
+    madvise((void *)(uintptr_t)map, (size_t)file->size, MADV_DONTNEED);
+#if defined(POSIX_FADV_DONTNEED)
+    posix_fadvise((int)file->fd, 0, 0, POSIX_FADV_DONTNEED);
+#endif
+}
+
 uint64_t os_file_resident_bytes(const void *map, uint64_t n_bytes)
 {
 #ifdef __linux__

@@ -181,6 +181,12 @@ void os_file_unmap(const void *map, uint64_t n_bytes)
 }
 
 // Windows tells only what is in this process's working set, not what lies in the cache.
+void os_file_forget(const struct os_file *file, const void *map)
+{
+    // Unlocking pages that were never locked takes them out of the working set.
+    VirtualUnlock((void *)(uintptr_t)map, (size_t)file->size);
+}
+
 uint64_t os_file_resident_bytes(const void *map, uint64_t n_bytes)
 {
     (void)map;

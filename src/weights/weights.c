@@ -9,6 +9,7 @@
 struct weights {
     const struct gguf *gguf;
     struct memory_account *account;
+    enum weights_mode mode;
     struct weight *items;   // [n_items], in the order of the directory
     uint64_t n_items;
     const void **maps;      // [n_files]
@@ -44,13 +45,14 @@ static enum chord_status map_files(struct weights *weights, struct chord_error *
     return CHORD_OK;
 }
 
-enum chord_status weights_open(struct weights **out, const struct gguf *gguf, struct memory_account *account,
-                               struct chord_error *err)
+enum chord_status weights_open(struct weights **out, const struct gguf *gguf, enum weights_mode mode,
+                               struct memory_account *account, struct chord_error *err)
 {
     struct weights *weights = memory_zalloc(account, MEMORY_METADATA, 1, sizeof *weights);
     if (weights == NULL)
         return memory_account_fail(account, err, sizeof *weights, "the weight store");
     weights->gguf = gguf;
+    weights->mode = mode;
     weights->account = account;
     weights->n_items = gguf_n_tensors(gguf);
     weights->n_files = gguf_n_files(gguf);
@@ -63,7 +65,7 @@ enum chord_status weights_open(struct weights **out, const struct gguf *gguf, st
     }
     for (uint64_t i = 0; i < weights->n_items; i++)
         describe(&weights->items[i], gguf_tensor(gguf, i));
-    const enum chord_status status = map_files(weights, err);
+    const enum chord_status status = mode == WEIGHTS_MAPPED ? map_files(weights, err) : CHORD_OK;
     if (status != CHORD_OK) {
         weights_close(weights);
         return status;
@@ -82,6 +84,11 @@ void weights_close(struct weights *weights)
     memory_free(weights->account, (void *)weights->maps);
     memory_free(weights->account, weights->items);
     memory_free(weights->account, weights);
+}
+
+enum weights_mode weights_mode(const struct weights *weights)
+{
+    return weights->mode;
 }
 
 const struct weight *weights_find(const struct weights *weights, const char *name)

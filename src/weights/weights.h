@@ -32,9 +32,15 @@ struct weight {
 
 struct weights; // opaque
 
+enum weights_mode {
+    WEIGHTS_DIRECTORY, // shapes only: nothing can be acquired (planning)
+    WEIGHTS_MAPPED,
+};
+
 // Maps the files of `gguf`, which must outlive the store.
-enum chord_status weights_open(struct weights **out, const struct gguf *gguf, struct memory_account *account,
-                               struct chord_error *err);
+enum chord_status weights_open(struct weights **out, const struct gguf *gguf, enum weights_mode mode,
+                               struct memory_account *account, struct chord_error *err);
+enum weights_mode weights_mode(const struct weights *weights);
 void weights_close(struct weights *weights); // no tile may be in use; NULL is fine
 
 // The matrix of a tensor, or NULL when the file has none of that name.

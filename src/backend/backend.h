@@ -1,0 +1,56 @@
+// Runs a graph over a batch of token rows.
+//
+// A batch mixes rows of any number of sequences: generated tokens and prompt chunks. Rows of one sequence stand in ascending order
+// of position. A row's results depend on its sequence's earlier tokens alone, never on its batch mates.
+#ifndef CHORD_BACKEND_BACKEND_H
+#define CHORD_BACKEND_BACKEND_H
+
+#include "base/alloc.h"
+#include "base/status.h"
+#include "graph/graph.h"
+#include "graph/kv.h"
+#include "kernels/kernels.h"
+#include "os/pool.h"
+#include "weights/weights.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct batch_row {
+    uint32_t token;
+    uint32_t position;
+    struct kv_cache *kv; // reserved up to position + 1
+};
+
+struct backend; // opaque
+
+// Borrows everything; one backend per model, used by one thread at a time.
+enum chord_status backend_create(struct backend **out, const struct graph *graph, struct weights *weights,
+                                 const struct kernels *kernels, struct pool *pool,
+                                 const struct kv_layout *kv_layout, struct memory_account *account,
+                                 struct chord_error *err);
+void backend_free(struct backend *backend); // NULL is fine
+
+// Bytes of scratch memory that batches of n_rows need (n_outputs: rows whose logits are computed at once).
+uint64_t backend_scratch_bytes(const struct graph *graph, const struct kernels *kernels, uint32_t n_rows,
+                               uint32_t n_outputs);
+
+// Grows scratch memory so that batches of n_rows run; a no-op when it suffices. On failure it is as before.
+enum chord_status backend_reserve(struct backend *backend, uint32_t n_rows, uint32_t n_outputs,
+                                  struct chord_error *err);
+
+// Computes the trunk over rows[n_rows] (n_rows <= what was reserved) and writes their keys and values. `abort_requested(user)` is asked before
+// every layer: CANCELLED when it says so, and the batch may be run again.
+enum chord_status backend_run_trunk(struct backend *backend, const struct batch_row *rows, uint32_t n_rows,
+                                    bool (*abort_requested)(void *user), void *user, struct chord_error *err);
+
+// Logits of the trunk's rows output_rows[n_outputs] (n_outputs <= what was reserved): *logits [n_outputs, n_vocab], the
+// backend's, may be overwritten by the caller, valid until the next run.
+enum chord_status backend_run_head(struct backend *backend, const uint32_t *output_rows, uint32_t n_outputs,
+                                   float **logits, struct chord_error *err);
+
+// Bytes of weights handed to kernels so far.
+uint64_t backend_weight_bytes(const struct backend *backend);
+
+#endif

@@ -1,0 +1,88 @@
+// What the options of loading leave open: memory budget, threads, kernel tier, context.
+#include "engine/model.h"
+
+#include "os/cpu.h"
+#include "os/limits.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_THREADS 256u
+
+uint64_t model_memory_budget(const struct chord_model_options *options)
+{
+    return options->memory != 0 ? options->memory : os_memory_available();
+}
+
+uint32_t model_choose_threads(const struct chord_model_options *options)
+{
+    const uint32_t n = options->n_threads != 0 ? options->n_threads : cpu_count();
+    return n < MAX_THREADS ? n : MAX_THREADS;
+}
+
+enum chord_status model_choose_kernels(const struct chord_model_options *options, struct kernels *kernels,
+                                       struct chord_error *err)
+{
+    const char *forced = options->cpu != NULL ? options->cpu : getenv("CHORD_CPU");
+    uint32_t features = cpu_features();
+    if (forced != NULL && forced[0] != '\0' && !kernels_features_of_tier(forced, features, &features)) {
+        char known[256] = "", printable[64];
+        uint32_t ignored;
+        for (const char *const *tier = kernels_tier_names(); *tier != NULL; tier++) {
+            const size_t used = strlen(known);
+            if (kernels_features_of_tier(*tier, cpu_features(), &ignored))
+                snprintf(known + used, sizeof known - used, "%s%s", used == 0 ? "" : ", ", *tier);
+        }
+        return chord_fail(err, CHORD_INVALID_ARGUMENT, "the kernel tier '%s' cannot run here; this machine has %s",
+                          chord_printable(printable, sizeof printable, forced, strlen(forced)), known);
+    }
+    kernels_init(kernels, features);
+    return CHORD_OK;
+}
+
+enum chord_status model_choose_context(const struct chord_model_options *options, const struct hparams *hparams,
+                                       const struct kv_layout *kv, uint64_t budget, uint64_t fixed_bytes,
+                                       uint32_t *n_ctx, struct chord_error *err)
+{
+    const uint64_t left = budget > fixed_bytes ? budget - fixed_bytes : 0;
+    const uint64_t fit = left / kv->block_bytes * KV_BLOCK_TOKENS;
+    const uint32_t wanted = options->n_ctx != 0 ? options->n_ctx : hparams->n_ctx_train;
+    const uint64_t least = options->n_ctx != 0 || wanted < KV_BLOCK_TOKENS ? wanted : KV_BLOCK_TOKENS;
+    if (fit < least)
+        return chord_fail(err, CHORD_MEMORY_BUDGET,
+                          "a context of %llu tokens needs %.1f MiB of KV cache beside %.1f MiB for the rest; the memory "
+                          "budget is %.1f MiB. Allow more memory, or ask for a context of at most %llu",
+                          (unsigned long long)least, (double)kv_bytes(kv, least) / 0x1p20,
+                          (double)fixed_bytes / 0x1p20, (double)budget / 0x1p20, (unsigned long long)fit);
+    *n_ctx = fit < wanted ? (uint32_t)fit : wanted;
+    return CHORD_OK;
+}
+
+// Values of general.file_type, as written by the converters of llama.cpp.
+static const struct {
+    uint32_t value;
+    const char *name;
+} file_types[] = {
+    {0, "F32"},     {1, "F16"},     {2, "Q4_0"},    {3, "Q4_1"},    {7, "Q8_0"},    {8, "Q5_0"},
+    {9, "Q5_1"},    {10, "Q2_K"},   {11, "Q3_K_S"}, {12, "Q3_K_M"}, {13, "Q3_K_L"}, {14, "Q4_K_S"},
+    {15, "Q4_K_M"}, {16, "Q5_K_S"}, {17, "Q5_K_M"}, {18, "Q6_K"},   {21, "Q2_K_S"}, {32, "BF16"},
+};
+
+const char *model_quantization(const struct gguf *gguf)
+{
+    uint32_t file_type;
+    uint64_t bytes[N_QUANT_TYPE_IDS] = {0};
+    uint32_t most = 0;
+    if (gguf_get_u32(gguf, "general.file_type", &file_type, NULL) == CHORD_OK)
+        for (size_t i = 0; i < sizeof file_types / sizeof *file_types; i++)
+            if (file_types[i].value == file_type)
+                return file_types[i].name;
+    for (uint64_t i = 0; i < gguf_n_tensors(gguf); i++) {
+        const struct gguf_tensor *tensor = gguf_tensor(gguf, i);
+        bytes[tensor->type] += tensor->n_bytes;
+        if (bytes[tensor->type] > bytes[most])
+            most = tensor->type;
+    }
+    return quant_traits(most) != NULL ? quant_traits(most)->name : "none";
+}

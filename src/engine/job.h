@@ -1,0 +1,81 @@
+// One piece of work in a model's scheduler: a generation, an evaluation or a scoring.
+//
+// Owned twice: by the caller until chord_job_free, and by the scheduler until the job has finished. Fields are the run
+// thread's (the one in chord_model_run) unless marked otherwise.
+#ifndef CHORD_ENGINE_JOB_H
+#define CHORD_ENGINE_JOB_H
+
+#include "engine/model.h"
+#include "sampler/sampler.h"
+#include "sampler/stop.h"
+
+enum job_kind { JOB_GENERATE, JOB_EVALUATE, JOB_SCORE };
+
+// What has been produced and not yet taken.
+struct job_output {
+    char *text;
+    uint64_t n_text_bytes, text_capacity;
+    struct chord_token_event *events; // .top is an index into `tops` until the take
+    uint64_t n_events, event_capacity;
+    struct chord_token_logprob *tops;
+    uint64_t n_tops, top_capacity;
+};
+
+struct chord_job {
+    struct chord_model *model;
+    struct chord_job *next;         // in the scheduler's list
+    _Atomic uint32_t n_references;
+    _Atomic bool cancelled;         // set from any thread
+
+    enum job_kind kind;
+    uint32_t *tokens;               // [capacity]: prompt, then what was generated
+    uint64_t n_tokens, n_prompt, capacity;
+    uint64_t n_done;                // tokens whose keys and values are in the cache
+    struct kv_cache kv;
+
+    uint64_t max_tokens;
+    struct sampler *sampler;
+    struct stop_matcher *stop;
+    struct detokenizer detokenizer;
+    char *piece;                    // [detokenizer_max_bytes]
+    char *released;                 // what the stop matcher gives for one piece
+    struct sampler_choice *choice;
+    bool wants_logprobs;
+
+    uint64_t first_scored;
+    double nll;
+    uint64_t n_scored;
+    float *logits;                  // [n_vocab] of an evaluation
+
+    uint64_t started_ns, prompt_done_ns, finished_ns; // 0: not yet
+
+    uv_mutex_t mutex;               // guards what follows
+    struct job_output pending;
+    struct job_output taken;        // the taker's between two takes
+    enum chord_finish finish;
+    struct chord_error error;
+    uint64_t n_prompt_done, n_generated;
+    bool out_of_memory;             // output could not be stored: the job fails at its next step
+};
+
+// The job computes its prompt (or what is to be evaluated or scored) still.
+static inline bool job_in_prompt(const struct chord_job *job)
+{
+    return job->n_done < job->n_prompt;
+}
+
+// Takes note of logits after position n_done - 1 - back (scoring), or chooses the next token (generation).
+void job_accept_logits(struct chord_job *job, uint64_t position, float *logits);
+
+// Ends the job: gives out held text, frees its cache, publishes the finish. `error` only with CHORD_FINISH_ERROR.
+void job_finish(struct chord_job *job, enum chord_finish finish, const struct chord_error *error);
+
+// Publishes how far the prompt is.
+void job_progress(struct chord_job *job);
+
+void job_release(struct chord_job *job); // gives up one of the two ownerships
+
+// In scheduler.c: hands a new job to the scheduler, which then owns it too.
+void scheduler_submit(struct chord_model *model, struct chord_job *job);
+
+#endif

@@ -1,0 +1,185 @@
+#include "engine/model.h"
+
+#include "engine/job.h"
+#include "os/cpu.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+void chord_cancel_request(struct chord_cancel *cancel)
+{
+    atomic_store(&cancel->requested, true);
+}
+
+// Between the stages of loading: reports progress, notices a cancellation.
+static enum chord_status stage(const struct chord_model_options *options, const char *phase, uint64_t done,
+                               uint64_t total, struct chord_error *err)
+{
+    if (options->cancel != NULL && atomic_load(&options->cancel->requested))
+        return chord_fail(err, CHORD_CANCELLED, "loading was cancelled");
+    if (options->progress != NULL)
+        options->progress(options->progress_user, phase, done, total);
+    return CHORD_OK;
+}
+
+static enum chord_status copy_name(struct chord_model *model, struct chord_error *err)
+{
+    struct gguf_string name = {"", 0};
+    gguf_get_string(model->gguf, "general.name", &name, NULL);
+    const uint64_t bytes = (name.n_bytes < 256 ? name.n_bytes : 256) + 4;
+    model->name = memory_alloc(&model->account, MEMORY_METADATA, bytes, 1);
+    if (model->name == NULL)
+        return memory_account_fail(&model->account, err, bytes, "the model's name");
+    chord_printable(model->name, bytes, name.bytes, name.n_bytes);
+    return CHORD_OK;
+}
+
+static void count(struct chord_model *model)
+{
+    for (uint64_t i = 0; i < gguf_n_tensors(model->gguf); i++) {
+        const struct gguf_tensor *t = gguf_tensor(model->gguf, i);
+        model->n_params += t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3];
+    }
+    for (uint32_t i = 0; i < gguf_n_files(model->gguf); i++)
+        model->file_bytes += gguf_file(model->gguf, i)->os.size;
+}
+
+static enum chord_status open_header(struct chord_model *model, const char *path,
+                                     const struct chord_model_options *options, struct chord_error *err)
+{
+    enum chord_status status = stage(options, "header", 0, 1, err);
+    if (status == CHORD_OK)
+        status = gguf_open(&model->gguf, path, &model->account, err);
+    if (status == CHORD_OK)
+        status = hparams_load(model->gguf, &model->hparams, &model->arch, err);
+    if (status == CHORD_OK)
+        status = copy_name(model, err);
+    if (status != CHORD_OK)
+        return status;
+    model->quantization = model_quantization(model->gguf);
+    count(model);
+    return stage(options, "header", 1, 1, err);
+}
+
+static enum chord_status open_tokenizer(struct chord_model *model, const struct chord_model_options *options,
+                                        struct chord_error *err)
+{
+    struct tokenizer_info info;
+    enum chord_status status = stage(options, "tokenizer", 0, 1, err);
+    if (status == CHORD_OK)
+        status = tokenizer_create(&model->tokenizer.tokenizer, model->gguf, &model->account, err);
+    if (status != CHORD_OK)
+        return status;
+    tokenizer_info(model->tokenizer.tokenizer, &info);
+    if (info.n_vocab > model->hparams.n_vocab)
+        return chord_fail(err, CHORD_MODEL_TENSOR,
+                          "the vocabulary has %u tokens but 'token_embd.weight' only %u rows: the file is damaged",
+                          info.n_vocab, model->hparams.n_vocab);
+    return stage(options, "tokenizer", 1, 1, err);
+}
+
+static enum chord_status open_weights(struct chord_model *model, const struct chord_model_options *options,
+                                      struct chord_error *err)
+{
+    enum chord_status status = stage(options, "weights", 0, 1, err);
+    if (status == CHORD_OK)
+        status = weights_open(&model->weights, model->gguf, WEIGHTS_MAPPED, &model->account, err);
+    if (status == CHORD_OK)
+        status = arch_build_graph(model->arch, &model->hparams, model->weights, model->gguf, &model->account,
+                                  &model->graph, err);
+    if (status == CHORD_OK)
+        status = stage(options, "weights", 1, 1, err);
+    return status;
+}
+
+static enum chord_status open_engine(struct chord_model *model, const struct chord_model_options *options,
+                                     struct chord_error *err)
+{
+    enum chord_status status = model_choose_kernels(options, &model->kernels, err);
+    if (status != CHORD_OK)
+        return status;
+    model->n_threads = model_choose_threads(options);
+    kv_layout_init(&model->kv_layout, model->graph->n_layer, model->graph->n_head_kv, model->graph->head_dim);
+    const uint64_t scratch =
+        backend_scratch_bytes(model->graph, &model->kernels, BATCH_MAX_ROWS, BATCH_MAX_OUTPUTS);
+    status = model_choose_context(options, &model->hparams, &model->kv_layout, model->account.ceiling,
+                                  atomic_load(&model->account.total) + scratch, &model->n_ctx, err);
+    if (status == CHORD_OK)
+        status = pool_create(&model->pool, model->n_threads, &model->account, err);
+    if (status == CHORD_OK)
+        status = backend_create(&model->backend, model->graph, model->weights, &model->kernels, model->pool,
+                                &model->kv_layout, &model->account, err);
+    if (status == CHORD_OK)
+        status = scheduler_init(model, err);
+    return status;
+}
+
+enum chord_status chord_model_open(const char *path, const struct chord_model_options *options,
+                                   struct chord_model **out, struct chord_error *err)
+{
+    // The model holds its own account, so it cannot be counted before it exists: it is made by an account of one block.
+    struct memory_account account;
+    memory_account_init(&account, UINT64_MAX);
+    struct chord_model *model = memory_zalloc(&account, MEMORY_METADATA, 1, sizeof *model);
+    if (model == NULL)
+        return chord_fail(err, CHORD_OUT_OF_MEMORY, "the system has no memory left for a model");
+    memory_account_init(&model->account, model_memory_budget(options));
+    enum chord_status status = open_header(model, path, options, err);
+    if (status == CHORD_OK)
+        status = open_tokenizer(model, options, err);
+    if (status == CHORD_OK)
+        status = open_weights(model, options, err);
+    if (status == CHORD_OK)
+        status = open_engine(model, options, err);
+    if (status != CHORD_OK) {
+        chord_model_close(model);
+        return status;
+    }
+    *out = model;
+    return CHORD_OK;
+}
+
+void chord_model_close(struct chord_model *model)
+{
+    if (model == NULL)
+        return;
+    scheduler_free(model);
+    backend_free(model->backend);
+    pool_free(model->pool);
+    graph_free(model->graph);
+    weights_close(model->weights);
+    tokenizer_free(model->tokenizer.tokenizer);
+    memory_free(&model->account, model->name);
+    gguf_close(model->gguf);
+    struct memory_account account;
+    memory_account_init(&account, UINT64_MAX);
+    memory_free(&account, model);
+}
+
+void chord_model_info(const struct chord_model *model, struct chord_model_info *out)
+{
+    const struct hparams *h = &model->hparams;
+    *out = (struct chord_model_info){
+        .architecture = model->arch->name,
+        .name = model->name,
+        .quantization = model->quantization,
+        .cpu = model->kernels.tier,
+        .mode = "mapped",
+        .n_params = model->n_params,
+        .file_bytes = model->file_bytes,
+        .n_ctx = model->n_ctx,
+        .n_ctx_train = h->n_ctx_train,
+        .n_vocab = h->n_vocab,
+        .n_embd = h->n_embd,
+        .n_layer = h->n_layer,
+        .n_head = h->n_head,
+        .n_head_kv = h->n_head_kv,
+        .n_ff = h->n_ff,
+        .n_threads = model->n_threads,
+    };
+}
+
+const struct chord_tokenizer *chord_model_tokenizer(const struct chord_model *model)
+{
+    return &model->tokenizer;
+}

@@ -1,0 +1,86 @@
+// The loaded model: everything that chord.h's functions work on.
+#ifndef CHORD_ENGINE_MODEL_H
+#define CHORD_ENGINE_MODEL_H
+
+#include "backend/backend.h"
+#include "base/alloc.h"
+#include "chord.h"
+#include "gguf/gguf.h"
+#include "graph/graph.h"
+#include "graph/kv.h"
+#include "kernels/kernels.h"
+#include "models/arch.h"
+#include "os/pool.h"
+#include "os/thread.h"
+#include "tokenizer/tokenizer.h"
+#include "weights/weights.h"
+
+// Token rows of one batch at most. A batch that also holds generated tokens takes fewer prompt tokens, so that streams beside
+// a long prompt keep moving.
+#define BATCH_MAX_ROWS 512u
+#define BATCH_MAX_PROMPT_ROWS_BESIDE_GENERATION 64u
+// Rows whose logits are computed at once.
+#define BATCH_MAX_OUTPUTS 16u
+
+struct chord_tokenizer {
+    struct memory_account own_account; // of a tokenizer without a model
+    struct gguf *own_gguf;             // the same; NULL within a model
+    struct tokenizer *tokenizer;
+};
+
+struct scheduler {
+    uv_mutex_t mutex;
+    struct chord_job *incoming; // guarded by the mutex; newest first
+    uint32_t n_jobs;            // guarded by the mutex: incoming and active
+    // Of the thread in chord_model_run:
+    struct chord_job *active; // in order of arrival
+    struct batch_row rows[BATCH_MAX_ROWS];
+    struct batch_output {
+        struct chord_job *job;
+        uint32_t row;
+    } outputs[BATCH_MAX_ROWS];
+    uint32_t n_rows, n_outputs;
+};
+
+struct chord_model {
+    struct memory_account account;
+    struct gguf *gguf;
+    const struct arch *arch;
+    struct hparams hparams;
+    struct chord_tokenizer tokenizer;
+    struct weights *weights;
+    struct graph *graph;
+    struct kernels kernels;
+    struct kv_layout kv_layout;
+    struct pool *pool;
+    struct backend *backend;
+    struct scheduler scheduler;
+    bool has_scheduler;
+    uint32_t n_ctx, n_threads;
+    uint64_t n_params, file_bytes;
+    char *name; // general.name, terminated
+    const char *quantization;
+
+    _Atomic uint64_t n_steps, n_prompt_tokens, n_generated_tokens, compute_ns;
+    _Atomic uint64_t kv_tokens; // positions stored by jobs in the scheduler
+};
+
+// What options leave open, decided; chord_model_open and chord_model_plan decide alike.
+uint64_t model_memory_budget(const struct chord_model_options *options);
+enum chord_status model_choose_kernels(const struct chord_model_options *options, struct kernels *kernels,
+                                       struct chord_error *err);
+uint32_t model_choose_threads(const struct chord_model_options *options);
+
+// The context: what was asked for, else the model's own cut to what `budget` bytes hold beside `fixed_bytes`.
+// MEMORY_BUDGET when even 64 tokens do not fit, or what was asked for does not.
+enum chord_status model_choose_context(const struct chord_model_options *options, const struct hparams *hparams,
+                                       const struct kv_layout *kv, uint64_t budget, uint64_t fixed_bytes,
+                                       uint32_t *n_ctx, struct chord_error *err);
+
+// "Q4_K_M" by general.file_type, else the type that most weight bytes have. Static.
+const char *model_quantization(const struct gguf *gguf);
+
+enum chord_status scheduler_init(struct chord_model *model, struct chord_error *err);
+void scheduler_free(struct chord_model *model);
+
+#endif

@@ -1,0 +1,256 @@
+// Scheduler: gathers the work of all jobs into batches, so that one pass over the weights serves them all.
+//
+// A step is one batch: a row for each job that generates, then prompt tokens of the others in order of arrival, up to
+// BATCH_MAX_ROWS. Nothing of a step is committed before its trunk has run, so an aborted step can simply be run again.
+#include "engine/job.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+enum chord_status scheduler_init(struct chord_model *model, struct chord_error *err)
+{
+    if (uv_mutex_init(&model->scheduler.mutex) != 0)
+        return chord_fail(err, CHORD_THREAD, "the system refused a lock for the scheduler");
+    model->has_scheduler = true;
+    return CHORD_OK;
+}
+
+void scheduler_submit(struct chord_model *model, struct chord_job *job)
+{
+    struct scheduler *s = &model->scheduler;
+    atomic_fetch_add(&job->n_references, 1);
+    uv_mutex_lock(&s->mutex);
+    job->next = s->incoming;
+    s->incoming = job;
+    s->n_jobs++;
+    uv_mutex_unlock(&s->mutex);
+}
+
+// Appends what has come in to the active list, oldest first.
+static void take_incoming(struct scheduler *s)
+{
+    uv_mutex_lock(&s->mutex);
+    struct chord_job *newest_first = s->incoming;
+    s->incoming = NULL;
+    uv_mutex_unlock(&s->mutex);
+    struct chord_job *oldest_first = NULL;
+    while (newest_first != NULL) {
+        struct chord_job *job = newest_first;
+        newest_first = job->next;
+        job->next = oldest_first;
+        oldest_first = job;
+    }
+    struct chord_job **end = &s->active;
+    while (*end != NULL)
+        end = &(*end)->next;
+    *end = oldest_first;
+}
+
+static bool is_cancelled(const struct chord_job *job)
+{
+    return atomic_load_explicit(&job->cancelled, memory_order_relaxed);
+}
+
+// Finishes cancelled jobs and drops finished ones from the active list.
+static void sweep(struct chord_model *model)
+{
+    struct scheduler *s = &model->scheduler;
+    uint64_t kv_tokens = 0;
+    for (struct chord_job **at = &s->active; *at != NULL;) {
+        struct chord_job *job = *at;
+        if (job->finish == CHORD_RUNNING && is_cancelled(job))
+            job_finish(job, CHORD_FINISH_CANCELLED, NULL);
+        if (job->finish == CHORD_RUNNING) {
+            kv_tokens += job->n_done;
+            at = &job->next;
+            continue;
+        }
+        *at = job->next;
+        uv_mutex_lock(&s->mutex);
+        s->n_jobs--;
+        uv_mutex_unlock(&s->mutex);
+        job_release(job);
+    }
+    atomic_store_explicit(&model->kv_tokens, kv_tokens, memory_order_relaxed);
+}
+
+void scheduler_free(struct chord_model *model)
+{
+    struct scheduler *s = &model->scheduler;
+    if (!model->has_scheduler)
+        return;
+    take_incoming(s);
+    for (struct chord_job *job = s->active; job != NULL; job = job->next)
+        chord_job_cancel(job);
+    sweep(model);
+    uv_mutex_destroy(&s->mutex);
+}
+
+// ---- A batch -----------------------------------------------------------------------------------------------------------
+
+static bool wants_logits(const struct chord_job *job, uint64_t position)
+{
+    if (job->kind == JOB_SCORE)
+        return position + 1 >= job->first_scored && position + 1 < job->n_tokens;
+    return position + 1 == job->n_tokens;
+}
+
+static void add_rows(struct scheduler *s, struct chord_job *job, uint64_t n)
+{
+    for (uint64_t position = job->n_done; position < job->n_done + n; position++) {
+        if (wants_logits(job, position))
+            s->outputs[s->n_outputs++] = (struct batch_output){job, s->n_rows};
+        s->rows[s->n_rows++] = (struct batch_row){
+            .token = job->tokens[position], .position = (uint32_t)position, .kv = &job->kv};
+    }
+}
+
+// Room in the cache for n more tokens of the job. False: it takes no part in this step, for want of memory that
+// others hold and will give back, or because it just failed.
+static bool reserve_kv(const struct scheduler *s, struct chord_job *job, uint64_t n)
+{
+    struct chord_error error;
+    if (kv_cache_reserve(&job->kv, job->n_done + n, &error) == CHORD_OK)
+        return true;
+    const bool others_hold_memory = s->n_rows > 0;
+    if (!(job_in_prompt(job) && others_hold_memory))
+        job_finish(job, CHORD_FINISH_ERROR, &error);
+    return false;
+}
+
+static void gather_batch(struct chord_model *model)
+{
+    struct scheduler *s = &model->scheduler;
+    s->n_rows = s->n_outputs = 0;
+    for (struct chord_job *job = s->active; job != NULL && s->n_rows < BATCH_MAX_ROWS; job = job->next)
+        if (job->finish == CHORD_RUNNING && !job_in_prompt(job) && reserve_kv(s, job, 1))
+            add_rows(s, job, 1);
+    uint64_t room = BATCH_MAX_ROWS - s->n_rows;
+    if (s->n_rows > 0 && room > BATCH_MAX_PROMPT_ROWS_BESIDE_GENERATION)
+        room = BATCH_MAX_PROMPT_ROWS_BESIDE_GENERATION;
+    for (struct chord_job *job = s->active; job != NULL && room > 0; job = job->next) {
+        if (job->finish != CHORD_RUNNING || !job_in_prompt(job))
+            continue;
+        const uint64_t left = job->n_tokens - job->n_done;
+        const uint64_t n = left < room ? left : room;
+        if (!reserve_kv(s, job, n))
+            continue;
+        if (job->started_ns == 0)
+            job->started_ns = os_now_ns();
+        add_rows(s, job, n);
+        room -= n;
+    }
+}
+
+static struct chord_job *job_of_row(struct batch_row *row)
+{
+    return (struct chord_job *)((char *)row->kv - offsetof(struct chord_job, kv));
+}
+
+struct abort_check {
+    struct scheduler *scheduler;
+    const struct chord_cancel *cancel;
+};
+
+// A step is given up when most of its rows have become useless: running the rest again is then the shorter way.
+static bool abort_requested(void *user)
+{
+    const struct abort_check *check = user;
+    struct scheduler *s = check->scheduler;
+    uint32_t n_useless = 0;
+    if (check->cancel != NULL && atomic_load_explicit(&check->cancel->requested, memory_order_relaxed))
+        return true;
+    for (uint32_t i = 0; i < s->n_rows; i++)
+        n_useless += is_cancelled(job_of_row(&s->rows[i]));
+    return n_useless * 2 > s->n_rows;
+}
+
+static void fail_batch(struct scheduler *s, const struct chord_error *error)
+{
+    for (uint32_t i = 0; i < s->n_rows; i++) {
+        struct chord_job *job = job_of_row(&s->rows[i]);
+        if (job->finish == CHORD_RUNNING)
+            job_finish(job, CHORD_FINISH_ERROR, error);
+    }
+}
+
+// The keys and values of the batch are in the caches.
+static void commit(struct chord_model *model)
+{
+    struct scheduler *s = &model->scheduler;
+    uint64_t n_prompt = 0;
+    for (uint32_t i = 0; i < s->n_rows; i++) {
+        struct chord_job *job = job_of_row(&s->rows[i]);
+        n_prompt += job_in_prompt(job);
+        job->n_done++;
+        if (i + 1 == s->n_rows || job_of_row(&s->rows[i + 1]) != job)
+            job_progress(job);
+    }
+    atomic_fetch_add(&model->n_steps, 1);
+    atomic_fetch_add(&model->n_prompt_tokens, n_prompt);
+    atomic_fetch_add(&model->n_generated_tokens, s->n_rows - n_prompt);
+}
+
+static enum chord_status run_outputs(struct chord_model *model, struct chord_error *err)
+{
+    struct scheduler *s = &model->scheduler;
+    const uint32_t n_vocab = model->hparams.n_vocab;
+    for (uint32_t first = 0; first < s->n_outputs; first += BATCH_MAX_OUTPUTS) {
+        uint32_t rows[BATCH_MAX_OUTPUTS];
+        float *logits;
+        const uint32_t left = s->n_outputs - first;
+        const uint32_t n = left < BATCH_MAX_OUTPUTS ? left : BATCH_MAX_OUTPUTS;
+        for (uint32_t i = 0; i < n; i++)
+            rows[i] = s->outputs[first + i].row;
+        const enum chord_status status = backend_run_head(model->backend, rows, n, &logits, err);
+        if (status != CHORD_OK)
+            return status;
+        for (uint32_t i = 0; i < n; i++) {
+            const struct batch_output *output = &s->outputs[first + i];
+            if (output->job->finish == CHORD_RUNNING)
+                job_accept_logits(output->job, s->rows[output->row].position, logits + (uint64_t)i * n_vocab);
+        }
+    }
+    return CHORD_OK;
+}
+
+static void run_step(struct chord_model *model, const struct chord_cancel *cancel)
+{
+    struct scheduler *s = &model->scheduler;
+    struct chord_error error;
+    struct abort_check check = {.scheduler = s, .cancel = cancel};
+    const uint64_t begin = os_now_ns();
+    const uint32_t n_outputs = s->n_outputs < BATCH_MAX_OUTPUTS ? s->n_outputs : BATCH_MAX_OUTPUTS;
+    enum chord_status status = weights_check_unchanged(model->weights, &error);
+    if (status == CHORD_OK)
+        status = backend_reserve(model->backend, s->n_rows, n_outputs, &error);
+    if (status == CHORD_OK)
+        status = backend_run_trunk(model->backend, s->rows, s->n_rows, abort_requested, &check, &error);
+    if (status == CHORD_OK) {
+        commit(model);
+        status = run_outputs(model, &error);
+    }
+    if (status != CHORD_OK && status != CHORD_CANCELLED)
+        fail_batch(s, &error);
+    atomic_fetch_add(&model->compute_ns, os_now_ns() - begin);
+}
+
+bool chord_model_run(struct chord_model *model, double seconds, struct chord_cancel *cancel)
+{
+    struct scheduler *s = &model->scheduler;
+    const double deadline = os_now_seconds() + seconds;
+    bool stopping;
+    do {
+        take_incoming(s);
+        sweep(model);
+        gather_batch(model);
+        if (s->n_rows > 0)
+            run_step(model, cancel);
+        sweep(model);
+        stopping = cancel != NULL && atomic_load(&cancel->requested);
+    } while (s->n_rows > 0 && !stopping && os_now_seconds() < deadline);
+    uv_mutex_lock(&s->mutex);
+    const bool work_left = s->n_jobs > 0;
+    uv_mutex_unlock(&s->mutex);
+    return work_left;
+}

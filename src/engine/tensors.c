@@ -1,0 +1,102 @@
+// chord.h's view of a model's weights and figures: single tensors, preloading, statistics.
+#include "engine/model.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+// Rows dequantized between two looks at the cancel flag.
+#define ROWS_PER_LOOK 256u
+
+static const struct weight *find(const struct chord_model *model, const char *name, struct chord_error *err)
+{
+    const struct weight *weight = weights_find(model->weights, name);
+    char printable[80];
+    if (weight == NULL)
+        chord_fail(err, CHORD_NOT_FOUND, "the model has no tensor '%s'",
+                   chord_printable(printable, sizeof printable, name, strlen(name)));
+    return weight;
+}
+
+enum chord_status chord_model_tensor(const struct chord_model *model, const char *name,
+                                     struct chord_tensor_info *out, struct chord_error *err)
+{
+    const struct weight *weight = find(model, name, err);
+    if (weight == NULL)
+        return CHORD_NOT_FOUND;
+    *out = (struct chord_tensor_info){
+        .name = name,
+        .type = weight->type->name,
+        .n_dimensions = weight->tensor->n_dimensions,
+        .n_elements = weight->n * weight->n_rows,
+    };
+    memcpy(out->ne, weight->tensor->ne, sizeof out->ne);
+    return CHORD_OK;
+}
+
+enum chord_status chord_model_tensor_read(struct chord_model *model, const char *name, float *out,
+                                          struct chord_cancel *cancel, struct chord_error *err)
+{
+    const struct weight *weight = find(model, name, err);
+    if (weight == NULL)
+        return CHORD_NOT_FOUND;
+    for (uint64_t row = 0; row < weight->n_rows; row += ROWS_PER_LOOK) {
+        const uint64_t left = weight->n_rows - row;
+        if (cancel != NULL && atomic_load(&cancel->requested))
+            return chord_fail(err, CHORD_CANCELLED, "reading '%s' was cancelled", name);
+        const enum chord_status status =
+            weights_read_rows(model->weights, weight, row, left < ROWS_PER_LOOK ? left : ROWS_PER_LOOK,
+                              out + row * weight->n, err);
+        if (status != CHORD_OK)
+            return status;
+    }
+    return CHORD_OK;
+}
+
+enum chord_status chord_model_preload(struct chord_model *model, double seconds, struct chord_cancel *cancel,
+                                      uint64_t *done, uint64_t *total, struct chord_error *err)
+{
+    const enum chord_status status = weights_check_unchanged(model->weights, err);
+    *total = weights_mapped_bytes(model->weights);
+    if (status != CHORD_OK)
+        return status;
+    weights_preload(model->weights, done, seconds, cancel != NULL ? &cancel->requested : NULL);
+    if (cancel != NULL && atomic_load(&cancel->requested))
+        return chord_fail(err, CHORD_CANCELLED, "preloading was cancelled");
+    return CHORD_OK;
+}
+
+void chord_model_clear_cache(struct chord_model *model)
+{
+    weights_clear_cache(model->weights);
+}
+
+void chord_model_stats(struct chord_model *model, struct chord_stats *out)
+{
+    const struct memory_account *account = &model->account;
+    const uint64_t held_kv = atomic_load(&account->held[MEMORY_KV]);
+    *out = (struct chord_stats){
+        .mode = "mapped",
+        .memory_budget = account->ceiling,
+        .memory_held = atomic_load(&account->total),
+        .memory_peak = atomic_load(&account->peak),
+        .held_metadata = atomic_load(&account->held[MEMORY_METADATA]),
+        .held_tokenizer = atomic_load(&account->held[MEMORY_TOKENIZER]),
+        .held_weights = atomic_load(&account->held[MEMORY_WEIGHTS]),
+        .held_kv = held_kv,
+        .held_scratch = atomic_load(&account->held[MEMORY_SCRATCH]),
+        .mapped_bytes = weights_mapped_bytes(model->weights),
+        .resident_bytes = weights_resident_bytes(model->weights),
+        .kv_blocks = held_kv / model->kv_layout.block_bytes,
+        .kv_block_bytes = model->kv_layout.block_bytes,
+        .kv_tokens = atomic_load(&model->kv_tokens),
+        .n_steps = atomic_load(&model->n_steps),
+        .n_prompt_tokens = atomic_load(&model->n_prompt_tokens),
+        .n_generated_tokens = atomic_load(&model->n_generated_tokens),
+        .weight_bytes_used = backend_weight_bytes(model->backend),
+        .compute_seconds = (double)atomic_load(&model->compute_ns) * 1e-9,
+        .n_layer = model->hparams.n_layer,
+    };
+    uv_mutex_lock(&model->scheduler.mutex);
+    out->n_jobs = model->scheduler.n_jobs;
+    uv_mutex_unlock(&model->scheduler.mutex);
+}

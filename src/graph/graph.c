@@ -1,0 +1,372 @@
+#include "graph/graph.h"
+
+#include "base/checked.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void graph_free(struct graph *graph)
+{
+    if (graph == NULL)
+        return;
+    for (uint32_t i = 0; i < graph->n_vectors; i++)
+        memory_free(graph->account, graph->vectors[i]);
+    memory_free(graph->account, graph->vectors);
+    memory_free(graph->account, graph->rope.inverse_frequency);
+    memory_free(graph->account, graph->values);
+    memory_free(graph->account, graph->nodes);
+    memory_free(graph->account, graph);
+}
+
+enum chord_status graph_begin(struct graph_builder *b, struct weights *weights, const struct gguf *gguf,
+                              struct memory_account *account, struct chord_error *err)
+{
+    *b = (struct graph_builder){.weights = weights,
+                                .gguf = gguf,
+                                .account = account,
+                                .err = err,
+                                .layer = GRAPH_NO_LAYER};
+    b->graph = memory_zalloc(account, MEMORY_METADATA, 1, sizeof *b->graph);
+    b->tensor_used = memory_zalloc(account, MEMORY_METADATA, gguf_n_tensors(gguf), sizeof(bool));
+    if (b->graph == NULL || b->tensor_used == NULL) {
+        memory_free(account, b->graph);
+        memory_free(account, b->tensor_used);
+        return b->status = memory_account_fail(account, err, sizeof *b->graph, "the graph");
+    }
+    b->graph->account = account;
+    b->graph->head_begin = UINT32_MAX;
+    b->graph->rope.magnitude = 1;
+    return CHORD_OK;
+}
+
+void graph_build_fail(struct graph_builder *b, enum chord_status code, const char *format, ...)
+{
+    char message[CHORD_ERROR_MESSAGE_BYTES];
+    va_list args;
+    if (b->status != CHORD_OK)
+        return;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    b->status = chord_fail(b->err, code, "%s", message);
+}
+
+static void fail_memory(struct graph_builder *b, uint64_t bytes, const char *what)
+{
+    if (b->status == CHORD_OK)
+        b->status = memory_account_fail(b->account, b->err, bytes, what);
+}
+
+void graph_set_layer(struct graph_builder *b, uint32_t layer)
+{
+    b->layer = layer;
+}
+
+// Makes room for one more element of a builder's list. False: out of memory.
+static bool grow(struct graph_builder *b, void **list, uint32_t n, uint32_t *capacity, size_t element)
+{
+    if (n < *capacity)
+        return true;
+    const uint32_t wanted = *capacity == 0 ? 64 : *capacity * 2;
+    void *grown = memory_resize(b->account, MEMORY_METADATA, *list, (uint64_t)wanted * element);
+    if (grown == NULL) {
+        fail_memory(b, (uint64_t)wanted * element, "the graph");
+        return false;
+    }
+    *list = grown;
+    *capacity = wanted;
+    return true;
+}
+
+static uint64_t tensor_index(const struct graph_builder *b, const struct gguf_tensor *tensor)
+{
+    return (uint64_t)(tensor - gguf_tensor(b->gguf, 0));
+}
+
+bool graph_has_tensor(const struct graph_builder *b, const char *name)
+{
+    return gguf_find_tensor(b->gguf, name) != NULL;
+}
+
+static const struct weight *find_tensor(struct graph_builder *b, const char *name)
+{
+    if (b->status != CHORD_OK)
+        return NULL;
+    const struct weight *weight = weights_find(b->weights, name);
+    if (weight == NULL) {
+        graph_build_fail(b, CHORD_MODEL_TENSOR,
+                         "the model lacks the tensor '%s', which its architecture needs; the file is incomplete or "
+                         "was converted for another program",
+                         name);
+        return NULL;
+    }
+    b->tensor_used[tensor_index(b, weight->tensor)] = true;
+    return weight;
+}
+
+const struct weight *graph_matrix(struct graph_builder *b, const char *name, uint64_t n_in, uint64_t n_out)
+{
+    const struct weight *weight = find_tensor(b, name);
+    if (weight == NULL)
+        return NULL;
+    if (weight->n != n_in || weight->n_rows != n_out) {
+        graph_build_fail(b, CHORD_MODEL_TENSOR,
+                         "tensor '%s' has the shape [%llu, %llu]; the hyperparameters imply [%llu, %llu]", name,
+                         (unsigned long long)weight->n, (unsigned long long)weight->n_rows,
+                         (unsigned long long)n_in, (unsigned long long)n_out);
+        return NULL;
+    }
+    return weight;
+}
+
+const float *graph_vector(struct graph_builder *b, const char *name, uint64_t n)
+{
+    const struct weight *weight = graph_matrix(b, name, n, 1);
+    struct graph *graph = b->graph;
+    if (weight == NULL ||
+        !grow(b, (void **)&graph->vectors, graph->n_vectors, &b->vector_capacity, sizeof *graph->vectors))
+        return NULL;
+    float *vector = memory_alloc(b->account, MEMORY_WEIGHTS, n * sizeof *vector, 64);
+    if (vector == NULL) {
+        fail_memory(b, n * sizeof *vector, name);
+        return NULL;
+    }
+    graph->vectors[graph->n_vectors++] = vector;
+    if (weights_mode(b->weights) == WEIGHTS_DIRECTORY)
+        for (uint64_t i = 0; i < n; i++)
+            vector[i] = 1; // a plan reads no tensor; the graph's shape does not depend on the values
+    else
+        b->status = weights_read_rows(b->weights, weight, 0, 1, vector, b->err);
+    return vector;
+}
+
+const float *graph_optional_vector(struct graph_builder *b, const char *name, uint64_t n)
+{
+    return graph_has_tensor(b, name) ? graph_vector(b, name, n) : NULL;
+}
+
+static graph_value new_value(struct graph_builder *b, uint32_t width)
+{
+    struct graph *graph = b->graph;
+    if (b->status != CHORD_OK ||
+        !grow(b, (void **)&graph->values, graph->n_values, &b->value_capacity, sizeof *graph->values))
+        return 0;
+    graph->values[graph->n_values] = (struct graph_value_info){
+        .width = width,
+        .rows = graph->head_begin == UINT32_MAX ? GRAPH_TOKEN_ROWS : GRAPH_OUTPUT_ROWS,
+        .first_node = graph->n_nodes,
+        .last_node = graph->n_nodes};
+    return graph->n_values++;
+}
+
+static uint32_t width_of(const struct graph_builder *b, graph_value value)
+{
+    return value < b->graph->n_values ? b->graph->values[value].width : 0;
+}
+
+// Appends a node and stretches the lifetimes of what it touches. NULL when building has failed.
+static struct graph_node *add_node(struct graph_builder *b, struct graph_node node)
+{
+    struct graph *graph = b->graph;
+    if (b->status != CHORD_OK ||
+        !grow(b, (void **)&graph->nodes, graph->n_nodes, &b->node_capacity, sizeof *graph->nodes))
+        return NULL;
+    node.layer = b->layer;
+    for (uint32_t i = 0; i < node.n_in; i++)
+        graph->values[node.in[i]].last_node = graph->n_nodes;
+    graph->nodes[graph->n_nodes] = node;
+    return &graph->nodes[graph->n_nodes++];
+}
+
+graph_value graph_embed(struct graph_builder *b, const struct weight *embedding)
+{
+    if (b->status != CHORD_OK)
+        return 0;
+    const graph_value out = new_value(b, (uint32_t)embedding->n);
+    add_node(b, (struct graph_node){.op = GRAPH_EMBED, .n_out = 1, .out = {out}, .weight = {embedding}});
+    return out;
+}
+
+graph_value graph_rms_norm(struct graph_builder *b, graph_value x, const float *weight, uint32_t segment, float eps)
+{
+    const graph_value out = new_value(b, width_of(b, x));
+    add_node(b, (struct graph_node){.op = GRAPH_RMS_NORM,
+                                    .n_in = 1,
+                                    .in = {x},
+                                    .n_out = 1,
+                                    .out = {out},
+                                    .vector = {weight},
+                                    .norm = {.eps = eps, .segment = segment}});
+    return out;
+}
+
+void graph_linear(struct graph_builder *b, graph_value x, const struct graph_linear *linears, uint32_t n,
+                  graph_value *out)
+{
+    struct graph_node node = {.op = GRAPH_LINEAR, .n_in = 1, .in = {x}, .n_out = n};
+    for (uint32_t i = 0; i < n; i++) {
+        out[i] = 0;
+        if (b->status != CHORD_OK)
+            continue;
+        node.weight[i] = linears[i].weight;
+        node.vector[i] = linears[i].bias;
+        node.out[i] = out[i] = new_value(b, (uint32_t)linears[i].weight->n_rows);
+        b->graph->weight_bytes += linears[i].weight->tensor->n_bytes;
+    }
+    if (width_of(b, x) > b->graph->activation_floats)
+        b->graph->activation_floats = width_of(b, x);
+    add_node(b, node);
+}
+
+graph_value graph_linear1(struct graph_builder *b, graph_value x, struct graph_linear linear)
+{
+    graph_value out;
+    graph_linear(b, x, &linear, 1, &out);
+    return out;
+}
+
+void graph_rope(struct graph_builder *b, graph_value x, uint32_t n_heads, uint32_t head_dim)
+{
+    add_node(b, (struct graph_node){.op = GRAPH_ROPE,
+                                    .n_in = 1,
+                                    .in = {x},
+                                    .rope = {.n_heads = n_heads, .head_dim = head_dim}});
+}
+
+graph_value graph_attention(struct graph_builder *b, graph_value q, graph_value k, graph_value v,
+                            const struct graph_attention *a)
+{
+    struct graph_node node = {.op = GRAPH_KV_STORE,
+                              .n_in = 2,
+                              .in = {k, v},
+                              .attention = {.n_head = a->n_head,
+                                            .n_head_kv = a->n_head_kv,
+                                            .head_dim = a->head_dim,
+                                            .window = a->window,
+                                            .scale = a->scale}};
+    add_node(b, node);
+    const graph_value out = new_value(b, a->n_head * a->head_dim);
+    node.op = GRAPH_ATTENTION;
+    node.n_in = 1;
+    node.in[0] = q;
+    node.n_out = 1;
+    node.out[0] = out;
+    add_node(b, node);
+    b->graph->n_head_kv = a->n_head_kv;
+    b->graph->head_dim = a->head_dim;
+    if (b->layer != GRAPH_NO_LAYER && b->layer + 1 > b->graph->n_layer)
+        b->graph->n_layer = b->layer + 1;
+    return out;
+}
+
+static graph_value binary(struct graph_builder *b, enum graph_op op, graph_value x, graph_value y)
+{
+    const graph_value out = new_value(b, width_of(b, x));
+    add_node(b, (struct graph_node){.op = op, .n_in = 2, .in = {x, y}, .n_out = 1, .out = {out}});
+    return out;
+}
+
+graph_value graph_silu_mul(struct graph_builder *b, graph_value gate, graph_value up)
+{
+    return binary(b, GRAPH_SILU_MUL, gate, up);
+}
+
+graph_value graph_add(struct graph_builder *b, graph_value x, graph_value y)
+{
+    return binary(b, GRAPH_ADD, x, y);
+}
+
+graph_value graph_begin_head(struct graph_builder *b, graph_value x)
+{
+    const uint32_t width = width_of(b, x);
+    b->layer = GRAPH_NO_LAYER;
+    b->graph->head_begin = b->graph->n_nodes;
+    const graph_value out = new_value(b, width);
+    add_node(b, (struct graph_node){.op = GRAPH_GATHER, .n_in = 1, .in = {x}, .n_out = 1, .out = {out}});
+    return out;
+}
+
+void graph_set_rope(struct graph_builder *b, enum rope_kind kind, uint32_t n_rot, const double *inverse_frequency,
+                    float magnitude)
+{
+    struct graph_rope *rope = &b->graph->rope;
+    if (b->status != CHORD_OK)
+        return;
+    rope->inverse_frequency = memory_zalloc(b->account, MEMORY_METADATA, n_rot / 2, sizeof(float));
+    if (rope->inverse_frequency == NULL) {
+        fail_memory(b, n_rot / 2 * sizeof(float), "RoPE frequencies");
+        return;
+    }
+    rope->kind = kind;
+    rope->n_rot = n_rot;
+    rope->magnitude = magnitude;
+    for (uint32_t i = 0; i < n_rot / 2; i++)
+        rope->inverse_frequency[i] = (float)inverse_frequency[i];
+}
+
+// First-fit over the values alive at one time: widths stand for bytes, since all values of a region have as many rows.
+static uint64_t place(const struct graph *graph, uint32_t index)
+{
+    const struct graph_value_info *value = &graph->values[index];
+    uint64_t offset = 0;
+    bool moved;
+    do {
+        moved = false;
+        for (uint32_t i = 0; i < index; i++) {
+            const struct graph_value_info *other = &graph->values[i];
+            if (other->rows != value->rows || other->last_node < value->first_node ||
+                other->offset + other->width <= offset || offset + value->width <= other->offset)
+                continue;
+            offset = other->offset + other->width;
+            moved = true;
+        }
+    } while (moved);
+    return offset;
+}
+
+static void plan_scratch(struct graph *graph)
+{
+    // The head runs several times over what the trunk left: its input must outlive the last node.
+    for (uint32_t i = graph->head_begin; i < graph->n_nodes; i++)
+        for (uint32_t k = 0; k < graph->nodes[i].n_in; k++)
+            if (graph->values[graph->nodes[i].in[k]].rows == GRAPH_TOKEN_ROWS)
+                graph->values[graph->nodes[i].in[k]].last_node = graph->n_nodes;
+    for (uint32_t i = 0; i < graph->n_values; i++) {
+        struct graph_value_info *value = &graph->values[i];
+        uint64_t *floats = value->rows == GRAPH_TOKEN_ROWS ? &graph->token_floats : &graph->output_floats;
+        value->offset = place(graph, i);
+        if (value->offset + value->width > *floats)
+            *floats = value->offset + value->width;
+    }
+}
+
+static void check_all_tensors_used(struct graph_builder *b)
+{
+    for (uint64_t i = 0; b->status == CHORD_OK && i < gguf_n_tensors(b->gguf); i++) {
+        const struct gguf_string name = gguf_tensor(b->gguf, i)->name;
+        char printable[80];
+        if (!b->tensor_used[i])
+            graph_build_fail(b, CHORD_MODEL_TENSOR,
+                             "the file has the tensor '%s', which this architecture does not use: running the model "
+                             "without it would give wrong text",
+                             chord_printable(printable, sizeof printable, name.bytes, name.n_bytes));
+    }
+}
+
+enum chord_status graph_finish(struct graph_builder *b, graph_value logits, struct graph **out)
+{
+    if (b->status == CHORD_OK) {
+        // Outputs of the last nodes are read after the run.
+        b->graph->values[logits].last_node = b->graph->n_nodes;
+        b->graph->logits = logits;
+        plan_scratch(b->graph);
+    }
+    check_all_tensors_used(b);
+    memory_free(b->account, b->tensor_used);
+    if (b->status != CHORD_OK) {
+        graph_free(b->graph);
+        return b->status;
+    }
+    *out = b->graph;
+    return CHORD_OK;
+}

@@ -1,0 +1,155 @@
+// The graph of a model: a list of operations in the order they run, with shapes, weights and a scratch plan.
+//
+// A graph is built once, when a model is opened, for any number of rows: a value has a width and a kind of rows (the tokens
+// of a batch, or those of them whose logits are wanted), and its place in scratch memory is in units of floats per row. The
+// list has two parts: the trunk, run once per batch over its token rows, and the head (final norm and output matrix), run over
+// the output rows a few at a time, so that the logits of a whole prompt never lie in memory at once.
+//
+// The order of the nodes is the order in which a step uses weights.
+#ifndef CHORD_GRAPH_GRAPH_H
+#define CHORD_GRAPH_GRAPH_H
+
+#include "base/alloc.h"
+#include "base/status.h"
+#include "graph/ops.h"
+#include "kernels/kernels.h"
+#include "weights/weights.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define GRAPH_MAX_LINEAR 3
+#define GRAPH_NO_LAYER UINT32_MAX
+
+typedef uint32_t graph_value; // index into graph.values
+
+enum graph_rows { GRAPH_TOKEN_ROWS, GRAPH_OUTPUT_ROWS };
+
+struct graph_value_info {
+    uint32_t width;        // floats per row
+    enum graph_rows rows;
+    uint64_t offset;       // in its region of scratch: floats per row, so it begins at offset * row capacity
+    uint32_t first_node, last_node; // lifetime
+};
+
+struct graph_node {
+    enum graph_op op;
+    uint32_t layer; // or GRAPH_NO_LAYER
+    uint32_t n_in, n_out;
+    graph_value in[2];
+    graph_value out[GRAPH_MAX_LINEAR];
+    const struct weight *weight[GRAPH_MAX_LINEAR]; // [width of out, width of in]
+    const float *vector[GRAPH_MAX_LINEAR];         // norm weight [segment], bias [width of out] or NULL; owned by the graph
+    union {
+        struct {
+            float eps;
+            uint32_t segment;
+        } norm;
+        struct {
+            uint32_t n_heads, head_dim;
+        } rope;
+        struct {
+            uint32_t n_head, n_head_kv, head_dim;
+            uint32_t window; // keys visible to a query, itself included; 0: all before it
+            float scale;
+        } attention; // of KV_STORE too
+    };
+};
+
+// How the positions of tokens turn queries and keys.
+struct graph_rope {
+    enum rope_kind kind;
+    uint32_t n_rot;
+    float *inverse_frequency; // [n_rot / 2], radians per position, scaling applied; owned by the graph
+    float magnitude;          // multiplies cos and sin (YaRN), else 1
+};
+
+struct graph {
+    struct graph_node *nodes;
+    uint32_t n_nodes;
+    uint32_t head_begin; // nodes from here on are the head
+    struct graph_value_info *values;
+    uint32_t n_values;
+    graph_value logits;  // [outputs, n_vocab]
+    uint32_t n_layer, n_head_kv, head_dim; // of the KV cache
+    struct graph_rope rope;
+    uint64_t token_floats;      // scratch per token row
+    uint64_t output_floats;     // scratch per output row
+    uint64_t activation_floats; // widest input of a LINEAR: what prepared activations are sized by
+    uint64_t weight_bytes;      // that one step over one token reads
+    float **vectors;
+    uint32_t n_vectors;
+    struct memory_account *account;
+};
+
+void graph_free(struct graph *graph); // NULL is fine
+
+// ---- Building -------------------------------------------------------------------------------------------------------
+//
+// A builder keeps the first error and turns every later call into a no-op that returns harmless values, so that an
+// architecture's build function reads as the forward pass and checks once, in graph_finish.
+
+struct graph_builder {
+    struct graph *graph;
+    struct weights *weights;
+    const struct gguf *gguf;
+    struct memory_account *account;
+    struct chord_error *err;
+    enum chord_status status;
+    uint32_t layer;
+    bool *tensor_used; // [n_tensors]
+    uint32_t node_capacity, value_capacity, vector_capacity;
+};
+
+struct graph_linear {
+    const struct weight *weight; // NULL: absent
+    const float *bias;           // NULL: none
+};
+
+enum chord_status graph_begin(struct graph_builder *b, struct weights *weights, const struct gguf *gguf,
+                              struct memory_account *account, struct chord_error *err);
+
+// Ends the building: assigns scratch, checks that every tensor of the file was used (MODEL_TENSOR names the first that was
+// not), hands the graph over. On failure everything is freed and the builder's first error returned.
+enum chord_status graph_finish(struct graph_builder *b, graph_value logits, struct graph **out);
+
+// Records an error of the architecture's own (printf style); the first stays.
+#if defined(__GNUC__)
+__attribute__((format(printf, 3, 4)))
+#endif
+void graph_build_fail(struct graph_builder *b, enum chord_status code, const char *format, ...);
+
+// Nodes made from here on belong to `layer` (GRAPH_NO_LAYER: to none); %-names of tensors are the caller's business.
+void graph_set_layer(struct graph_builder *b, uint32_t layer);
+
+bool graph_has_tensor(const struct graph_builder *b, const char *name);
+// The matrix `name` of shape [n_out, n_in]; MODEL_TENSOR when it is missing or of another shape.
+const struct weight *graph_matrix(struct graph_builder *b, const char *name, uint64_t n_in, uint64_t n_out);
+// The vector `name` of n elements, read now and kept as floats.
+const float *graph_vector(struct graph_builder *b, const char *name, uint64_t n);
+// graph_vector of a tensor that may be absent: NULL then.
+const float *graph_optional_vector(struct graph_builder *b, const char *name, uint64_t n);
+
+graph_value graph_embed(struct graph_builder *b, const struct weight *embedding);
+graph_value graph_rms_norm(struct graph_builder *b, graph_value x, const float *weight, uint32_t segment, float eps);
+// Up to three matrices over one input; n_out of each from its weight.
+void graph_linear(struct graph_builder *b, graph_value x, const struct graph_linear *linears, uint32_t n,
+                  graph_value *out);
+graph_value graph_linear1(struct graph_builder *b, graph_value x, struct graph_linear linear);
+void graph_rope(struct graph_builder *b, graph_value x, uint32_t n_heads, uint32_t head_dim);
+struct graph_attention {
+    uint32_t n_head, n_head_kv, head_dim, window;
+    float scale;
+};
+// Stores k and v, then attends with q: [n_head * head_dim].
+graph_value graph_attention(struct graph_builder *b, graph_value q, graph_value k, graph_value v,
+                            const struct graph_attention *a);
+graph_value graph_silu_mul(struct graph_builder *b, graph_value gate, graph_value up);
+graph_value graph_add(struct graph_builder *b, graph_value a, graph_value b_);
+// Ends the trunk: what follows runs over output rows.
+graph_value graph_begin_head(struct graph_builder *b, graph_value x);
+// Frequencies base^(-2i/n_rot), divided by factors[i] where `factors` is not NULL.
+void graph_set_rope(struct graph_builder *b, enum rope_kind kind, uint32_t n_rot, const double *inverse_frequency,
+                    float magnitude);
+
+#endif

@@ -1,0 +1,100 @@
+#include "graph/kv.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+// Stands before the data of a block, one cache line, so that the data stays aligned for the kernels.
+struct kv_block {
+    _Alignas(64) _Atomic uint32_t n_references;
+};
+
+static struct kv_block *block_of(void *data)
+{
+    return (struct kv_block *)data - 1;
+}
+
+void kv_layout_init(struct kv_layout *layout, uint32_t n_layer, uint32_t n_head_kv, uint32_t head_dim)
+{
+    layout->n_layer = n_layer;
+    layout->n_head_kv = n_head_kv;
+    layout->head_dim = head_dim;
+    layout->keys_bytes = (uint64_t)KV_BLOCK_TOKENS * head_dim * sizeof(uint16_t);
+    layout->block_bytes = (uint64_t)n_layer * n_head_kv * 2 * layout->keys_bytes;
+}
+
+uint64_t kv_token_bytes(const struct kv_layout *layout)
+{
+    return layout->block_bytes / KV_BLOCK_TOKENS;
+}
+
+uint64_t kv_bytes(const struct kv_layout *layout, uint64_t n_tokens)
+{
+    return (n_tokens + KV_BLOCK_TOKENS - 1) / KV_BLOCK_TOKENS * layout->block_bytes;
+}
+
+void kv_cache_init(struct kv_cache *cache, const struct kv_layout *layout, struct memory_account *account)
+{
+    *cache = (struct kv_cache){.layout = layout, .account = account};
+}
+
+static void *block_create(struct kv_cache *cache)
+{
+    struct kv_block *block = memory_alloc(cache->account, MEMORY_KV,
+                                          sizeof(struct kv_block) + cache->layout->block_bytes, 64);
+    if (block == NULL)
+        return NULL;
+    atomic_init(&block->n_references, 1);
+    return block + 1;
+}
+
+static void block_release(struct kv_cache *cache, void *data)
+{
+    if (atomic_fetch_sub(&block_of(data)->n_references, 1) == 1)
+        memory_free(cache->account, block_of(data));
+}
+
+void kv_cache_free(struct kv_cache *cache)
+{
+    for (uint32_t i = 0; i < cache->n_blocks; i++)
+        block_release(cache, cache->blocks[i]);
+    if (cache->account != NULL)
+        memory_free(cache->account, (void *)cache->blocks);
+    cache->blocks = NULL;
+    cache->n_blocks = cache->capacity = 0;
+}
+
+static enum chord_status reserve_table(struct kv_cache *cache, uint32_t n_blocks, struct chord_error *err)
+{
+    if (n_blocks <= cache->capacity)
+        return CHORD_OK;
+    uint32_t capacity = cache->capacity == 0 ? 8 : cache->capacity;
+    while (capacity < n_blocks)
+        capacity *= 2;
+    void **blocks = memory_resize(cache->account, MEMORY_KV, (void *)cache->blocks,
+                                  capacity * sizeof *blocks);
+    if (blocks == NULL)
+        return memory_account_fail(cache->account, err, capacity * sizeof *blocks, "the KV cache");
+    cache->blocks = blocks;
+    cache->capacity = capacity;
+    return CHORD_OK;
+}
+
+enum chord_status kv_cache_reserve(struct kv_cache *cache, uint64_t n_tokens, struct chord_error *err)
+{
+    const uint32_t wanted = (uint32_t)((n_tokens + KV_BLOCK_TOKENS - 1) / KV_BLOCK_TOKENS);
+    const uint32_t before = cache->n_blocks;
+    const enum chord_status status = reserve_table(cache, wanted, err);
+    if (status != CHORD_OK)
+        return status;
+    while (cache->n_blocks < wanted) {
+        void *data = block_create(cache);
+        if (data == NULL) {
+            while (cache->n_blocks > before)
+                block_release(cache, cache->blocks[--cache->n_blocks]);
+            return memory_account_fail(cache->account, err, cache->layout->block_bytes,
+                                       "another 64 tokens of KV cache");
+        }
+        cache->blocks[cache->n_blocks++] = data;
+    }
+    return CHORD_OK;
+}

@@ -1,0 +1,34 @@
+// The operations of a graph, one row each. To add one: a row here, a builder function in graph/graph.h, a case-free row in the
+// table of the backend that runs it (backend/cpu.c: run_<name>).
+#ifndef CHORD_GRAPH_OPS_H
+#define CHORD_GRAPH_OPS_H
+
+// X(ENUM, name)
+//   EMBED      out[t] = row token(t) of weight
+//   GATHER     out[o] = in[row of output o]: from token rows to output rows
+//   RMS_NORM   out = in / rms(in) * vector, over each run of `segment` elements
+//   LINEAR     out_i = in weight_i^T + vector_i, for up to three matrices that share one input
+//   ROPE       in turned by its row's position, in place
+//   KV_STORE   keys in[0] and values in[1] of the row into its sequence's KV cache
+//   ATTENTION  out = attention of queries in over the KV cache of the row's sequence
+//   SILU_MUL   out = silu(in[0]) * in[1]
+//   ADD        out = in[0] + in[1]
+#define GRAPH_OP_MAP(X)                                                                            \
+    X(EMBED, embed)                                                                                \
+    X(GATHER, gather)                                                                              \
+    X(RMS_NORM, rms_norm)                                                                          \
+    X(LINEAR, linear)                                                                              \
+    X(ROPE, rope)                                                                                  \
+    X(KV_STORE, kv_store)                                                                          \
+    X(ATTENTION, attention)                                                                        \
+    X(SILU_MUL, silu_mul)                                                                          \
+    X(ADD, add)
+
+enum graph_op {
+#define X(ENUM, name) GRAPH_##ENUM,
+    GRAPH_OP_MAP(X)
+#undef X
+    N_GRAPH_OPS
+};
+
+#endif

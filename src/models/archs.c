@@ -1,0 +1,36 @@
+#include "models/arch.h"
+
+#include <string.h>
+
+static const struct arch *const archs[] = {
+    &arch_llama,
+    &arch_qwen2,
+    &arch_qwen3,
+};
+
+#define N_ARCHS (sizeof archs / sizeof *archs)
+
+const struct arch *arch_find(const char *name, uint64_t n_bytes)
+{
+    for (size_t i = 0; i < N_ARCHS; i++)
+        if (strlen(archs[i]->name) == n_bytes && memcmp(archs[i]->name, name, (size_t)n_bytes) == 0)
+            return archs[i];
+    return NULL;
+}
+
+const struct arch *arch_at(uint32_t index)
+{
+    return index < N_ARCHS ? archs[index] : NULL;
+}
+
+enum chord_status arch_build_graph(const struct arch *arch, const struct hparams *h, struct weights *weights,
+                                   const struct gguf *gguf, struct memory_account *account, struct graph **out,
+                                   struct chord_error *err)
+{
+    struct graph_builder b;
+    const enum chord_status status = graph_begin(&b, weights, gguf, account, err);
+    if (status != CHORD_OK)
+        return status;
+    const graph_value logits = arch->build(&b, h);
+    return graph_finish(&b, logits, out);
+}
