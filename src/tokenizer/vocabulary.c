@@ -235,7 +235,7 @@ static void mark_end(struct vocabulary *vocabulary, uint32_t id)
 }
 
 // Spellings of tokens that end a turn or a text, and of fill-in-the-middle tokens after which nothing sensible can
-// follow. The metadata often names only one of them. The first `N_TURN_SPELLINGS` can be the vocabulary's EOT.
+// follow. The metadata often names only one of them. The first N_TURN_SPELLINGS can be the vocabulary's EOT.
 static const char *const end_spellings[] = {
     "<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>", "<EOT>", "_<EOT>",
     "[EOT]", "<｜end▁of▁sentence｜>", "<end_of_utterance>",
@@ -251,16 +251,25 @@ static uint32_t find_spelled(const struct vocabulary *vocabulary, const char *sp
     return vocabulary_find(vocabulary, spelling, strlen(spelling));
 }
 
-static void find_ends(struct vocabulary *vocabulary)
+// Converters forget to mark a token as a control token; some vocabularies have the same letters as plain text ("</s>" from
+// web pages). Only what nobody writes is taken for a control token against its type.
+static bool is_unmistakable(const char *spelling)
+{
+    return strncmp(spelling, "<|", 2) == 0 || strncmp(spelling, "<｜", 4) == 0 ||
+           strncmp(spelling, "<end_of_", 8) == 0;
+}
+
+static void find_ends(struct vocabulary *vocabulary, bool typed)
 {
     for (size_t i = 0; i < sizeof end_spellings / sizeof *end_spellings; i++) {
         const uint32_t id = find_spelled(vocabulary, end_spellings[i]);
-        if (id == TOKEN_NONE)
+        if (id == TOKEN_NONE || (typed && vocabulary->tokens[id].type == TOKEN_NORMAL &&
+                                 !is_unmistakable(end_spellings[i])))
             continue;
         if (i < N_TURN_SPELLINGS && vocabulary->eot == TOKEN_NONE)
             vocabulary->eot = id;
         mark_end(vocabulary, id);
-        vocabulary->tokens[id].type = TOKEN_CONTROL; // also where a converter took it for text
+        vocabulary->tokens[id].type = TOKEN_CONTROL;
     }
     // In the formats with <|return|> and <|call|> the token <|end|> ends a part of the answer only.
     const uint32_t end = find_spelled(vocabulary, "<|end|>");
@@ -307,7 +316,7 @@ static enum chord_status load_special_ids(struct vocabulary *vocabulary, const s
     mark_end(vocabulary, fim_pad);
     mark_end(vocabulary, fim_rep);
     mark_end(vocabulary, fim_sep);
-    find_ends(vocabulary);
+    find_ends(vocabulary, gguf_find(gguf, KEY("token_type")) != NULL);
     return CHORD_OK;
 }
 
