@@ -1,0 +1,193 @@
+#include "sampler/candidates.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdbool.h>
+#include <string.h>
+
+// ---- Heaps -----------------------------------------------------------------------------------------------------------
+//
+// Selection is by binary heap: the few best of many need no sorted rest. `above` says which of two stands nearer the root.
+
+typedef bool candidate_order(const struct candidate *a, const struct candidate *b);
+
+static bool is_better(const struct candidate *a, const struct candidate *b)
+{
+    return a->rank > b->rank || (a->rank == b->rank && a->token < b->token);
+}
+
+static bool is_worse(const struct candidate *a, const struct candidate *b)
+{
+    return is_better(b, a);
+}
+
+static bool is_later(const struct candidate *a, const struct candidate *b)
+{
+    return a->token > b->token;
+}
+
+static inline void sift_down(struct candidate *heap, uint32_t n, uint32_t at, candidate_order *above)
+{
+    const struct candidate moving = heap[at];
+    for (uint64_t child = 2 * (uint64_t)at + 1; child < n; child = 2 * (uint64_t)at + 1) {
+        if (child + 1 < n && above(&heap[child + 1], &heap[child]))
+            child++;
+        if (!above(&heap[child], &moving))
+            break;
+        heap[at] = heap[child];
+        at = (uint32_t)child;
+    }
+    heap[at] = moving;
+}
+
+static inline void make_heap(struct candidate *set, uint32_t n, candidate_order *above)
+{
+    for (uint32_t i = n / 2; i-- > 0;)
+        sift_down(set, n, i, above);
+}
+
+// Takes the root of a heap of n out and puts it behind the n - 1 others.
+static inline void pop_to_back(struct candidate *heap, uint32_t n, candidate_order *above)
+{
+    const struct candidate root = heap[0];
+    heap[0] = heap[n - 1];
+    heap[n - 1] = root;
+    sift_down(heap, n - 1, 0, above);
+}
+
+// Keeps the best by rank, best first, until their weights reach `enough`.
+static uint32_t keep_best(struct candidate *set, uint32_t n, double enough)
+{
+    uint32_t n_left = n;
+    double sum = 0;
+    make_heap(set, n, is_better);
+    do {
+        pop_to_back(set, n_left, is_better);
+        n_left--;
+        sum += set[n_left].weight;
+    } while (n_left > 0 && sum < enough);
+    const uint32_t n_kept = n - n_left;
+    memmove(set, set + n_left, n_kept * sizeof *set);
+    return n_kept;
+}
+
+static double weight_sum(const struct candidate *set, uint32_t n)
+{
+    double sum = 0;
+    for (uint32_t i = 0; i < n; i++)
+        sum += set[i].weight;
+    return sum;
+}
+
+// ---- Filters ---------------------------------------------------------------------------------------------------------
+
+uint32_t candidates_all(struct candidate *out, const float *logits, uint32_t n_vocab)
+{
+    uint32_t n = 0;
+    for (uint32_t token = 0; token < n_vocab; token++)
+        if (logits[token] > -INFINITY) // false for NaN
+            out[n++] = (struct candidate){.rank = fminf(logits[token], FLT_MAX), .token = token};
+    return n;
+}
+
+uint32_t candidates_top_k(struct candidate *out, uint32_t k, const float *logits, uint32_t n_vocab)
+{
+    uint32_t n = 0, token = 0;
+    for (; token < n_vocab && n < k; token++)
+        if (logits[token] > -INFINITY)
+            out[n++] = (struct candidate){.rank = fminf(logits[token], FLT_MAX), .token = token};
+    if (token == n_vocab)
+        return n;
+    // The worst of the kept is the root. Tokens come in ascending order, so an equal to it is no better.
+    make_heap(out, n, is_worse);
+    for (; token < n_vocab; token++) {
+        if (!(logits[token] > out[0].rank))
+            continue;
+        const float rank = fminf(logits[token], FLT_MAX);
+        if (rank == out[0].rank)
+            continue;
+        out[0] = (struct candidate){.rank = rank, .token = token};
+        sift_down(out, n, 0, is_worse);
+    }
+    return n;
+}
+
+uint32_t candidates_weigh(struct candidate *set, uint32_t n, double temperature)
+{
+    uint32_t n_kept = 0;
+    double largest = -INFINITY;
+    for (uint32_t i = 0; i < n; i++)
+        largest = fmax(largest, set[i].rank);
+    for (uint32_t i = 0; i < n; i++) {
+        set[i].weight = exp(((double)set[i].rank - largest) / temperature);
+        if (set[i].weight > 0)
+            set[n_kept++] = set[i];
+    }
+    return n_kept;
+}
+
+uint32_t candidates_typical(struct candidate *set, uint32_t n, double p)
+{
+    if (n < 2)
+        return n;
+    const double sum = weight_sum(set, n);
+    double entropy = 0;
+    for (uint32_t i = 0; i < n; i++)
+        entropy -= set[i].weight / sum * log(set[i].weight / sum);
+    for (uint32_t i = 0; i < n; i++)
+        set[i].rank = (float)-fabs(-log(set[i].weight / sum) - entropy);
+    return keep_best(set, n, p * sum);
+}
+
+uint32_t candidates_top_p(struct candidate *set, uint32_t n, double p, const float *logits)
+{
+    if (n < 2)
+        return n;
+    const double sum = weight_sum(set, n);
+    // Tokens below this weigh less than half of 1 - p in all: what is above them reaches p without them, whatever the
+    // rounding of the sums. In a peaked distribution only a few of a large vocabulary remain to be put in order.
+    const double negligible = 0.5 * (1 - p) * sum / n;
+    uint32_t n_kept = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (set[i].weight >= negligible) {
+            set[n_kept] = set[i];
+            set[n_kept++].rank = fminf(logits[set[i].token], FLT_MAX);
+        }
+    return keep_best(set, n_kept, p * sum);
+}
+
+uint32_t candidates_min_p(struct candidate *set, uint32_t n, double p)
+{
+    uint32_t n_kept = 0;
+    double largest = 0;
+    for (uint32_t i = 0; i < n; i++)
+        largest = fmax(largest, set[i].weight);
+    for (uint32_t i = 0; i < n; i++)
+        if (set[i].weight >= p * largest)
+            set[n_kept++] = set[i];
+    return n_kept;
+}
+
+void candidates_sort_by_token(struct candidate *set, uint32_t n)
+{
+    uint32_t n_sorted = 1;
+    while (n_sorted < n && set[n_sorted - 1].token < set[n_sorted].token)
+        n_sorted++;
+    if (n_sorted >= n) // a whole vocabulary that no filter put in another order
+        return;
+    make_heap(set, n, is_later);
+    for (uint32_t i = n; i > 1; i--)
+        pop_to_back(set, i, is_later);
+}
+
+uint32_t candidates_draw(const struct candidate *set, uint32_t n, double unit)
+{
+    const double target = unit * weight_sum(set, n);
+    double sum = 0;
+    for (uint32_t i = 0; i + 1 < n; i++) {
+        sum += set[i].weight;
+        if (sum > target)
+            return set[i].token;
+    }
+    return set[n - 1].token;
+}
