@@ -14,6 +14,13 @@
       'src/os/pool.c',
       'src/os/thread.c',
 
+      'src/gguf/cursor.c',
+      'src/gguf/gguf.c',
+      'src/gguf/gguf_values.c',
+      'src/gguf/header.c',
+      'src/gguf/spans.c',
+      'src/gguf/split.c',
+
       'src/quant/activation.c',
       'src/quant/bf16.c',
       'src/quant/f16.c',
@@ -37,6 +44,22 @@
       'src/kernels/scalar/vector.c',
 
       'src/weights/weights.c',
+
+      'src/tokenizer/bpe.c',
+      'src/tokenizer/detokenizer.c',
+      'src/tokenizer/merge.c',
+      'src/tokenizer/pretokenizers.c',
+      'src/tokenizer/special.c',
+      'src/tokenizer/spm.c',
+      'src/tokenizer/tokenizer.c',
+      'src/tokenizer/unicode.c',
+      'src/tokenizer/unicode_tables.c',
+      'src/tokenizer/vocabulary.c',
+
+      'src/sampler/candidates.c',
+      'src/sampler/logprobs.c',
+      'src/sampler/sampler.c',
+      'src/sampler/stop.c',
 
       'src/graph/graph.c',
       'src/graph/kv.c',
