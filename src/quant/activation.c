@@ -1,5 +1,5 @@
-#include "base/half.h"
 #include "base/checked.h"
+#include "base/half.h"
 #include "quant/quant.h"
 
 #include <string.h>

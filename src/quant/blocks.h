@@ -104,8 +104,8 @@ struct block_q6_k {
     uint8_t d[2];
 };
 
-#define X(id, ENUM, name, shown, block_size, block_bytes, activation)                              \
-    _Static_assert(sizeof(struct block_##name) == (block_bytes), shown " block size");             \
+#define X(id, ENUM, name, shown, block_size, block_bytes, activation)                  \
+    _Static_assert(sizeof(struct block_##name) == (block_bytes), shown " block size"); \
     _Static_assert(_Alignof(struct block_##name) == 1, shown " block alignment");
 QUANT_TYPE_MAP(X)
 #undef X
@@ -156,9 +156,9 @@ static inline int32_t q3_k_scale(const uint8_t scales[12], int s)
 }
 
 // The functions of each type's file, as the fields of struct quant_traits describe them.
-#define X(id, ENUM, name, shown, block_size, block_bytes, activation)                              \
-    void quant_dequantize_##name(const void *row, float *out, uint64_t n);                         \
-    void quant_quantize_##name(const float *x, void *row, uint64_t n);                             \
+#define X(id, ENUM, name, shown, block_size, block_bytes, activation)      \
+    void quant_dequantize_##name(const void *row, float *out, uint64_t n); \
+    void quant_quantize_##name(const float *x, void *row, uint64_t n);     \
     float quant_dot_##name(const void *row, const void *activation_row, uint64_t n);
 QUANT_TYPE_MAP(X)
 #undef X

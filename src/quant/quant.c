@@ -8,14 +8,14 @@
 
 // Indexed by type id; ids without a row have no name.
 static const struct quant_traits traits[] = {
-#define X(id, ENUM, shown_name, shown, elements, bytes, wanted)                                    \
-    [id] = {.name = shown,                                                                         \
-            .type = id,                                                                            \
-            .block_size = elements,                                                                \
-            .block_bytes = bytes,                                                                  \
-            .activation = wanted,                                                                  \
-            .dequantize_row = quant_dequantize_##shown_name,                                       \
-            .quantize_row = quant_quantize_##shown_name,                                           \
+#define X(id, ENUM, shown_name, shown, elements, bytes, wanted) \
+    [id] = {.name = shown,                                      \
+            .type = id,                                         \
+            .block_size = elements,                             \
+            .block_bytes = bytes,                               \
+            .activation = wanted,                               \
+            .dequantize_row = quant_dequantize_##shown_name,    \
+            .quantize_row = quant_quantize_##shown_name,        \
             .dot = quant_dot_##shown_name},
     QUANT_TYPE_MAP(X)
 #undef X

@@ -14,19 +14,19 @@
 // X(GGUF type id, ENUM, lower-case name used in function names, name shown, elements per block, bytes per block,
 //   activation the dot product wants)
 // To add a type: a row here, its block struct in quant/blocks.h, its file quant/<name>.c, its line in sources.gypi.
-#define QUANT_TYPE_MAP(X)                                                                          \
-    X(0, F32, f32, "F32", 1, 4, ACTIVATION_F32)                                                    \
-    X(1, F16, f16, "F16", 1, 2, ACTIVATION_F32)                                                    \
-    X(2, Q4_0, q4_0, "Q4_0", 32, 18, ACTIVATION_Q8_PER_32)                                         \
-    X(3, Q4_1, q4_1, "Q4_1", 32, 20, ACTIVATION_Q8_PER_32)                                         \
-    X(6, Q5_0, q5_0, "Q5_0", 32, 22, ACTIVATION_Q8_PER_32)                                         \
-    X(7, Q5_1, q5_1, "Q5_1", 32, 24, ACTIVATION_Q8_PER_32)                                         \
-    X(8, Q8_0, q8_0, "Q8_0", 32, 34, ACTIVATION_Q8_PER_32)                                         \
-    X(10, Q2_K, q2_k, "Q2_K", 256, 84, ACTIVATION_Q8_PER_256)                                      \
-    X(11, Q3_K, q3_k, "Q3_K", 256, 110, ACTIVATION_Q8_PER_256)                                     \
-    X(12, Q4_K, q4_k, "Q4_K", 256, 144, ACTIVATION_Q8_PER_256)                                     \
-    X(13, Q5_K, q5_k, "Q5_K", 256, 176, ACTIVATION_Q8_PER_256)                                     \
-    X(14, Q6_K, q6_k, "Q6_K", 256, 210, ACTIVATION_Q8_PER_256)                                     \
+#define QUANT_TYPE_MAP(X)                                      \
+    X(0, F32, f32, "F32", 1, 4, ACTIVATION_F32)                \
+    X(1, F16, f16, "F16", 1, 2, ACTIVATION_F32)                \
+    X(2, Q4_0, q4_0, "Q4_0", 32, 18, ACTIVATION_Q8_PER_32)     \
+    X(3, Q4_1, q4_1, "Q4_1", 32, 20, ACTIVATION_Q8_PER_32)     \
+    X(6, Q5_0, q5_0, "Q5_0", 32, 22, ACTIVATION_Q8_PER_32)     \
+    X(7, Q5_1, q5_1, "Q5_1", 32, 24, ACTIVATION_Q8_PER_32)     \
+    X(8, Q8_0, q8_0, "Q8_0", 32, 34, ACTIVATION_Q8_PER_32)     \
+    X(10, Q2_K, q2_k, "Q2_K", 256, 84, ACTIVATION_Q8_PER_256)  \
+    X(11, Q3_K, q3_k, "Q3_K", 256, 110, ACTIVATION_Q8_PER_256) \
+    X(12, Q4_K, q4_k, "Q4_K", 256, 144, ACTIVATION_Q8_PER_256) \
+    X(13, Q5_K, q5_k, "Q5_K", 256, 176, ACTIVATION_Q8_PER_256) \
+    X(14, Q6_K, q6_k, "Q6_K", 256, 210, ACTIVATION_Q8_PER_256) \
     X(30, BF16, bf16, "BF16", 1, 2, ACTIVATION_F32)
 
 enum quant_type {
@@ -62,14 +62,16 @@ struct activation_q8_256 {
 };
 
 struct quant_traits {
-    const char *name;        // "Q4_K"
-    uint32_t type;           // enum quant_type
-    uint32_t block_size;     // elements per block
+    const char *name;    // "Q4_K"
+    uint32_t type;       // enum quant_type
+    uint32_t block_size; // elements per block
     uint32_t block_bytes;
     enum activation_type activation;
     // out[n] = the row's n values (n a multiple of block_size), exactly as the format defines them, in f32.
     void (*dequantize_row)(const void *row, float *out, uint64_t n);
-    // The row's blocks from n values: deterministic, the same on every machine.
+    // The row's blocks from n values: deterministic, the same on every machine, each block by its own values alone.
+    // A block with a NaN or an infinity dequantizes to NaN throughout (F32, F16, BF16: each value by itself). F16 and the
+    // types of 32 overflow to infinite scales as halves do, the K types saturate.
     void (*quantize_row)(const float *x, void *row, uint64_t n);
     // Scalar dot product of one row with prepared activations (f32 array or activation_q8_* array, natural order):
     // the specification that every kernel is tested against. Integer parts exact; float parts summed block by block

@@ -1,6 +1,6 @@
 // Method, for both families: each sub-block alone first, with real-valued scales. Several starting scales are tried;
-// each start rounds the values to codes, solves the least squares problem that the codes leave (its solution is the best
-// scale, and min, for these codes), and repeats. Then the super-block: its half scales d (and dmin) are put where the
+// each start rounds the values to codes and solves the least squares problem that the codes leave, whose solution is the
+// best scale (and min) for these codes; with mins, twice. Then the super-block: its half scales d (and dmin) are put where the
 // largest sub-block needs them, each sub-block takes the best of the small integer scales next to its real-valued one,
 // d and dmin are solved for again by least squares over all 256 values, and so on for some rounds; the best round is
 // kept. Every error is that of values as they will be dequantized, with the halves rounded.
@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-#define N_ROUNDS 4
+#define N_ROUNDS 3
 
 // Weighted sums over the values x and codes q of a sub-block, from which the error of any scale and min follows.
 struct sums {
@@ -45,13 +45,12 @@ static uint16_t usable_half(double d)
     return half == sign ? sign | 1 : half;
 }
 
+// The nearest integer (halves up) of a number that is no NaN, cut to low..high, without a branch that data would decide.
 static int round_to_range(double x, int low, int high)
 {
-    if (!(x > low))
-        return low;
-    if (x >= high)
-        return high;
-    return x < 0.0 ? -(int)(0.5 - x) : (int)(x + 0.5);
+    x = x < low ? low : x;
+    x = x > high ? high : x;
+    return (int)(x - low + 0.5) + low;
 }
 
 // ------------------------------------------------------------------------------------------------------- x = scale q - min
@@ -117,8 +116,8 @@ static void affine_fit_sub_block(const double *x, const double *weight, int n, i
     if (*best_scale == 0.0)
         return;
     // From codes that leave a quarter of the range unused to codes that clip at both ends.
-    for (int step = -10; step <= 10; step++) {
-        double scale = (high - low) / (q_max + 0.1 * step);
+    for (int step = -5; step <= 5; step++) {
+        double scale = (high - low) / (q_max + 0.2 * step);
         double min = -low;
         for (int pass = 0; pass < 2; pass++) {
             affine_codes(x, weight, n, q_max, scale, min, &s, NULL);
@@ -251,19 +250,16 @@ static double symmetric_fit_sub_block(const double *x, const double *weight, int
     double best_error = -1.0;
     // Both signs, since there is one code more below zero than above.
     for (int sign = -1; sign <= 1; sign += 2) {
-        for (int step = -12; step <= 8; step++) {
-            double scale = sign * absmax / (q_limit + 0.1 * step);
-            for (int pass = 0; pass < 2; pass++) {
-                struct sums s;
-                symmetric_codes(x, weight, n, q_limit, scale, &s, NULL);
-                if (!(s.wqq > 0.0))
-                    break;
-                scale = s.wxq / s.wqq;
-                const double error = symmetric_error(&s, scale);
-                if (best_error < 0.0 || error < best_error) {
-                    best_error = error < 0.0 ? 0.0 : error;
-                    best_scale = scale;
-                }
+        for (int step = -6; step <= 4; step++) {
+            struct sums s;
+            symmetric_codes(x, weight, n, q_limit, sign * absmax / (q_limit + 0.2 * step), &s, NULL);
+            if (!(s.wqq > 0.0))
+                continue;
+            const double scale = s.wxq / s.wqq;
+            const double error = symmetric_error(&s, scale);
+            if (best_error < 0.0 || error < best_error) {
+                best_error = error < 0.0 ? 0.0 : error;
+                best_scale = scale;
             }
         }
     }
