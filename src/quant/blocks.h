@@ -1,8 +1,8 @@
 // On-disk blocks of the quantized types: https://github.com/ggml-org/ggml (ggml-common.h), restated.
 //
 // Every field is an array of bytes, so a block has alignment 1 and no padding: a pointer into a mapped file may be used
-// as a pointer to blocks. Halves are little-endian; block_half reads them. "w" below is the value of an element, "q" its
-// code. A super-block has 256 elements, cut into sub-blocks with their own small integer scales.
+// as a pointer to blocks. Halves are little-endian; block_half reads them. "w" below is the value of an element, "q"
+// its code. A super-block has 256 elements, cut into sub-blocks with their own small integer scales.
 #ifndef CHORD_QUANT_BLOCKS_H
 #define CHORD_QUANT_BLOCKS_H
 
@@ -94,8 +94,8 @@ struct block_q5_k {
     uint8_t qs[128];
 };
 
-// 16 sub-blocks of 16: w = d * scales[s] * (q - 32), q 0..63. In half h, the nibbles of ql[64h..64h+63] are bits 0..3 of
-// elements 128h + 0..63 (low) and 128h + 64..127 (high); bits 2j, 2j+1 of qh[32h + l] are bits 4, 5 of element
+// 16 sub-blocks of 16: w = d * scales[s] * (q - 32), q 0..63. In half h, the nibbles of ql[64h..64h+63] are bits 0..3
+// of elements 128h + 0..63 (low) and 128h + 64..127 (high); bits 2j, 2j+1 of qh[32h + l] are bits 4, 5 of element
 // 128h + 32j + l.
 struct block_q6_k {
     uint8_t ql[128];

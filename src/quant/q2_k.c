@@ -1,6 +1,7 @@
 // Q2_K: 16 sub-blocks of 16 with 4-bit scales and mins, w = d * scale * q - dmin * min, q 0..3.
 // Dot product, per super-block, with y.sums of the same 16 elements:
-//   result += y.scale * (d * float(sum over s of scale[s] * dot(q, y.q)) - dmin * float(sum over s of min[s] * y.sums[s]))
+//   result += y.scale * (d * float(sum over s of scale[s] * dot(q, y.q))
+//                        - dmin * float(sum over s of min[s] * y.sums[s]))
 // Both integer sums fit in 32 bits (at most 16 * 15 * 16 * 3 * 127).
 #include "quant/blocks.h"
 #include "quant/search.h"

@@ -1,6 +1,6 @@
 // Q3_K: 16 sub-blocks of 16 with signed 6-bit scales, w = d * scale * q, q -4..3.
-// Dot product, per super-block: result += d * y.scale * float(sum over s of scale[s] * dot(q, y.q)), the integer sum exact
-// (at most 16 * 32 * 16 * 4 * 127).
+// Dot product, per super-block: result += d * y.scale * float(sum over s of scale[s] * dot(q, y.q)), the integer sum
+// exact (at most 16 * 32 * 16 * 4 * 127).
 #include "quant/blocks.h"
 #include "quant/search.h"
 

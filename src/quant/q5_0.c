@@ -1,6 +1,6 @@
 // Q5_0: 32 elements, w = d * (q - 16).
-// Quantizing: d = (the value of largest magnitude) / -16, so that this value gets code 0 exactly and the codes reach one
-// step further on its side; q = x / d + 16 rounded to nearest.
+// Quantizing: d = (the value of largest magnitude) / -16, so that this value gets code 0 exactly and the codes reach
+// one step further on its side; q = x / d + 16 rounded to nearest.
 // Dot product, per block: result += d * y.scale * float(sum q * y.q - 16 * y.sum), the integers exact.
 #include "quant/blocks.h"
 #include "quant/codes.h"

@@ -1,6 +1,7 @@
 // Q5_K: 8 sub-blocks of 32 with 6-bit scales and mins, w = d * scale * q - dmin * min, q 0..31.
 // Dot product, per super-block, with ysum the sum of a sub-block's y.q (two of y.sums):
-//   result += y.scale * (d * float(sum over s of scale[s] * dot(q, y.q)) - dmin * float(sum over s of min[s] * ysum[s]))
+//   result += y.scale * (d * float(sum over s of scale[s] * dot(q, y.q))
+//                        - dmin * float(sum over s of min[s] * ysum[s]))
 // Both integer sums fit in 32 bits (at most 8 * 63 * 32 * 31 * 127).
 #include "quant/blocks.h"
 #include "quant/search.h"

@@ -1,6 +1,6 @@
 // Q6_K: 16 sub-blocks of 16 with int8 scales, w = d * scale * (q - 32), q 0..63.
-// Dot product, per super-block: result += d * y.scale * float(sum over s of scale[s] * dot(q - 32, y.q)), the integer sum
-// exact (at most 16 * 128 * 16 * 32 * 127).
+// Dot product, per super-block: result += d * y.scale * float(sum over s of scale[s] * dot(q - 32, y.q)), the integer
+// sum exact (at most 16 * 128 * 16 * 32 * 127).
 #include "quant/blocks.h"
 #include "quant/search.h"
 

@@ -46,9 +46,9 @@ enum activation_type {
 
 // Natural-order quantized activations: the specification. y[i] ~ scale * q[i].
 // scale = absmax / 127 (0 when the block is all zero: q all 0); q[i] = round_to_nearest_even(x[i] * (127 / absmax)),
-// computed in f32 as exactly that, so every tier gets the same integers; q is never -128. A block with a NaN or infinity
-// gives scale = NaN, q = 0. A block with absmax < ACTIVATION_ABSMAX_MIN counts as all zero: below it 127 / absmax would
-// overflow or the scale would be subnormal.
+// computed in f32 as exactly that, so every tier gets the same integers; q is never -128. A block with a NaN or
+// infinity gives scale = NaN, q = 0. A block with absmax < ACTIVATION_ABSMAX_MIN counts as all zero: below it 127 /
+// absmax would overflow or the scale would be subnormal.
 #define ACTIVATION_ABSMAX_MIN 0x1p-119f
 struct activation_q8_32 {
     float scale;
@@ -70,8 +70,8 @@ struct quant_traits {
     // out[n] = the row's n values (n a multiple of block_size), exactly as the format defines them, in f32.
     void (*dequantize_row)(const void *row, float *out, uint64_t n);
     // The row's blocks from n values: deterministic, the same on every machine, each block by its own values alone.
-    // A block with a NaN or an infinity dequantizes to NaN throughout (F32, F16, BF16: each value by itself). F16 and the
-    // types of 32 overflow to infinite scales as halves do, the K types saturate.
+    // A block with a NaN or an infinity dequantizes to NaN throughout (F32, F16, BF16: each value by itself). F16 and
+    // the types of 32 overflow to infinite scales as halves do, the K types saturate.
     void (*quantize_row)(const float *x, void *row, uint64_t n);
     // Scalar dot product of one row with prepared activations (f32 array or activation_q8_* array, natural order):
     // the specification that every kernel is tested against. Integer parts exact; float parts summed block by block
@@ -91,8 +91,8 @@ const char *quant_unread_type_name(uint32_t type);
 // *out = bytes of a row of n elements. False: unknown type, n not a multiple of the block, or overflow.
 bool quant_row_bytes(uint32_t type, uint64_t n, uint64_t *out);
 
-// Bytes that n activations take (UINT64_MAX when they do not fit in 64 bits), and their preparation (n a multiple of the
-// type's 32 or 256; any n for F32; `out` aligned to 4, not overlapping x).
+// Bytes that n activations take (UINT64_MAX when they do not fit in 64 bits), and their preparation (n a multiple of
+// the type's 32 or 256; any n for F32; `out` aligned to 4, not overlapping x).
 uint64_t activation_bytes(enum activation_type type, uint64_t n);
 void activation_quantize(enum activation_type type, const float *x, void *out, uint64_t n);
 

@@ -1,9 +1,9 @@
 // Method, for both families: each sub-block alone first, with real-valued scales. Several starting scales are tried;
-// each start rounds the values to codes and solves the least squares problem that the codes leave, whose solution is the
-// best scale (and min) for these codes; with mins, twice. Then the super-block: its half scales d (and dmin) are put where the
-// largest sub-block needs them, each sub-block takes the best of the small integer scales next to its real-valued one,
-// d and dmin are solved for again by least squares over all 256 values, and so on for some rounds; the best round is
-// kept. Every error is that of values as they will be dequantized, with the halves rounded.
+// each start rounds the values to codes and solves the least squares problem that the codes leave, whose solution is
+// the best scale (and min) for these codes; with mins, twice. Then the super-block: its half scales d (and dmin) are
+// put where the largest sub-block needs them, each sub-block takes the best of the small integer scales next to its
+// real-valued one, d and dmin are solved for again by least squares over all 256 values, and so on for some rounds;
+// the best round is kept. Every error is that of values as they will be dequantized, with the halves rounded.
 #include "quant/search.h"
 
 #include "base/half.h"
@@ -45,7 +45,8 @@ static uint16_t usable_half(double d)
     return half == sign ? sign | 1 : half;
 }
 
-// The nearest integer (halves up) of a number that is no NaN, cut to low..high, without a branch that data would decide.
+// The nearest integer (halves up) of a number that is no NaN, cut to low..high, without a branch that data would
+// decide.
 static int round_to_range(double x, int low, int high)
 {
     x = x < low ? low : x;
@@ -53,7 +54,7 @@ static int round_to_range(double x, int low, int high)
     return (int)(x - low + 0.5) + low;
 }
 
-// ------------------------------------------------------------------------------------------------------- x = scale q - min
+// --------------------------------------------------------------------------------------------------- x = scale q - min
 
 static double affine_error(const struct sums *s, double scale, double min)
 {
@@ -216,7 +217,7 @@ void search_affine(const float x_in[256], int sub_length, int q_max, int level_m
     }
 }
 
-// ------------------------------------------------------------------------------------------------------------- x = scale q
+// --------------------------------------------------------------------------------------------------------- x = scale q
 
 static double symmetric_error(const struct sums *s, double scale)
 {

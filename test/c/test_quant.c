@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-// ----------------------------------------------------------------------------------------------------------------- files
+// --------------------------------------------------------------------------------------------------------------- files
 
 static void *read_golden(const char *stem, const char *suffix, size_t *bytes)
 {
@@ -38,7 +38,7 @@ static void *read_golden(const char *stem, const char *suffix, size_t *bytes)
     return data;
 }
 
-// ---------------------------------------------------------------------------------------------------------------- traits
+// -------------------------------------------------------------------------------------------------------------- traits
 
 static void test_traits(void **state)
 {
@@ -129,7 +129,7 @@ static void test_row_bytes(void **state)
     assert_false(quant_row_bytes(UINT32_MAX, 256, &bytes));
 }
 
-// ---------------------------------------------------------------------------------------------------------------- golden
+// -------------------------------------------------------------------------------------------------------------- golden
 
 static void test_golden_values(void **state)
 {
@@ -215,8 +215,8 @@ static void test_golden_quantized(void **state)
     free(row);
 }
 
-// The search of the K types runs in double precision in a fixed order, so every compiler and machine must write the same
-// blocks: FNV-1a of those of row.bin. A change of the search changes these numbers, and nothing else may.
+// The search of the K types runs in double precision in a fixed order, so every compiler and machine must write the
+// same blocks: FNV-1a of those of row.bin. A change of the search changes these numbers, and nothing else may.
 static void test_k_blocks_are_the_same_everywhere(void **state)
 {
     (void)state;
@@ -291,11 +291,11 @@ static void test_all_halves(void **state)
         assert_int_equal(block_u16(out + 2 * i), expected_bf16[i]);
 }
 
-// ------------------------------------------------------------------------------------------------------------ quantizers
+// ---------------------------------------------------------------------------------------------------------- quantizers
 
 // |x - w| of the simple types. With D the exact scale, each value is at most D / 2 from a code's value, or D where the
-// code is cut off (Q4_0 and Q5_0, on the side that has one code less). The half d is off from D by at most D * 2^-11, which
-// a code multiplies, and so is m from min; the float operations add less than 2^-20 of the largest value.
+// code is cut off (Q4_0 and Q5_0, on the side that has one code less). The half d is off from D by at most D * 2^-11,
+// which a code multiplies, and so is m from min; the float operations add less than 2^-20 of the largest value.
 static void test_error_bounds(void **state)
 {
     (void)state;
@@ -338,8 +338,8 @@ static void test_error_bounds(void **state)
     }
 }
 
-// Values that lie on a type's grid come back: exactly where the scale is a power of two in the format as well, and up to
-// the rounding of d and dmin to halves where the format divides by 15 or 63.
+// Values that lie on a type's grid come back: exactly where the scale is a power of two in the format as well, and up
+// to the rounding of d and dmin to halves where the format divides by 15 or 63.
 static void test_values_on_the_grid(void **state)
 {
     (void)state;

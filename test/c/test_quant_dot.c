@@ -17,7 +17,7 @@
 
 #define EPSILON 0x1p-24 // half a unit in the last place of a float near 1
 
-// ---------------------------------------------------------------------------------------------------------- dot products
+// -------------------------------------------------------------------------------------------------------- dot products
 
 static void random_row(const struct quant_traits *t, uint64_t n, uint8_t *row)
 {
@@ -69,9 +69,9 @@ static void activation_values(enum activation_type type, const void *activation,
     }
 }
 
-// Against double precision. A block's contribution is made of exact integers by at most 5 roundings (int to float, product,
-// difference, product), and each of the N blocks' (or elements') additions rounds once more, so the error is below
-// (N + 6) * 2^-24 * sum |part of w| * |y|, up to terms in 2^-48.
+// Against double precision. A block's contribution is made of exact integers by at most 5 roundings (int to float,
+// product, difference, product), and each of the N blocks' (or elements') additions rounds once more, so the error is
+// below (N + 6) * 2^-24 * sum |part of w| * |y|, up to terms in 2^-48.
 static void test_dot_products(void **state)
 {
     (void)state;
@@ -188,7 +188,7 @@ static void test_dot_extremes(void **state)
     }
 }
 
-// ----------------------------------------------------------------------------------------------------------- activations
+// --------------------------------------------------------------------------------------------------------- activations
 
 static void test_activation_bytes(void **state)
 {
