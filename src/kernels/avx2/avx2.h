@@ -1,0 +1,170 @@
+// Private to the avx2 tier (AVX2, FMA, F16C, BMI2): helpers, and what its files give to the init function.
+// Contracts: kernels/kernels.h. Order of prepared activations: kernels/layout_x86.h.
+//
+// Quantized matvec kernels read the weights as they lie in the file, unpack 32 codes at a time to unsigned bytes and
+// multiply them with the activations by VPMADDUBSW, whose pairs must fit 16 bits: codes up to 63 do, and true signed
+// codes (Q8_0) go in as magnitude times activation with the code's sign.
+#ifndef CHORD_KERNELS_AVX2_AVX2_H
+#define CHORD_KERNELS_AVX2_AVX2_H
+
+#include "kernels/kernels.h"
+#include "kernels/layout_x86.h"
+#include "quant/blocks.h"
+
+#include <immintrin.h>
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+// ---- helpers ---------------------------------------------------------------------------------------------------------
+
+// Bytes ahead of the kernel, see avx512vnni/avx512vnni.h.
+#define PREFETCH_FAR 8192
+#define PREFETCH_NEAR 1024
+
+// Prefetches the `bytes` (a constant) of the stream that correspond to p. Running past the end is harmless.
+ALWAYS_INLINE void prefetch_stream(const void *p, uint32_t bytes)
+{
+    const uintptr_t at = (uintptr_t)p;
+    for (uint32_t i = 0; i < bytes; i += 64) {
+        _mm_prefetch((const char *)(at + PREFETCH_FAR + i), _MM_HINT_T1);
+        _mm_prefetch((const char *)(at + PREFETCH_NEAR + i), _MM_HINT_T0);
+    }
+}
+
+ALWAYS_INLINE __m256i load_32(const void *p)
+{
+    return _mm256_loadu_si256((const __m256i *)p);
+}
+
+// The 16 bytes at a in the lower lane, those at b in the upper.
+ALWAYS_INLINE __m256i load_two_16(const void *a, const void *b)
+{
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)a)),
+                                   _mm_loadu_si128((const __m128i *)b), 1);
+}
+
+// The half at p.
+ALWAYS_INLINE float load_half(const uint8_t p[2])
+{
+    return _cvtsh_ss(block_u16(p));
+}
+
+ALWAYS_INLINE float sum_of_lanes(__m256 v)
+{
+    __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+
+ALWAYS_INLINE float max_of_lanes(__m256 v)
+{
+    __m128 m = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    m = _mm_max_ps(m, _mm_movehl_ps(m, m));
+    return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
+}
+
+// All ones in the first n (up to 8) 32-bit lanes.
+ALWAYS_INLINE __m256i first_lanes_8(uint64_t n)
+{
+    const int count = n < 8 ? (int)n : 8;
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+// The first n (up to 8) floats at p, zeros for the rest.
+ALWAYS_INLINE __m256 load_floats(const float *p, uint64_t n)
+{
+    return n >= 8 ? _mm256_loadu_ps(p) : _mm256_maskload_ps(p, first_lanes_8(n));
+}
+
+ALWAYS_INLINE void store_floats(float *p, uint64_t n, __m256 v)
+{
+    if (n >= 8)
+        _mm256_storeu_ps(p, v);
+    else
+        _mm256_maskstore_ps(p, first_lanes_8(n), v);
+}
+
+// e^x with a relative error below 2e-7: 2^n * P(r), n = round(x / ln 2), r = x - n ln 2 in two parts (Cody and Waite),
+// P the Taylor polynomial of degree 6 on |r| <= ln 2 / 2. 0 below -87.3; above 88.3 the value there (2e38); NaN stays NaN.
+ALWAYS_INLINE __m256 exp_avx2(__m256 x)
+{
+    const __m256 nonzero = _mm256_cmp_ps(x, _mm256_set1_ps(-87.3f), _CMP_NLT_UQ);
+    const __m256 t = _mm256_min_ps(_mm256_set1_ps(88.3f), _mm256_max_ps(_mm256_set1_ps(-87.3f), x));
+    const __m256 n = _mm256_round_ps(_mm256_mul_ps(t, _mm256_set1_ps(0x1.715476p0f)),
+                                     _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(0x1.62e4p-1f), t);
+    r = _mm256_fnmadd_ps(n, _mm256_set1_ps(0x1.7f7d1cp-20f), r);
+    __m256 p = _mm256_set1_ps(1.0f / 720.0f);
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f / 120.0f));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f / 24.0f));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f / 6.0f));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0.5f));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f));
+    // n is -126..127 here, so 2^n is a normal number made from its exponent.
+    const __m256i power = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
+    return _mm256_and_ps(nonzero, _mm256_mul_ps(p, _mm256_castsi256_ps(power)));
+}
+
+// Defines matvec_<type>_avx2 from
+//     dot_<type>(const uint8_t *row, uint64_t n, const void *const *columns, uint32_t n_columns, float *dots)
+// compiled once for each number of columns: the row is unpacked once for all of them, and each column sees the same
+// operations in the same order whatever their number.
+#define DEFINE_MATVEC(type)                                                                        \
+    ALWAYS_INLINE void rows_##type(const void *w, uint64_t row_bytes, uint64_t n_rows, uint64_t n, \
+                                   const void *const *columns, const uint32_t n_columns,           \
+                                   float *const *out)                                              \
+    {                                                                                              \
+        const uint8_t *row = w;                                                                    \
+        for (uint64_t r = 0; r < n_rows; r++, row += row_bytes) {                                  \
+            float dots[MATVEC_MAX_COLUMNS];                                                        \
+            dot_##type(row, n, columns, n_columns, dots);                                          \
+            for (uint32_t c = 0; c < n_columns; c++)                                               \
+                out[c][r] = dots[c];                                                               \
+        }                                                                                          \
+    }                                                                                              \
+    void matvec_##type##_avx2(const void *w, uint64_t row_bytes, uint64_t n_rows, uint64_t n,      \
+                              const void *const *columns, uint32_t n_columns, float *const *out)   \
+    {                                                                                              \
+        switch (n_columns) {                                                                       \
+        case 1:                                                                                    \
+            rows_##type(w, row_bytes, n_rows, n, columns, 1, out);                                 \
+            break;                                                                                 \
+        case 2:                                                                                    \
+            rows_##type(w, row_bytes, n_rows, n, columns, 2, out);                                 \
+            break;                                                                                 \
+        case 3:                                                                                    \
+            rows_##type(w, row_bytes, n_rows, n, columns, 3, out);                                 \
+            break;                                                                                 \
+        default:                                                                                   \
+            rows_##type(w, row_bytes, n_rows, n, columns, 4, out);                                 \
+            break;                                                                                 \
+        }                                                                                          \
+    }
+
+// ---- slots -----------------------------------------------------------------------------------------------------------
+
+uint64_t activation_f32_bytes_avx2(uint64_t n);
+void activation_f32_avx2(const float *x, void *out, uint64_t n);
+uint64_t activation_q8_32_bytes_avx2(uint64_t n);
+void activation_q8_32_avx2(const float *x, void *out, uint64_t n);
+uint64_t activation_q8_256_bytes_avx2(uint64_t n);
+void activation_q8_256_avx2(const float *x, void *out, uint64_t n);
+
+#define X(id, ENUM, name, shown, block_size, block_bytes, activation) matvec_kernel matvec_##name##_avx2;
+QUANT_TYPE_MAP(X)
+#undef X
+
+void rms_norm_avx2(const float *x, const float *weight, float eps, float *out, uint64_t n);
+void rope_avx2(float *x, uint32_t n_heads, uint32_t head_dim, uint32_t n_rot, enum rope_kind kind, const float *cos,
+               const float *sin);
+void silu_mul_avx2(const float *gate, const float *up, float *out, uint64_t n);
+void add_avx2(const float *a, const float *b, float *out, uint64_t n);
+float max_avx2(const float *x, uint64_t n);
+double sum_exp_avx2(const float *x, float max, uint64_t n);
+
+void kv_store_avx2(const float *k, const float *v, uint32_t head_dim, uint32_t slot, uint16_t *k_panels,
+                   uint16_t *v_rows);
+void attention_avx2(const struct attention_args *args);
+
+#endif

@@ -1,0 +1,885 @@
+// kernels: every slot of every tier that this CPU has, against double-precision references (checkasm style).
+// Inputs stand between guard pages, outputs between canaries. SEED=number replays a run.
+#include "checkkern.h"
+
+#include "base/half.h"
+#include "kernels/kernels.h"
+#include "kernels/layout_x86.h"
+#include "os/cpu.h"
+
+#include <float.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
+#define UNIT 0x1p-24 // largest relative error of one rounding to f32
+#define CANARY 0x7fc0dead
+#define N_CANARIES 16
+
+static const uint32_t all_types[] = {
+#define X(id, ENUM, name, shown, block_size, block_bytes, activation) id,
+    QUANT_TYPE_MAP(X)
+#undef X
+};
+
+// Calls `test` with the table of each tier that the CPU has, at least scalar.
+static void for_each_tier(void (*test)(const struct kernels *k))
+{
+    const char *only = getenv("CHORD_CPU");
+    for (const char *const *name = kernels_tier_names(); *name != NULL; name++) {
+        uint32_t features;
+        struct kernels k;
+        if (only != NULL && strcmp(only, *name) != 0)
+            continue;
+        if (!kernels_features_of_tier(*name, cpu_features(), &features)) {
+            print_message("this CPU has no %s: not tested\n", *name);
+            continue;
+        }
+        kernels_init(&k, features);
+        assert_string_equal(k.tier, *name);
+        test(&k);
+    }
+}
+
+// ---- outputs between canaries ----------------------------------------------------------------------------------------
+
+struct output {
+    float *all;
+    uint64_t n;
+};
+
+static struct output output_create(uint64_t n)
+{
+    struct output o = {malloc((n + 2 * N_CANARIES) * sizeof(float)), n};
+    const uint32_t canary = CANARY;
+    for (uint64_t i = 0; i < n + 2 * N_CANARIES; i++)
+        memcpy(&o.all[i], &canary, sizeof canary);
+    return o;
+}
+
+static float *output_at(struct output o)
+{
+    return o.all + N_CANARIES;
+}
+
+static bool is_canary(float f)
+{
+    return bits_from_float(f) == CANARY;
+}
+
+static void output_check_free(struct output o, bool written)
+{
+    for (uint64_t i = 0; i < o.n + 2 * N_CANARIES; i++) {
+        const bool inside = i >= N_CANARIES && i < N_CANARIES + o.n;
+        if (!inside || !written)
+            assert_true(is_canary(o.all[i]));
+    }
+    free(o.all);
+}
+
+// ---- ladder ----------------------------------------------------------------------------------------------------------
+
+static void ladder(void **state)
+{
+    (void)state;
+    const uint32_t all = UINT32_MAX;
+    uint32_t features = 1, below = 0;
+    struct kernels k;
+    assert_true(kernels_features_of_tier("scalar", 0, &features));
+    assert_int_equal(features, 0);
+    assert_false(kernels_features_of_tier("avx1024", all, &features));
+    assert_false(kernels_features_of_tier("", all, &features));
+    for (const char *const *name = kernels_tier_names(); *name != NULL; name++) {
+        assert_true(kernels_features_of_tier(*name, all, &features));
+        assert_int_equal(features & below, below); // a step has the features of the steps below
+        if (features != 0)
+            assert_false(kernels_features_of_tier(*name, features & (features - 1), &below));
+        kernels_init(&k, features);
+        assert_string_equal(k.tier, *name);
+        below = features;
+        for (uint32_t id = 0; id < N_QUANT_TYPE_IDS; id++)
+            assert_int_equal(k.matvec[id] != NULL, quant_traits(id) != NULL);
+    }
+}
+
+static void cpu(void **state)
+{
+    (void)state;
+    char name[64], tiny[3];
+    memset(name, 1, sizeof name);
+    cpu_name(name, sizeof name);
+    assert_true(strlen(name) > 0 && strlen(name) < sizeof name);
+    cpu_name(tiny, sizeof tiny);
+    assert_true(strlen(tiny) < sizeof tiny);
+    assert_true(cpu_count() >= 1);
+    assert_true(cpu_count() <= (uint32_t)sysconf(_SC_NPROCESSORS_CONF));
+    const uint32_t features = cpu_features();
+    assert_true((features & CPU_AVX512_VNNI) == 0 || (features & CPU_AVX512) != 0);
+    assert_true((features & CPU_AVX512) == 0 || (features & CPU_AVX2) != 0);
+}
+
+// ---- activations -----------------------------------------------------------------------------------------------------
+
+enum activation_fill {
+    X_RANDOM,
+    X_UNIT_SCALE, // integers with one +-127 per 32, so that scales are 1 and codes are the values
+    X_EXTREMES,   // +-127 only
+    X_POSITIVE,   // 127 only
+    X_ZERO,
+    X_WILD, // magnitudes from subnormal to large, single zero blocks
+    N_X_FILLS
+};
+
+static void fill_activations(float *x, uint64_t n, enum activation_fill fill)
+{
+    for (uint64_t i = 0; i < n; i++) {
+        switch (fill) {
+        case X_RANDOM:
+            x[i] = random_float(-3.0f, 3.0f) * random_float(0.0f, 1.0f);
+            break;
+        case X_UNIT_SCALE:
+            x[i] = (float)random_int(-127, 127);
+            break;
+        case X_EXTREMES:
+            x[i] = random_bits() & 1 ? 127.0f : -127.0f;
+            break;
+        case X_POSITIVE:
+            x[i] = 127.0f;
+            break;
+        case X_WILD:
+            x[i] = i / 32 % 5 == 3 ? 0.0f : ldexpf(random_float(-1.0f, 1.0f), random_int(-30, 10) - (i / 256 % 7 == 2 ? 110 : 0));
+            break;
+        default:
+            x[i] = 0.0f;
+            break;
+        }
+    }
+    if (fill == X_UNIT_SCALE)
+        for (uint64_t b = 0; b + 32 <= n; b += 32)
+            x[b + (uint64_t)random_int(0, 31)] = random_bits() & 1 ? 127.0f : -127.0f;
+}
+
+static void assert_float_bits(float a, float b)
+{
+    if (bits_from_float(a) != bits_from_float(b) && !(isnan(a) && isnan(b)))
+        fail_msg("%a differs from %a", (double)a, (double)b);
+}
+
+// The tier's prepared column holds exactly the natural one's integers and scales.
+static void check_group_32(const struct activation_group_32 *y, const struct activation_q8_32 *natural, uint64_t n)
+{
+    for (uint64_t b = 0; b < (n / 32 + 3) / 4 * 4; b++) {
+        static const struct activation_q8_32 padding;
+        const struct activation_q8_32 *x = b < n / 32 ? &natural[b] : &padding;
+        assert_memory_equal(y[b / 4].low[b % 4], x->q, 16);
+        assert_memory_equal(y[b / 4].high[b % 4], x->q + 16, 16);
+        for (uint64_t l = 4 * (b % 4); l < 4 * (b % 4) + 4; l++) {
+            assert_int_equal(y[b / 4].zero[l], -2 * x->sum);
+            assert_float_bits(y[b / 4].scale[l], x->scale);
+        }
+    }
+}
+
+static void check_group_256(const struct activation_group_256 *y, const struct activation_q8_256 *natural, uint64_t n)
+{
+    for (uint64_t b = 0; b < (n / 256 + 3) / 4 * 4; b++) {
+        static const struct activation_q8_256 padding;
+        const struct activation_q8_256 *x = b < n / 256 ? &natural[b] : &padding;
+        assert_memory_equal(y[b / 4].q[b % 4], x->q, 256);
+        assert_memory_equal(y[b / 4].sums_16[b % 4], x->sums, sizeof x->sums);
+        for (int s = 0; s < 8; s++)
+            assert_int_equal(y[b / 4].sums_32[b % 4][s], x->sums[2 * s] + x->sums[2 * s + 1]);
+        for (uint64_t l = 4 * (b % 4); l < 4 * (b % 4) + 4; l++)
+            assert_float_bits(y[b / 4].scale[l], x->scale);
+    }
+}
+
+static void check_prepared(const struct kernels *k, enum activation_type type, const void *prepared, const float *x, uint64_t n)
+{
+    struct kernels scalar;
+    kernels_init(&scalar, 0);
+    void *natural = malloc(activation_bytes(type, n) + 1);
+    activation_quantize(type, x, natural, n);
+    if (k->activation[type].quantize == scalar.activation[type].quantize || type == ACTIVATION_F32)
+        assert_memory_equal(prepared, natural, activation_bytes(type, n));
+    else if (type == ACTIVATION_Q8_PER_32)
+        check_group_32(prepared, natural, n);
+    else
+        check_group_256(prepared, natural, n);
+    free(natural);
+}
+
+static void activations_of_tier(const struct kernels *k)
+{
+    static const uint64_t blocks[] = {1, 2, 3, 4, 5, 7, 8, 11, 43};
+    static const uint64_t units[N_ACTIVATION_TYPES] = {1, 32, 256};
+    struct guarded gx = guarded_create(43 * 256 * sizeof(float));
+    struct guarded gy = guarded_create(43 * 256 * 8);
+    for (int type = 0; type < N_ACTIVATION_TYPES; type++) {
+        for (size_t i = 0; i < LENGTH(blocks); i++) {
+            for (int fill = 0; fill < N_X_FILLS + 3; fill++) {
+                const uint64_t n = blocks[i] * units[type];
+                float *x = guarded_place(&gx, n * sizeof *x, fill % 2 == 0 ? PLACE_END : PLACE_START);
+                fill_activations(x, n, fill < N_X_FILLS ? (enum activation_fill)fill : X_RANDOM);
+                // Blocks that count as zero, blocks that are not finite.
+                if (fill == N_X_FILLS)
+                    x[random_bits() % n] = NAN;
+                if (fill == N_X_FILLS + 1)
+                    x[random_bits() % n] = -INFINITY;
+                if (fill == N_X_FILLS + 2)
+                    for (uint64_t e = 0; e < n; e++)
+                        x[e] = ldexpf(x[e], -121);
+                const uint64_t bytes = k->activation[type].bytes(n);
+                assert_int_equal(bytes % ACTIVATION_ALIGNMENT, 0);
+                void *y = guarded_place(&gy, bytes, PLACE_END);
+                k->activation[type].quantize(x, y, n);
+                check_prepared(k, (enum activation_type)type, y, x, n);
+                assert_true(guarded_untouched(&gy, y, bytes));
+            }
+        }
+    }
+    guarded_free(&gx);
+    guarded_free(&gy);
+}
+
+static void activations(void **state)
+{
+    (void)state;
+    for_each_tier(activations_of_tier);
+}
+
+// ---- matrix times vector ---------------------------------------------------------------------------------------------
+
+enum weight_fill {
+    W_RANDOM,
+    W_UNIT,      // random codes, scales of 1 and small sub-scales: results are integers
+    W_ZERO_BITS, // all bytes 0
+    W_ALL_BITS,  // all code bytes 0xff
+    W_SIGN_BITS, // all code bytes 0x80: -128 in Q8_0
+    W_D_ZERO,
+    W_D_SUBNORMAL,
+    W_D_LARGEST,
+    W_D_NEGATIVE,
+    N_W_FILLS
+};
+
+static uint16_t random_half(float low, float high)
+{
+    return half_from_float(random_float(low, high));
+}
+
+static void fill_weights(uint32_t type, uint8_t *w, uint64_t bytes, enum weight_fill fill)
+{
+    const struct quant_traits *traits = quant_traits(type);
+    for (uint64_t i = 0; i < bytes; i++)
+        w[i] = fill == W_ZERO_BITS ? 0 : fill == W_ALL_BITS ? 0xff : fill == W_SIGN_BITS ? 0x80 : (uint8_t)random_bits();
+    for (uint64_t at = 0; at < bytes; at += traits->block_bytes) {
+        uint8_t *block = w + at;
+        if (type == QUANT_F32 || type == QUANT_F16 || type == QUANT_BF16) {
+            const float f = fill == W_ZERO_BITS || fill == W_D_ZERO ? 0.0f
+                            : fill == W_UNIT        ? (float)random_int(-3, 3)
+                            : fill == W_D_SUBNORMAL ? 0x1p-24f
+                            : fill == W_D_LARGEST   ? 65280.0f // a number in all three types
+                                                    : random_float(-2.0f, 2.0f);
+            const uint16_t h = type == QUANT_F16 ? half_from_float(f) : bf16_from_float(f);
+            if (type == QUANT_F32)
+                memcpy(block, &f, sizeof f);
+            else
+                block_set_u16(block, h);
+            continue;
+        }
+        // Small sub-scales keep the sums of W_UNIT below 2^24.
+        if (fill == W_UNIT && type == QUANT_Q6_K)
+            for (int s = 0; s < 16; s++)
+                ((struct block_q6_k *)block)->scales[s] = (int8_t)random_int(-2, 2);
+        if (fill == W_UNIT && type == QUANT_Q3_K) // bits of 31, 32, 33 and some others
+            for (int s = 0; s < 12; s++)
+                ((struct block_q3_k *)block)->scales[s] = s < 8 ? 0 : 0xaa;
+        if (fill == W_UNIT && (type == QUANT_Q4_K || type == QUANT_Q5_K))
+            for (int s = 0; s < 12; s++)
+                block[4 + s] = s < 8 ? (uint8_t)random_int(0, 3) : (uint8_t)(random_bits() & 0x33);
+        uint8_t *d, *min;
+        block_halves(type, block, &d, &min);
+        const uint16_t half = fill == W_UNIT || fill == W_ALL_BITS || fill == W_SIGN_BITS ? 0x3c00
+                              : fill == W_D_ZERO || fill == W_ZERO_BITS                   ? 0
+                              : fill == W_D_SUBNORMAL                                     ? (uint16_t)random_int(1, 0x3ff)
+                              : fill == W_D_LARGEST                                       ? 0x7bff
+                              : fill == W_D_NEGATIVE                                      ? random_half(-0.1f, -0.01f)
+                                                                                          : random_half(-0.1f, 0.1f);
+        block_set_u16(d, half);
+        if (min != NULL)
+            block_set_u16(min, fill == W_RANDOM ? random_half(-0.1f, 0.1f) : half);
+    }
+}
+
+struct reference {
+    double value;
+    double terms; // sum of what was added, by magnitude, zero points apart
+};
+
+static struct reference dot_reference(const struct element *w, const int8_t *q, const float *scales, const float *x,
+                                      uint64_t n, uint64_t per_scale)
+{
+    struct reference r = {0.0, 0.0};
+    for (uint64_t e = 0; e < n; e++) {
+        const double y = x != NULL ? (double)x[e] : (double)scales[e / per_scale] * q[e];
+        r.value += y * (w[e].step * (w[e].code - w[e].zero) - w[e].min);
+        r.terms += fabs(y) * (fabs(w[e].step) * (w[e].code + w[e].zero) + fabs(w[e].min));
+    }
+    return r;
+}
+
+// Codes and scales of a column, plain.
+static void plain_activations(enum activation_type type, const float *x, uint64_t n, int8_t *q, float *scales)
+{
+    void *natural = malloc(activation_bytes(type, n) + 1);
+    activation_quantize(type, x, natural, n);
+    for (uint64_t b = 0; type == ACTIVATION_Q8_PER_32 && b < n / 32; b++) {
+        const struct activation_q8_32 *y = (struct activation_q8_32 *)natural + b;
+        memcpy(q + 32 * b, y->q, 32);
+        scales[b] = y->scale;
+    }
+    for (uint64_t b = 0; type == ACTIVATION_Q8_PER_256 && b < n / 256; b++) {
+        const struct activation_q8_256 *y = (struct activation_q8_256 *)natural + b;
+        memcpy(q + 256 * b, y->q, 256);
+        scales[b] = y->scale;
+    }
+    free(natural);
+}
+
+struct matvec_case {
+    uint32_t type;
+    uint64_t n, n_rows;
+    enum weight_fill w_fill;
+    enum activation_fill x_fill;
+    enum place place;
+};
+
+static void fail_case(const struct kernels *k, const struct matvec_case *m, uint64_t row, uint32_t column, double got,
+                      struct reference want, double bound)
+{
+    fail_msg("%s %s n=%llu rows=%llu weights=%d activations=%d place=%d, row %llu column %u: %.9g, expected %.9g +- %.3g",
+             k->tier, quant_traits(m->type)->name, (unsigned long long)m->n, (unsigned long long)m->n_rows, m->w_fill,
+             m->x_fill, m->place, (unsigned long long)row, column, got, want.value, bound);
+}
+
+// Roundings on the way of one product to the result, at most: one per addition of its chain, and a few for its factors,
+// conversion and the sum of lanes. The scalar tier has one chain, the others at least 8.
+static double rounding_bound(const struct kernels *k, const struct matvec_case *m)
+{
+    const struct quant_traits *traits = quant_traits(m->type);
+    const double steps = (double)(m->n / traits->block_size);
+    const bool one_chain = traits->block_size > 1 || strcmp(k->tier, "scalar") == 0;
+    return (steps / (one_chain ? 1 : 8) + 16) * UNIT;
+}
+
+static struct guarded weights_memory, column_memory[MATVEC_MAX_COLUMNS];
+
+static void check_matvec(const struct kernels *k, const struct matvec_case *m)
+{
+    const struct quant_traits *traits = quant_traits(m->type);
+    const struct activation_kernel *prepare = &k->activation[traits->activation];
+    const uint64_t row_bytes = m->n / traits->block_size * traits->block_bytes;
+    const uint64_t per_scale = traits->activation == ACTIVATION_Q8_PER_32 ? 32 : 256;
+    uint8_t *w = guarded_place(&weights_memory, m->n_rows * row_bytes, m->place);
+    fill_weights(m->type, w, m->n_rows * row_bytes, m->w_fill);
+
+    float *x[MATVEC_MAX_COLUMNS], *scales[MATVEC_MAX_COLUMNS];
+    int8_t *q[MATVEC_MAX_COLUMNS];
+    const void *columns[MATVEC_MAX_COLUMNS];
+    for (uint32_t c = 0; c < MATVEC_MAX_COLUMNS; c++) {
+        x[c] = malloc(m->n * sizeof(float));
+        q[c] = malloc(m->n);
+        scales[c] = malloc(m->n * sizeof(float));
+        fill_activations(x[c], m->n, m->x_fill);
+        plain_activations(traits->activation, x[c], m->n, q[c], scales[c]);
+        void *column = guarded_place(&column_memory[c], prepare->bytes(m->n), m->place == PLACE_START ? PLACE_START : PLACE_END);
+        prepare->quantize(x[c], column, m->n);
+        columns[c] = column;
+    }
+
+    // One column at a time first: what all other calls must repeat bit for bit.
+    float *alone[MATVEC_MAX_COLUMNS];
+    for (uint32_t c = 0; c < MATVEC_MAX_COLUMNS; c++) {
+        struct output out = output_create(m->n_rows);
+        float *at = output_at(out);
+        k->matvec[m->type](w, row_bytes, m->n_rows, m->n, &columns[c], 1, &at);
+        alone[c] = malloc(m->n_rows * sizeof(float));
+        memcpy(alone[c], at, m->n_rows * sizeof(float));
+        output_check_free(out, true);
+    }
+    struct element *row = malloc(m->n * sizeof *row);
+    for (uint64_t r = 0; r < m->n_rows; r++) {
+        for (uint64_t e = 0; e < m->n; e++)
+            row[e] = element_at(m->type, w + r * row_bytes, e);
+        for (uint32_t c = 0; c < MATVEC_MAX_COLUMNS; c++) {
+            const struct reference want =
+                dot_reference(row, q[c], scales[c], traits->activation == ACTIVATION_F32 ? x[c] : NULL, m->n, per_scale);
+            // Sums of quarters (mins) below 2^22 are exact in any order, and so are sums of integers.
+            const bool integers = m->w_fill == W_UNIT && m->x_fill != X_RANDOM && m->x_fill != X_WILD;
+            const bool exact = want.terms == 0.0 || (integers && want.terms < 0x1p22);
+            const double bound = exact ? 0.0 : rounding_bound(k, m) * want.terms + FLT_MIN;
+            if (!(fabs((double)alone[c][r] - want.value) <= bound))
+                fail_case(k, m, r, c, (double)alone[c][r], want, bound);
+        }
+        // A row by itself.
+        float one;
+        float *at = &one;
+        k->matvec[m->type](w + r * row_bytes, row_bytes, 1, m->n, columns, 1, &at);
+        assert_float_bits(one, alone[0][r]);
+    }
+    for (uint32_t n_columns = 2; n_columns <= MATVEC_MAX_COLUMNS; n_columns++) {
+        struct output out[MATVEC_MAX_COLUMNS];
+        float *at[MATVEC_MAX_COLUMNS];
+        for (uint32_t c = 0; c < MATVEC_MAX_COLUMNS; c++) {
+            out[c] = output_create(m->n_rows);
+            at[c] = output_at(out[c]);
+        }
+        k->matvec[m->type](w, row_bytes, m->n_rows, m->n, columns, n_columns, at);
+        for (uint32_t c = 0; c < MATVEC_MAX_COLUMNS; c++) {
+            for (uint64_t r = 0; c < n_columns && r < m->n_rows; r++)
+                assert_float_bits(at[c][r], alone[c][r]);
+            output_check_free(out[c], c < n_columns);
+        }
+    }
+    assert_true(guarded_untouched(&weights_memory, w, m->n_rows * row_bytes));
+    free(row);
+    for (uint32_t c = 0; c < MATVEC_MAX_COLUMNS; c++) {
+        free(alone[c]);
+        free(x[c]);
+        free(q[c]);
+        free(scales[c]);
+    }
+}
+
+static const uint64_t *sizes_of(uint32_t block_size, size_t *count)
+{
+    static const uint64_t floats[] = {1, 2, 3, 5, 8, 15, 16, 17, 31, 33, 63, 64, 65, 100, 300, 1024};
+    static const uint64_t blocks_32[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 28, 61};
+    static const uint64_t blocks_256[] = {1, 2, 3, 4, 5, 6, 7, 8, 11};
+    *count = block_size == 1 ? LENGTH(floats) : block_size == 32 ? LENGTH(blocks_32) : LENGTH(blocks_256);
+    return block_size == 1 ? floats : block_size == 32 ? blocks_32 : blocks_256;
+}
+
+static void matvec_of_tier(const struct kernels *k)
+{
+    for (size_t t = 0; t < LENGTH(all_types); t++) {
+        const struct quant_traits *traits = quant_traits(all_types[t]);
+        size_t n_sizes;
+        const uint64_t *sizes = sizes_of(traits->block_size, &n_sizes);
+        for (size_t s = 0; s < n_sizes; s++) {
+            for (int w_fill = 0; w_fill < N_W_FILLS; w_fill++) {
+                for (int x_fill = 0; x_fill < N_X_FILLS; x_fill++) {
+                    const struct matvec_case m = {.type = all_types[t],
+                                                  .n = sizes[s] * traits->block_size,
+                                                  .n_rows = (uint64_t)random_int(1, 3),
+                                                  .w_fill = (enum weight_fill)w_fill,
+                                                  .x_fill = (enum activation_fill)x_fill,
+                                                  .place = (enum place)random_int(0, N_PLACES - 1)};
+                    check_matvec(k, &m);
+                }
+            }
+        }
+        static const uint64_t long_rows[] = {4096, 11008, 2816};
+        for (size_t s = 0; s < LENGTH(long_rows); s++) {
+            const struct matvec_case m = {.type = all_types[t], .n = long_rows[s], .n_rows = 2, .place = PLACE_END};
+            check_matvec(k, &m);
+        }
+        const struct matvec_case many_rows = {.type = all_types[t], .n = 512, .n_rows = 33, .place = PLACE_ODD};
+        check_matvec(k, &many_rows);
+    }
+}
+
+static void matvec(void **state)
+{
+    (void)state;
+    weights_memory = guarded_create(64 * 11008);
+    for (uint32_t c = 0; c < MATVEC_MAX_COLUMNS; c++)
+        column_memory[c] = guarded_create(8 * 11008);
+    for_each_tier(matvec_of_tier);
+    guarded_free(&weights_memory);
+    for (uint32_t c = 0; c < MATVEC_MAX_COLUMNS; c++)
+        guarded_free(&column_memory[c]);
+}
+
+// A NaN among the activations reaches the result instead of being taken for a number.
+static void matvec_nan_of_tier(const struct kernels *k)
+{
+    for (size_t t = 0; t < LENGTH(all_types); t++) {
+        const struct quant_traits *traits = quant_traits(all_types[t]);
+        const uint64_t n = 768;
+        const uint64_t row_bytes = n / traits->block_size * traits->block_bytes;
+        const struct activation_kernel *prepare = &k->activation[traits->activation];
+        float x[768];
+        fill_activations(x, n, X_RANDOM);
+        x[random_bits() % n] = NAN;
+        uint8_t *w = malloc(row_bytes);
+        void *column = aligned_alloc(ACTIVATION_ALIGNMENT, prepare->bytes(n));
+        fill_weights(all_types[t], w, row_bytes, W_RANDOM);
+        prepare->quantize(x, column, n);
+        float out = 0.0f;
+        float *at = &out;
+        const void *columns[] = {column};
+        k->matvec[all_types[t]](w, row_bytes, 1, n, columns, 1, &at);
+        assert_true(isnan(out));
+        free(column);
+        free(w);
+    }
+}
+
+static void matvec_nan(void **state)
+{
+    (void)state;
+    for_each_tier(matvec_nan_of_tier);
+}
+
+// ---- vectors ---------------------------------------------------------------------------------------------------------
+
+static const uint64_t vector_sizes[] = {1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 129, 1000, 4096};
+#define MAX_VECTOR 4096
+
+static struct guarded vector_memory[3];
+
+static float *place_random(int which, uint64_t n, float low, float high)
+{
+    float *x = guarded_place(&vector_memory[which], n * sizeof *x, random_bits() & 1 ? PLACE_END : PLACE_START);
+    for (uint64_t i = 0; i < n; i++)
+        x[i] = random_float(low, high);
+    return x;
+}
+
+static void assert_near(const char *what, const struct kernels *k, uint64_t n, uint64_t i, float got, double want, double bound)
+{
+    if (!(fabs((double)got - want) <= bound))
+        fail_msg("%s %s n=%llu [%llu]: %.9g, expected %.9g +- %.3g", what, k->tier, (unsigned long long)n,
+                 (unsigned long long)i, (double)got, want, bound);
+}
+
+static void rms_norm_of_tier(const struct kernels *k)
+{
+    for (size_t s = 0; s < LENGTH(vector_sizes); s++) {
+        const uint64_t n = vector_sizes[s];
+        for (int form = 0; form < 3; form++) { // with weights, without, in place
+            float *x = place_random(0, n, -4.0f, 4.0f);
+            const float *w = form == 1 ? NULL : place_random(1, n, 0.5f, 1.5f);
+            double sum = 0.0;
+            double *want = malloc(n * sizeof *want);
+            for (uint64_t i = 0; i < n; i++)
+                sum += (double)x[i] * x[i];
+            const float eps = 1e-5f;
+            for (uint64_t i = 0; i < n; i++)
+                want[i] = x[i] / sqrt(sum / (double)n + (double)eps) * (w != NULL ? (double)w[i] : 1.0);
+            struct output out = output_create(n);
+            float *at = form == 2 ? x : output_at(out);
+            k->rms_norm(x, w, eps, at, n);
+            // Half the relative error of the sum of squares, at most n / 8 additions, plus five roundings.
+            for (uint64_t i = 0; i < n; i++)
+                assert_near("rms_norm", k, n, i, at[i], want[i], ((double)n / 16 + 8) * UNIT * fabs(want[i]));
+            output_check_free(out, form != 2);
+            assert_true(guarded_untouched(&vector_memory[0], x, n * sizeof *x));
+            free(want);
+        }
+    }
+}
+
+static void rope_of_tier(const struct kernels *k)
+{
+    static const uint32_t head_dims[] = {2, 8, 48, 64, 80, 96, 128, 256};
+    for (size_t s = 0; s < LENGTH(head_dims); s++) {
+        for (int form = 0; form < 6; form++) {
+            const uint32_t head_dim = head_dims[s], n_heads = 3, n = n_heads * head_dim;
+            const uint32_t n_rot = form < 2 ? head_dim : form < 4 ? head_dim / 4 * 2 : 2;
+            const enum rope_kind kind = form % 2 == 0 ? ROPE_NORMAL : ROPE_NEOX;
+            float *x = place_random(0, n, -2.0f, 2.0f);
+            float *cosines = place_random(1, n_rot / 2, -1.0f, 1.0f);
+            float *sines = place_random(2, n_rot / 2, -1.0f, 1.0f);
+            float *before = malloc(n * sizeof *before);
+            memcpy(before, x, n * sizeof *before);
+            k->rope(x, n_heads, head_dim, n_rot, kind, cosines, sines);
+            for (uint32_t h = 0; h < n_heads; h++) {
+                for (uint32_t e = 0; e < head_dim; e++) {
+                    const float *b = before + (size_t)h * head_dim;
+                    const float got = x[(size_t)h * head_dim + e];
+                    if (e >= n_rot) {
+                        assert_float_bits(got, b[e]);
+                        continue;
+                    }
+                    const uint32_t half = n_rot / 2;
+                    const uint32_t pair = kind == ROPE_NORMAL ? e / 2 : e % half;
+                    const bool first = kind == ROPE_NORMAL ? e % 2 == 0 : e < half;
+                    const uint32_t i0 = kind == ROPE_NORMAL ? 2 * pair : pair;
+                    const uint32_t i1 = kind == ROPE_NORMAL ? 2 * pair + 1 : pair + half;
+                    const double c = cosines[pair], sn = sines[pair];
+                    const double want = first ? b[i0] * c - b[i1] * sn : b[i1] * c + b[i0] * sn;
+                    assert_near("rope", k, n, e, got, want, 3 * UNIT * (fabs(b[i0]) + fabs(b[i1])));
+                }
+            }
+            assert_true(guarded_untouched(&vector_memory[0], x, n * sizeof *x));
+            free(before);
+        }
+    }
+}
+
+static void elementwise_of_tier(const struct kernels *k)
+{
+    for (size_t s = 0; s < LENGTH(vector_sizes); s++) {
+        for (int form = 0; form < 3; form++) { // apart, onto the first, onto the second
+            for (int op = 0; op < 2; op++) {
+                const uint64_t n = vector_sizes[s];
+                float *a = place_random(0, n, -20.0f, 20.0f), *b = place_random(1, n, -2.0f, 2.0f);
+                for (uint64_t i = 0; i < n; i += 3)
+                    a[i] *= 7.0f; // both ends of exp
+                double *want = malloc(n * sizeof *want);
+                for (uint64_t i = 0; i < n; i++)
+                    want[i] = op == 0 ? (double)a[i] + b[i] : (double)a[i] / (1.0 + exp(-(double)a[i])) * b[i];
+                struct output out = output_create(n);
+                float *at = form == 0 ? output_at(out) : form == 1 ? a : b;
+                if (op == 0)
+                    k->add(a, b, at, n);
+                else
+                    k->silu_mul(a, b, at, n);
+                // exp is good to 4 units, addition, division and product to one each.
+                for (uint64_t i = 0; i < n; i++)
+                    assert_near(op == 0 ? "add" : "silu_mul", k, n, i, at[i], want[i],
+                                op == 0 ? UNIT * fabs(want[i]) : 8 * UNIT * fabs(want[i]) + 1e-35);
+                output_check_free(out, form == 0);
+                assert_true(guarded_untouched(&vector_memory[0], a, n * sizeof *a));
+                assert_true(guarded_untouched(&vector_memory[1], b, n * sizeof *b));
+                free(want);
+            }
+        }
+    }
+}
+
+static void reductions_of_tier(const struct kernels *k)
+{
+    for (size_t s = 0; s < LENGTH(vector_sizes); s++) {
+        const uint64_t n = vector_sizes[s];
+        for (int round = 0; round < 8; round++) {
+            float *x = place_random(0, n, -30.0f, 5.0f);
+            const uint64_t at = random_bits() % n;
+            x[at] = 6.0f + (float)round;
+            assert_float_bits(k->max(x, n), 6.0f + (float)round);
+            double want = 0.0;
+            for (uint64_t i = 0; i < n; i++)
+                want += exp((double)(x[i] - x[at]));
+            const double bound = ((double)(n < 1024 ? n : 1024) + 8) * UNIT * want;
+            const double got = k->sum_exp(x, x[at], n);
+            if (!(fabs(got - want) <= bound))
+                fail_msg("sum_exp %s n=%llu: %.9g, expected %.9g", k->tier, (unsigned long long)n, got, want);
+            for (uint64_t i = 0; i < n; i += 2) // NaNs, some before and some after the largest
+                if (i != at)
+                    x[i] = NAN;
+            assert_float_bits(k->max(x, n), 6.0f + (float)round);
+        }
+        float *x = place_random(0, n, 0.0f, 1.0f);
+        for (uint64_t i = 0; i < n; i++)
+            x[i] = -INFINITY;
+        assert_float_bits(k->max(x, n), -INFINITY);
+        x[n - 1] = -FLT_MAX;
+        assert_float_bits(k->max(x, n), -FLT_MAX);
+    }
+    // exp by itself.
+    for (int i = 0; i < 20000; i++) {
+        const float x = random_float(-87.0f, 0.0f);
+        const double got = k->sum_exp(&x, 0.0f, 1), want = exp((double)x);
+        if (!(fabs(got - want) <= 4 * UNIT * want))
+            fail_msg("%s: exp(%a) = %a, expected %a", k->tier, (double)x, got, want);
+    }
+    static const float ends[] = {0.0f, -0.0f, -100.0f, -1e30f, -INFINITY};
+    for (size_t i = 0; i < LENGTH(ends); i++) {
+        const double got = k->sum_exp(&ends[i], 0.0f, 1);
+        assert_true(i < 2 ? got == 1.0 : got >= 0.0 && got < 1e-37);
+    }
+}
+
+static void vectors(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < LENGTH(vector_memory); i++)
+        vector_memory[i] = guarded_create(MAX_VECTOR * sizeof(float));
+    for_each_tier(rms_norm_of_tier);
+    for_each_tier(rope_of_tier);
+    for_each_tier(elementwise_of_tier);
+    for_each_tier(reductions_of_tier);
+    for (size_t i = 0; i < LENGTH(vector_memory); i++)
+        guarded_free(&vector_memory[i]);
+}
+
+// ---- attention -------------------------------------------------------------------------------------------------------
+
+#define MAX_BLOCKS 4
+#define MAX_HEAD_DIM 512
+
+struct cache {
+    struct guarded memory[MAX_BLOCKS];
+    const void *blocks[MAX_BLOCKS]; // keys against the leading guard page, values against the trailing one
+    uint64_t k_offset, v_offset;
+    uint32_t head_dim;
+    float *k, *v; // what was stored, rounded to half: [MAX_BLOCKS * KV_BLOCK_TOKENS, head_dim]
+};
+
+// Writes slots 0..end-1 with the tier's kv_store and checks every half of them; the other slots stay NaN.
+static void cache_fill(const struct kernels *k, struct cache *c, uint32_t head_dim, uint32_t end, float magnitude)
+{
+    const size_t area = (size_t)KV_BLOCK_TOKENS * head_dim * sizeof(uint16_t);
+    c->head_dim = head_dim;
+    c->k_offset = 0;
+    c->v_offset = 0;
+    for (uint32_t b = 0; b < MAX_BLOCKS; b++) {
+        uint8_t *values = guarded_place(&c->memory[b], area, PLACE_END);
+        c->blocks[b] = c->memory[b].pages;
+        c->v_offset = (uint64_t)(values - c->memory[b].pages);
+    }
+    for (uint32_t t = 0; t < end; t++) {
+        float key[MAX_HEAD_DIM], value[MAX_HEAD_DIM];
+        for (uint32_t d = 0; d < head_dim; d++) {
+            key[d] = random_float(-magnitude, magnitude);
+            value[d] = random_float(-2.0f, 2.0f);
+        }
+        uint8_t *block = c->memory[t / KV_BLOCK_TOKENS].pages;
+        uint16_t *panels = (uint16_t *)(void *)(block + c->k_offset);
+        uint16_t *rows = (uint16_t *)(void *)(block + c->v_offset);
+        const uint32_t slot = t % KV_BLOCK_TOKENS;
+        k->kv_store(key, value, head_dim, slot, panels, rows);
+        for (uint32_t d = 0; d < head_dim; d++) {
+            const uint16_t stored = panels[((size_t)(slot / KV_PANEL_KEYS) * head_dim + d) * KV_PANEL_KEYS + slot % KV_PANEL_KEYS];
+            assert_int_equal(stored, half_from_float(key[d]));
+            assert_int_equal(rows[(size_t)slot * head_dim + d], half_from_float(value[d]));
+            c->k[(size_t)t * head_dim + d] = float_from_half(stored);
+            c->v[(size_t)t * head_dim + d] = float_from_half(half_from_float(value[d]));
+        }
+    }
+    for (uint32_t t = end; t < MAX_BLOCKS * KV_BLOCK_TOKENS; t++) { // kv_store wrote nothing else
+        const uint8_t *block = c->memory[t / KV_BLOCK_TOKENS].pages;
+        const uint16_t *panels = (const uint16_t *)(const void *)(block + c->k_offset);
+        const uint16_t *rows = (const uint16_t *)(const void *)(block + c->v_offset);
+        const uint32_t slot = t % KV_BLOCK_TOKENS;
+        for (uint32_t d = 0; d < head_dim; d++) {
+            assert_int_equal(panels[((size_t)(slot / KV_PANEL_KEYS) * head_dim + d) * KV_PANEL_KEYS + slot % KV_PANEL_KEYS], 0xffff);
+            assert_int_equal(rows[(size_t)slot * head_dim + d], 0xffff);
+        }
+    }
+}
+
+// One query head in double precision. Returns the error that f32 may make, relative to the values' magnitude:
+// e^(score - max) moves by the error of two scores, and a sum of n weights by n roundings.
+static double attention_reference(const struct cache *c, const struct attention_args *a, const float *q, double *out, double *magnitude)
+{
+    double max = -INFINITY, largest_terms = 0.0, sum = 0.0;
+    static double scores[MAX_BLOCKS * KV_BLOCK_TOKENS];
+    for (uint32_t t = a->first; t < a->end; t++) {
+        double s = 0.0, terms = 0.0;
+        for (uint32_t d = 0; d < c->head_dim; d++) {
+            const double product = (double)q[d] * c->k[(size_t)t * c->head_dim + d] * (double)a->scale;
+            s += product;
+            terms += fabs(product);
+        }
+        scores[t] = s;
+        max = fmax(max, s);
+        largest_terms = fmax(largest_terms, terms);
+    }
+    for (uint32_t d = 0; d < c->head_dim; d++)
+        out[d] = magnitude[d] = 0.0;
+    for (uint32_t t = a->first; t < a->end; t++) {
+        const double p = exp(scores[t] - max);
+        sum += p;
+        for (uint32_t d = 0; d < c->head_dim; d++) {
+            out[d] += p * c->v[(size_t)t * c->head_dim + d];
+            magnitude[d] += p * fabs((double)c->v[(size_t)t * c->head_dim + d]);
+        }
+    }
+    for (uint32_t d = 0; d < c->head_dim; d++) {
+        out[d] /= sum;
+        magnitude[d] /= sum;
+    }
+    const double score_error = (c->head_dim + 3) * UNIT * largest_terms;
+    return 4 * score_error + 2 * ((a->end - a->first) + 8 * MAX_BLOCKS + 8) * UNIT;
+}
+
+static void check_attention(const struct kernels *k, const struct cache *c, uint32_t n_q, uint32_t first, uint32_t end, float q_magnitude)
+{
+    struct guarded gq = guarded_create((size_t)n_q * c->head_dim * sizeof(float));
+    float *q = guarded_place(&gq, (size_t)n_q * c->head_dim * sizeof *q, random_bits() & 1 ? PLACE_END : PLACE_START);
+    for (uint32_t i = 0; i < n_q * c->head_dim; i++)
+        q[i] = random_float(-q_magnitude, q_magnitude);
+    struct output out = output_create((uint64_t)n_q * c->head_dim);
+    struct attention_args args = {.q = q,
+                                  .n_q = n_q,
+                                  .head_dim = c->head_dim,
+                                  .scale = 1.0f / sqrtf((float)c->head_dim),
+                                  .blocks = c->blocks,
+                                  .k_offset = c->k_offset,
+                                  .v_offset = c->v_offset,
+                                  .first = first,
+                                  .end = end,
+                                  .out = output_at(out)};
+    k->attention(&args);
+    double want[MAX_HEAD_DIM], magnitude[MAX_HEAD_DIM];
+    for (uint32_t h = 0; h < n_q; h++) {
+        const double error = attention_reference(c, &args, q + (size_t)h * c->head_dim, want, magnitude);
+        for (uint32_t d = 0; d < c->head_dim; d++) {
+            const float got = args.out[(size_t)h * c->head_dim + d];
+            if (!(fabs((double)got - want[d]) <= error * magnitude[d]))
+                fail_msg("attention %s head_dim=%u n_q=%u keys %u..%u, head %u [%u]: %.9g, expected %.9g +- %.3g", k->tier,
+                         c->head_dim, n_q, first, end, h, d, (double)got, want[d], error * magnitude[d]);
+        }
+        // A head by itself gives the same bits.
+        struct output one = output_create(c->head_dim);
+        struct attention_args single = args;
+        single.q = q + (size_t)h * c->head_dim;
+        single.n_q = 1;
+        single.out = output_at(one);
+        k->attention(&single);
+        for (uint32_t d = 0; d < c->head_dim; d++)
+            assert_float_bits(single.out[d], args.out[(size_t)h * c->head_dim + d]);
+        output_check_free(one, true);
+    }
+    output_check_free(out, true);
+    guarded_free(&gq);
+}
+
+static void attention_of_tier(const struct kernels *k)
+{
+    static const uint32_t head_dims[] = {1, 8, 33, 48, 64, 80, 96, 128, 256, 512};
+    static const uint32_t ranges[][2] = {{0, 1},   {0, 2},    {0, 15},   {0, 16},  {0, 17},  {0, 63},   {0, 64},  {0, 65},
+                                         {3, 4},   {15, 17},  {0, 200},  {0, 256}, {63, 65}, {64, 128}, {65, 66}, {50, 200},
+                                         {37, 69}, {100, 101}, {127, 129}, {192, 256}};
+    struct cache c = {.k = malloc(sizeof(float) * MAX_BLOCKS * KV_BLOCK_TOKENS * MAX_HEAD_DIM),
+                      .v = malloc(sizeof(float) * MAX_BLOCKS * KV_BLOCK_TOKENS * MAX_HEAD_DIM)};
+    for (int b = 0; b < MAX_BLOCKS; b++)
+        c.memory[b] = guarded_create((size_t)2 * KV_BLOCK_TOKENS * MAX_HEAD_DIM * sizeof(uint16_t));
+    for (size_t s = 0; s < LENGTH(head_dims); s++) {
+        for (size_t r = 0; r < LENGTH(ranges); r++) {
+            const bool large = r % 4 == 3; // scores in the thousands: e^score is far out of range
+            cache_fill(k, &c, head_dims[s], ranges[r][1], large ? 100.0f : 1.0f);
+            check_attention(k, &c, 1 + (uint32_t)((r + s) % 8), ranges[r][0], ranges[r][1], large ? 100.0f : 3.0f);
+        }
+    }
+    cache_fill(k, &c, 64, 130, 1.0f);
+    check_attention(k, &c, 17, 0, 130, 1.0f);
+    check_attention(k, &c, 32, 5, 129, 1.0f);
+    for (int b = 0; b < MAX_BLOCKS; b++)
+        guarded_free(&c.memory[b]);
+    free(c.k);
+    free(c.v);
+}
+
+static void attention(void **state)
+{
+    (void)state;
+    for_each_tier(attention_of_tier);
+}
+
+int main(void)
+{
+    check_seed();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ladder),     cmocka_unit_test(cpu),     cmocka_unit_test(activations), cmocka_unit_test(matvec),
+        cmocka_unit_test(matvec_nan), cmocka_unit_test(vectors), cmocka_unit_test(attention),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
