@@ -88,10 +88,29 @@
 
     # Tiers: one folder, one list and one set of flags each. Nothing else is compiled with more than the baseline.
     'chord_kernels_avx2_c': [
+      'src/kernels/avx2/avx2.c',
+      'src/kernels/avx2/vector.c',
     ],
     'chord_kernels_avx2_flags': ['-mavx2', '-mfma', '-mf16c', '-mbmi', '-mbmi2'],
 
     'chord_kernels_avx512vnni_c': [
+      'src/kernels/avx512vnni/activation.c',
+      'src/kernels/avx512vnni/attention.c',
+      'src/kernels/avx512vnni/avx512vnni.c',
+      'src/kernels/avx512vnni/bf16.c',
+      'src/kernels/avx512vnni/f16.c',
+      'src/kernels/avx512vnni/f32.c',
+      'src/kernels/avx512vnni/q2_k.c',
+      'src/kernels/avx512vnni/q3_k.c',
+      'src/kernels/avx512vnni/q4_0.c',
+      'src/kernels/avx512vnni/q4_1.c',
+      'src/kernels/avx512vnni/q4_k.c',
+      'src/kernels/avx512vnni/q5_0.c',
+      'src/kernels/avx512vnni/q5_1.c',
+      'src/kernels/avx512vnni/q5_k.c',
+      'src/kernels/avx512vnni/q6_k.c',
+      'src/kernels/avx512vnni/q8_0.c',
+      'src/kernels/avx512vnni/vector.c',
     ],
     'chord_kernels_avx512vnni_flags': [
       '-mavx2', '-mfma', '-mf16c', '-mbmi', '-mbmi2',

@@ -217,11 +217,10 @@ async function build({ variant = 'release', tests = false, targets = [], verbose
     const jobs = process.env.JOBS || String(Math.max(1, os.cpus().length))
     // Only make knows targets by name; msbuild builds all.
     const names = process.platform === 'win32' ? [] : targets.length ? targets : wantsNoTests ? ['chord'] : []
-    check(
-      await run(process.execPath, [gyp, 'build', ...names, ...common, '--jobs', jobs], { cwd: tree, env: { ...env, V: '' } }, onLine),
-      'the build',
-    )
+    const built = await run(process.execPath, [gyp, 'build', ...names, ...common, '--jobs', jobs], { cwd: tree, env: { ...env, V: '' } }, onLine)
+    check(built, 'the build')
     progress.end(true)
+    if (!verbose && /warning:/.test(built.output)) process.stderr.write(`${essence(built.output)}\n`)
     return path.join(buildDir, 'Release')
   })
 }

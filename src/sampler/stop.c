@@ -110,7 +110,7 @@ static enum chord_status check_strings(const struct stop_string *strings, uint32
 enum chord_status stop_matcher_create(struct stop_matcher **out, const struct stop_string *strings, uint32_t n_strings,
                                       struct memory_account *account, struct chord_error *err)
 {
-    uint32_t n_bytes;
+    uint32_t n_bytes = 0;
     *out = NULL;
     const enum chord_status status = check_strings(strings, n_strings, &n_bytes, err);
     if (status != CHORD_OK)
@@ -196,6 +196,6 @@ bool stop_matcher_push(struct stop_matcher *matcher, const char *text, uint64_t 
 void stop_matcher_finish(struct stop_matcher *matcher, char *out, uint64_t *n_out)
 {
     *n_out = matcher->done ? 0 : matcher->nodes[matcher->state].depth;
-    release(matcher, matcher->state, NULL, *n_out, out);
+    release(matcher, matcher->state, "", *n_out, out);
     matcher->state = ROOT;
 }
