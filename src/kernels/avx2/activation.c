@@ -1,0 +1,140 @@
+// Quantization of activations: the integers and scales of quant/activation.c, in the order of kernels/layout_x86.h.
+#include "kernels/avx2/avx2.h"
+
+#include "base/half.h"
+
+#include <string.h>
+
+// Bits of the largest magnitude: they order like the magnitudes, infinities and NaNs above every number.
+ALWAYS_INLINE __m256i max_magnitude(__m256i max, __m256 x)
+{
+    return _mm256_max_epu32(max, _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0x7fffffff)));
+}
+
+ALWAYS_INLINE uint32_t largest_lane(__m256i v)
+{
+    __m128i m = _mm_max_epu32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    m = _mm_max_epu32(m, _mm_shuffle_epi32(m, 0x4e));
+    m = _mm_max_epu32(m, _mm_shuffle_epi32(m, 0xb1));
+    return (uint32_t)_mm_cvtsi128_si32(m);
+}
+
+// *inverse = 127 / absmax; returns absmax / 127. Special blocks: NaN for one with a NaN or infinity, 0 for one that counts
+// as all zero; both with *inverse = 0 and the codes to be all zero.
+ALWAYS_INLINE float block_scale(uint32_t largest, float *inverse)
+{
+    const float absmax = float_from_bits(largest);
+    *inverse = 0.0f;
+    if (largest >= 0x7f800000u)
+        return float_from_bits(0x7fc00000u);
+    if (absmax < ACTIVATION_ABSMAX_MIN)
+        return 0.0f;
+    *inverse = 127.0f / absmax;
+    return absmax / 127.0f;
+}
+
+// 32 codes, to nearest, ties to even. All zero where inverse is 0, whatever x holds.
+ALWAYS_INLINE __m256i quantize_32(const float *x, float inverse)
+{
+    const __m256 factor = _mm256_set1_ps(inverse);
+    const __m256i keep = _mm256_set1_epi32(inverse != 0.0f ? -1 : 0);
+    __m256i q[4];
+    for (int i = 0; i < 4; i++)
+        q[i] = _mm256_and_si256(keep, _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * i), factor)));
+    // packs works within lanes: bring the eight groups of four back in order.
+    const __m256i words = _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
+    return _mm256_permutevar8x32_epi32(words, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
+
+// Sums of each 4 consecutive codes.
+ALWAYS_INLINE __m256i sums_of_4(__m256i q)
+{
+    return _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), q), _mm256_set1_epi16(1));
+}
+
+uint64_t activation_f32_bytes_avx2(uint64_t n)
+{
+    return (n + 15) / 16 * 64;
+}
+
+void activation_f32_avx2(const float *x, void *out, uint64_t n)
+{
+    if (n == 0)
+        return;
+    memcpy(out, x, n * sizeof(float));
+    memset((float *)out + n, 0, activation_f32_bytes_avx2(n) - n * sizeof(float));
+}
+
+uint64_t activation_q8_32_bytes_avx2(uint64_t n)
+{
+    return (n / 32 + 3) / 4 * sizeof(struct activation_group_32);
+}
+
+void activation_q8_32_avx2(const float *x, void *out, uint64_t n)
+{
+    struct activation_group_32 *group = out;
+    for (uint64_t b = 0; b < n / 32; b++, x += 32) {
+        struct activation_group_32 *y = &group[b / 4];
+        const uint32_t k = b % 4;
+        if (k == 0)
+            memset(y, 0, sizeof *y);
+        __m256i max = _mm256_setzero_si256();
+        for (int i = 0; i < 4; i++)
+            max = max_magnitude(max, _mm256_loadu_ps(x + 8 * i));
+        float inverse;
+        const float scale = block_scale(largest_lane(max), &inverse);
+        const __m256i q = quantize_32(x, inverse);
+        _mm_store_si128((__m128i *)y->low[k], _mm256_castsi256_si128(q));
+        _mm_store_si128((__m128i *)y->high[k], _mm256_extracti128_si256(q, 1));
+        const __m256i s4 = sums_of_4(q);
+        __m128i s = _mm_add_epi32(_mm256_castsi256_si128(s4), _mm256_extracti128_si256(s4, 1));
+        s = _mm_hadd_epi32(s, s);
+        s = _mm_hadd_epi32(s, s); // the sum, in all lanes
+        _mm_store_si128((__m128i *)(y->zero + 4 * k), _mm_sub_epi32(_mm_setzero_si128(), _mm_slli_epi32(s, 1)));
+        _mm_store_ps(y->scale + 4 * k, _mm_set1_ps(scale));
+    }
+}
+
+uint64_t activation_q8_256_bytes_avx2(uint64_t n)
+{
+    return (n / SUPER_BLOCK + 3) / 4 * sizeof(struct activation_group_256);
+}
+
+// Sums of each 16 consecutive codes of 256.
+ALWAYS_INLINE __m256i sums_of_16(const int8_t *q)
+{
+    __m256i half[2]; // lower lane: of elements 0..15 of four vectors of 32; upper lane: of 16..31
+    for (int h = 0; h < 2; h++) {
+        __m256i s[4];
+        for (int v = 0; v < 4; v++)
+            s[v] = sums_of_4(_mm256_load_si256((const __m256i *)(const void *)(q + 128 * h + 32 * v)));
+        half[h] = _mm256_hadd_epi32(_mm256_hadd_epi32(s[0], s[1]), _mm256_hadd_epi32(s[2], s[3]));
+    }
+    const __m256i words = _mm256_packs_epi32(half[0], half[1]);
+    const __m128i even = _mm256_castsi256_si128(words), odd = _mm256_extracti128_si256(words, 1);
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_unpacklo_epi16(even, odd)), _mm_unpackhi_epi16(even, odd), 1);
+}
+
+void activation_q8_256_avx2(const float *x, void *out, uint64_t n)
+{
+    struct activation_group_256 *group = out;
+    for (uint64_t b = 0; b < n / SUPER_BLOCK; b++, x += SUPER_BLOCK) {
+        struct activation_group_256 *y = &group[b / 4];
+        const uint32_t k = b % 4;
+        if (k == 0 && n / SUPER_BLOCK - b < 4)
+            memset(y, 0, sizeof *y);
+        __m256i max = _mm256_setzero_si256();
+        for (int i = 0; i < 32; i++)
+            max = max_magnitude(max, _mm256_loadu_ps(x + 8 * i));
+        float inverse;
+        const float scale = block_scale(largest_lane(max), &inverse);
+        for (int i = 0; i < 8; i++)
+            _mm256_store_si256((__m256i *)(void *)(y->q[k] + 32 * i), quantize_32(x + 32 * i, inverse));
+        const __m256i sums = sums_of_16(y->q[k]);
+        _mm256_store_si256((__m256i *)(void *)y->sums_16[k], sums);
+        const __m256i pairs = _mm256_madd_epi16(sums, _mm256_set1_epi16(1));
+        _mm_store_si128((__m128i *)(void *)y->sums_32[k],
+                        _mm_packs_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1)));
+        _mm_store_ps(y->scale + 4 * k, _mm_set1_ps(scale));
+    }
+}
