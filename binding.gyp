@@ -55,7 +55,7 @@
       'sources': ['<@(chord_addon_c)'],
       'defines': ['NAPI_VERSION=8'],
       # NAPI_MODULE_INIT defines functions that no header declares.
-      'cflags_c': ['-Wno-missing-prototypes'],
+      'cflags_c!': ['-Wmissing-prototypes'],
       'dependencies': ['chord_core'],
     },
   ],

@@ -152,7 +152,7 @@ function run(command, args, options, onLine) {
 function essence(output) {
   return output
     .split('\n')
-    .filter((line) => !/^gyp (info|verb|http)|^ {2}(CC|CXX|AR|SOLINK|LINK|COPY|TOUCH|ACTION)\S* |^make: (Entering|Leaving)/.test(line))
+    .filter((line) => !/^gyp (info|verb|http)|^ {2}(CC|CXX|AR|SOLINK|LINK|COPY|TOUCH|ACTION)\S* |^make: (Entering|Leaving)|^rm -f Release|^ar crs/.test(line))
     .join('\n')
     .trim()
 }

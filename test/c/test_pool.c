@@ -1,0 +1,186 @@
+// The thread pool: every chunk once, on threads of its own, with memory visible to the caller. Also run under ThreadSanitizer,
+// which is why results are written without atomics: the pool must order them.
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h> // cmocka.h needs these four before it
+#include <cmocka.h>
+
+#include "os/pool.h"
+#include "os/thread.h"
+
+#include <string.h>
+
+#define MOST_THREADS 8
+#define MOST_CHUNKS 3000
+
+static struct memory_account account;
+
+static int set_up(void **state)
+{
+    (void)state;
+    memory_account_init(&account, UINT64_MAX);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    return atomic_load(&account.total) == 0 ? 0 : -1;
+}
+
+struct job {
+    uint32_t n_threads;
+    uint32_t runs[MOST_CHUNKS];          // of each chunk
+    uint64_t per_thread[MOST_THREADS];   // chunks that each thread ran
+    uint32_t pause_every;                // a chunk in so many takes long; 0: none does
+};
+
+static void count_chunk(void *context, uint32_t chunk, uint32_t thread)
+{
+    struct job *job = context;
+    if (thread >= job->n_threads)
+        return; // shows as a chunk that did not run
+    if (job->pause_every != 0 && chunk % job->pause_every == 0) {
+        const uint64_t until = os_now_ns() + 200 * 1000;
+        while (os_now_ns() < until)
+            continue;
+    }
+    job->runs[chunk]++;
+    job->per_thread[thread]++;
+}
+
+static void run_and_check(struct pool *pool, struct job *job, uint32_t n_chunks)
+{
+    memset(job->runs, 0, sizeof job->runs);
+    memset(job->per_thread, 0, sizeof job->per_thread);
+    pool_run(pool, count_chunk, job, n_chunks);
+    uint64_t total = 0;
+    for (uint32_t i = 0; i < MOST_CHUNKS; i++)
+        assert_int_equal(job->runs[i], i < n_chunks ? 1 : 0);
+    for (uint32_t i = 0; i < MOST_THREADS; i++)
+        total += job->per_thread[i];
+    assert_int_equal(total, n_chunks);
+}
+
+static struct pool *pool_of(uint32_t n_threads)
+{
+    struct pool *pool;
+    struct chord_error err;
+    assert_int_equal(pool_create(&pool, n_threads, &account, &err), CHORD_OK);
+    assert_int_equal(pool_n_threads(pool), n_threads);
+    return pool;
+}
+
+static void every_chunk_runs_once(void **state)
+{
+    (void)state;
+    static const uint32_t sizes[] = {0, 1, 2, 3, 7, 64, 1000, MOST_CHUNKS};
+    static struct job job;
+    for (uint32_t n_threads = 1; n_threads <= MOST_THREADS; n_threads++) {
+        struct pool *pool = pool_of(n_threads);
+        job = (struct job){.n_threads = n_threads};
+        for (int round = 0; round < 20; round++)
+            for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+                run_and_check(pool, &job, sizes[i]);
+        pool_free(pool);
+    }
+}
+
+static void add_to_sum(void *context, uint32_t chunk, uint32_t thread)
+{
+    uint64_t (*sums)[MOST_THREADS][8] = context;
+    (*sums)[thread][0] += chunk + 1;
+}
+
+// Short jobs one upon the other: where a thread that is late for one job could take a chunk of the next.
+static void many_short_jobs(void **state)
+{
+    (void)state;
+    uint64_t sums[MOST_THREADS][8] = {{0}};
+    struct pool *pool = pool_of(3);
+    uint64_t expected = 0;
+    for (uint32_t i = 0; i < 20000; i++) {
+        const uint32_t n_chunks = i % 5;
+        pool_run(pool, add_to_sum, &sums, n_chunks);
+        expected += (uint64_t)n_chunks * (n_chunks + 1) / 2;
+    }
+    assert_int_equal(sums[0][0] + sums[1][0] + sums[2][0], expected);
+    pool_free(pool);
+}
+
+// Threads that have gone to sleep are woken, and a caller that sleeps on a slow chunk too.
+static void wakes_from_sleep(void **state)
+{
+    (void)state;
+    static struct job job;
+    struct pool *pool = pool_of(4);
+    for (int round = 0; round < 20; round++) {
+        const uint64_t until = os_now_ns() + 2 * 1000 * 1000;
+        while (os_now_ns() < until)
+            continue;
+        job = (struct job){.n_threads = 4, .pause_every = 3};
+        run_and_check(pool, &job, 9);
+    }
+    pool_free(pool);
+}
+
+// A pool of its own per model: two at once know nothing of each other.
+static void pools_are_independent(void **state)
+{
+    (void)state;
+    static struct job a, b;
+    struct pool *first = pool_of(2), *second = pool_of(3);
+    a = (struct job){.n_threads = 2};
+    b = (struct job){.n_threads = 3};
+    for (int round = 0; round < 100; round++) {
+        run_and_check(first, &a, 10);
+        run_and_check(second, &b, 20);
+    }
+    pool_free(first);
+    run_and_check(second, &b, 20);
+    pool_free(second);
+    pool_free(NULL);
+}
+
+static void created_and_freed_often(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 200; round++)
+        pool_free(pool_of(1 + (uint32_t)round % 4));
+}
+
+static void every_failed_allocation_is_reported(void **state)
+{
+    (void)state;
+    for (int64_t n = 0;; n++) {
+        struct pool *pool = NULL;
+        struct chord_error err;
+        atomic_store(&account.fail_after, n);
+        const enum chord_status status = pool_create(&pool, 3, &account, &err);
+        atomic_store(&account.fail_after, -1);
+        if (status == CHORD_OK) {
+            assert_true(n >= 1);
+            pool_free(pool);
+            break;
+        }
+        assert_int_equal(status, CHORD_OUT_OF_MEMORY);
+        assert_int_equal(atomic_load(&account.total), 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+        TEST(every_chunk_runs_once),
+        TEST(many_short_jobs),
+        TEST(wakes_from_sleep),
+        TEST(pools_are_independent),
+        TEST(created_and_freed_often),
+        TEST(every_failed_allocation_is_reported),
+#undef TEST
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
