@@ -1,0 +1,171 @@
+// Small vocabularies as GGUF files in memory, for the tests and the fuzz target of the tokenizer.
+//
+// Both kinds have all bytes, some letters that merge to words, a user-defined and some control tokens. A `change` makes one
+// thing wrong or different.
+#ifndef CHORD_TEST_VOCABULARY_MAKER_H
+#define CHORD_TEST_VOCABULARY_MAKER_H
+
+#include "../malformed/maker.h"
+#include "tokenizer/tokenizer.h"
+
+#include <stdio.h>
+
+struct made_token {
+    char text[24];
+    int type;
+    float score;
+};
+
+struct vocabulary_maker {
+    struct made_token tokens[1024];
+    uint32_t n_tokens;
+    const char *merges[256];
+    uint32_t n_merges;
+    struct maker values; // key-value pairs after the vocabulary's own
+    uint32_t n_values;
+};
+
+static inline uint32_t made_add(struct vocabulary_maker *v, const char *text, int type, float score)
+{
+    struct made_token *token = &v->tokens[v->n_tokens];
+    assert(v->n_tokens < 1024 && strlen(text) < sizeof token->text);
+    memcpy(token->text, text, strlen(text) + 1);
+    token->type = type;
+    token->score = score;
+    return v->n_tokens++;
+}
+
+// Words that the SentencePiece vocabulary knows, best first; each is reached through its beginnings.
+static const char *const made_words[] = {
+    "▁t", "he", "▁the", "▁▁", "▁▁▁▁", "in", "▁a", "er", "an", "th", "ing", "aa", "aaaa", "aaaaaaaa", "ab", "ba",
+    "aab", "abab", "中文", "文中", "é", "éa", "l’", "..", "....", "\n\n", "12", "▁1", "his", "▁this", "is", "</",
+    "s>", "</s>x",
+};
+
+// 0 <unk>, 1 <s>, 2 </s>, 3..258 bytes, then characters, words, "<|user|>" (control), "[TOOL]" (user-defined).
+static inline void make_spm(struct vocabulary_maker *v, bool with_bytes)
+{
+    char text[24];
+    memset(v, 0, sizeof *v);
+    made_add(v, "<unk>", TOKEN_UNKNOWN, 0);
+    made_add(v, "<s>", TOKEN_CONTROL, 0);
+    made_add(v, "</s>", TOKEN_CONTROL, 0);
+    for (int byte = 0; byte < 256 && with_bytes; byte++) {
+        snprintf(text, sizeof text, "<0x%02X>", byte);
+        made_add(v, text, TOKEN_BYTE, 0);
+    }
+    for (uint32_t i = 0; i < sizeof made_words / sizeof *made_words; i++)
+        made_add(v, made_words[i], TOKEN_NORMAL, -(float)(i / 2)); // equal scores in pairs
+    const char *characters[] = {"▁", "中", "é", "文", "’", "\n"};
+    for (uint32_t i = 0; i < sizeof characters / sizeof *characters; i++)
+        if (i != 2)
+            made_add(v, characters[i], TOKEN_NORMAL, -1000);
+    for (char c = '!'; c <= '~'; c++)
+        made_add(v, (char[]){c, '\0'}, TOKEN_NORMAL, -1000 - (float)c);
+    made_add(v, "<|user|>", TOKEN_CONTROL, 0);
+    made_add(v, "<|user|>s", TOKEN_CONTROL, 0);
+    made_add(v, "[TOOL]", TOKEN_USER_DEFINED, 0);
+    made_add(v, "[TOOL][TOOL]!", TOKEN_USER_DEFINED, 0);
+}
+
+static const char *const made_merges[] = {
+    "Ġ t", "h e", "Ġt he", "a a", "aa aa", "Ġ Ġ", "ĠĠ ĠĠ", "i n", "in g", "Ġ a", "1 2", "12 3", "ä ¸", "ä¸ Ń", "æ ĸ",
+    "æĸ ĩ", "ä¸Ń æĸĩ", "Ã ©", ". .", ".. ..", "' s", "Ċ Ċ", "a b", "b a", "ab ab", "aa b", "o o", "Ġt he",
+};
+
+// 0..255 bytes, then what the merges give, "Ġthere" (reached by no merge), control and user-defined tokens.
+static inline void make_bpe(struct vocabulary_maker *v)
+{
+    static const unsigned ranges[][2] = {{0x21, 0x7e}, {0xa1, 0xac}, {0xae, 0xff}, {0x100, 0x143}};
+    memset(v, 0, sizeof *v);
+    for (int r = 0; r < 4; r++)
+        for (unsigned c = ranges[r][0]; c <= ranges[r][1]; c++) {
+            char text[3] = {(char)c};
+            if (c >= 0x80) {
+                text[0] = (char)(0xc0 | c >> 6);
+                text[1] = (char)(0x80 | (c & 0x3f));
+            }
+            made_add(v, text, TOKEN_NORMAL, 0);
+        }
+    for (uint32_t i = 0; i < sizeof made_merges / sizeof *made_merges; i++) {
+        char text[24] = "";
+        const char *space = strchr(made_merges[i], ' ');
+        bool known = false;
+        snprintf(text, sizeof text, "%.*s%s", (int)(space - made_merges[i]), made_merges[i], space + 1);
+        for (uint32_t id = 0; id < v->n_tokens; id++)
+            known |= strcmp(v->tokens[id].text, text) == 0;
+        if (!known)
+            made_add(v, text, TOKEN_NORMAL, 0);
+        v->merges[v->n_merges++] = made_merges[i];
+    }
+    made_add(v, "Ġthere", TOKEN_NORMAL, 0);
+    made_add(v, "<|endoftext|>", TOKEN_CONTROL, 0);
+    made_add(v, "<|im_start|>", TOKEN_CONTROL, 0);
+    made_add(v, "<|im_end|>", TOKEN_CONTROL, 0);
+    made_add(v, "[TOOL]", TOKEN_USER_DEFINED, 0);
+    made_add(v, "  [TOOL]", TOKEN_USER_DEFINED, 0);
+}
+
+static inline uint32_t made_find(const struct vocabulary_maker *v, const char *text)
+{
+    for (uint32_t id = 0; id < v->n_tokens; id++)
+        if (strcmp(v->tokens[id].text, text) == 0)
+            return id;
+    return TOKEN_NONE;
+}
+
+// Parts of a file that a test may leave out.
+enum {
+    MADE_MODEL = 1,
+    MADE_TOKENS = 2,
+    MADE_TYPES = 4,
+    MADE_SCORES = 8,
+    MADE_MERGES = 16,
+    MADE_SPM = MADE_MODEL | MADE_TOKENS | MADE_TYPES | MADE_SCORES,
+    MADE_BPE = MADE_MODEL | MADE_TOKENS | MADE_TYPES | MADE_MERGES,
+};
+
+// The file; *m is to be freed with free(m->bytes).
+static inline void make_file(const struct vocabulary_maker *v, const char *model, unsigned parts, struct maker *m)
+{
+    const uint64_t n = (uint64_t)__builtin_popcount(parts) + v->n_values;
+    *m = (struct maker){0};
+    put_head(m, 3, 0, n);
+    if (parts & MADE_MODEL)
+        put_key_string(m, "tokenizer.ggml.model", model);
+    if (parts & MADE_TOKENS) {
+        put_key_array(m, "tokenizer.ggml.tokens", GGUF_STRING, v->n_tokens);
+        for (uint32_t i = 0; i < v->n_tokens; i++)
+            put_string(m, v->tokens[i].text);
+    }
+    if (parts & MADE_TYPES) {
+        put_key_array(m, "tokenizer.ggml.token_type", GGUF_INT32, v->n_tokens);
+        for (uint32_t i = 0; i < v->n_tokens; i++)
+            put_u32(m, (uint32_t)v->tokens[i].type);
+    }
+    if (parts & MADE_SCORES) {
+        put_key_array(m, "tokenizer.ggml.scores", GGUF_FLOAT32, v->n_tokens);
+        for (uint32_t i = 0; i < v->n_tokens; i++)
+            put_f32(m, v->tokens[i].score);
+    }
+    if (parts & MADE_MERGES) {
+        put_key_array(m, "tokenizer.ggml.merges", GGUF_STRING, v->n_merges);
+        for (uint32_t i = 0; i < v->n_merges; i++)
+            put_string(m, v->merges[i]);
+    }
+    put(m, v->values.bytes, v->values.n);
+}
+
+static inline struct gguf *open_made(const struct maker *m, struct memory_account *account)
+{
+    const struct gguf_source source = maker_source(m, "vocabulary");
+    struct gguf *gguf;
+    struct chord_error err = {0};
+    if (gguf_open_source(&gguf, &source, false, account, &err) != CHORD_OK) {
+        fprintf(stderr, "%s\n", err.message);
+        abort();
+    }
+    return gguf;
+}
+
+#endif
