@@ -7,6 +7,7 @@
   'variables': {
     'chord_tests%': 0,
     'chord_fuzz%': 0,
+    'chord_sanitize%': '',
   },
   'targets': [
     {
@@ -49,17 +50,22 @@
       'sources': ['<@(chord_core_c)'],
       'dependencies': ['chord_kernels_avx2', 'chord_kernels_avx512vnni'],
     },
-    {
-      'target_name': 'chord',
-      'includes': ['src/common.gypi'],
-      'sources': ['<@(chord_addon_c)'],
-      'defines': ['NAPI_VERSION=8'],
-      # NAPI_MODULE_INIT defines functions that no header declares.
-      'cflags_c!': ['-Wmissing-prototypes'],
-      'dependencies': ['chord_core'],
-    },
   ],
   'conditions': [
+    # A Node that is not instrumented cannot load an addon that is.
+    ['chord_sanitize==""', {
+      'targets': [
+        {
+          'target_name': 'chord',
+          'includes': ['src/common.gypi'],
+          'sources': ['<@(chord_addon_c)'],
+          'defines': ['NAPI_VERSION=8'],
+          # NAPI_MODULE_INIT defines functions that no header declares.
+          'cflags_c!': ['-Wmissing-prototypes'],
+          'dependencies': ['chord_core'],
+        },
+      ],
+    }],
     ['chord_tests==1', {
       'includes': ['test/c/tests.gypi', 'bench/bench.gypi'],
     }],

@@ -150,11 +150,12 @@ function run(command, args, options, onLine) {
 
 // Lines of the build's output that a reader needs when it fails.
 function essence(output) {
-  return output
+  const lines = output
     .split('\n')
     .filter((line) => !/^gyp (info|verb|http)|^ {2}(CC|CXX|AR|SOLINK|LINK|COPY|TOUCH|ACTION)\S* |^make: (Entering|Leaving)|^rm -f Release|^ar crs/.test(line))
-    .join('\n')
-    .trim()
+  // What node-gyp adds matters only where the compiler said nothing.
+  const compiler = lines.filter((line) => !line.startsWith('gyp ERR!')).join('\n').trim()
+  return compiler || lines.join('\n').trim()
 }
 
 class Progress {
