@@ -1,5 +1,6 @@
-# Bench programs in C, linked with the core. Built with -Dchord_tests=1.
+# Bench programs in C. Built with -Dchord_tests=1.
 {
   'targets': [
+    {'target_name': 'bench_sampler', 'includes': ['program.gypi']},
   ],
 }

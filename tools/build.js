@@ -228,7 +228,7 @@ async function build({ variant = 'release', tests = false, targets = [], verbose
 
 function stamp(gyp, headers, cc, defines) {
   const hash = crypto.createHash('sha256')
-  for (const file of ['binding.gyp', 'src/sources.gypi', 'src/common.gypi', 'test/c/tests.gypi', 'test/c/test.gypi', 'test/fuzz/fuzz.gypi', 'test/fuzz/target.gypi', 'bench/bench.gypi']) {
+  for (const file of ['binding.gyp', 'src/sources.gypi', 'src/common.gypi', 'test/c/tests.gypi', 'test/c/test.gypi', 'test/fuzz/fuzz.gypi', 'test/fuzz/target.gypi', 'bench/bench.gypi', 'bench/program.gypi']) {
     const full = path.join(root, file)
     hash.update(file).update(fs.existsSync(full) ? fs.readFileSync(full) : '')
   }

@@ -222,16 +222,47 @@ static void apply_penalties(struct sampler *s, float *logits)
         s->counts[s->window[i]] &= ~done;
 }
 
+// The largest of a block, by lanes that a compiler turns into vector registers. NaN loses every comparison.
+#define BLOCK 256
+#define LANES 16
+static float largest_of_block(const float *logits)
+{
+    float lanes[LANES];
+    for (int lane = 0; lane < LANES; lane++)
+        lanes[lane] = -INFINITY;
+    for (int i = 0; i < BLOCK; i += LANES)
+        for (int lane = 0; lane < LANES; lane++)
+            lanes[lane] = logits[i + lane] > lanes[lane] ? logits[i + lane] : lanes[lane];
+    float largest = -INFINITY;
+    for (int lane = 0; lane < LANES; lane++)
+        largest = lanes[lane] > largest ? lanes[lane] : largest;
+    return largest;
+}
+
 static uint32_t most_likely(const float *logits, uint32_t n_vocab)
 {
-    uint32_t best = UINT32_MAX;
+    // One pass finds the first block with the largest logit, and only that block is searched for the token.
     float largest = -INFINITY;
-    for (uint32_t token = 0; token < n_vocab; token++)
-        if (logits[token] > largest) { // false for NaN
-            largest = logits[token];
-            best = token;
+    uint32_t first = 0, end = 0;
+    uint32_t at = 0;
+    for (; n_vocab - at >= BLOCK; at += BLOCK) {
+        const float block = largest_of_block(logits + at);
+        if (block > largest) {
+            largest = block;
+            first = at;
+            end = at + BLOCK;
         }
-    return best;
+    }
+    for (; at < n_vocab; at++)
+        if (logits[at] > largest) {
+            largest = logits[at];
+            first = at;
+            end = at + 1;
+        }
+    for (uint32_t token = first; token < end; token++)
+        if (logits[token] == largest)
+            return token;
+    return UINT32_MAX;
 }
 
 static uint32_t sample(struct sampler *s, const float *logits)

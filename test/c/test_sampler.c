@@ -399,6 +399,26 @@ static void greedy_takes_the_lowest_of_the_most_likely(void **state)
     assert_int_equal(greedy((float[]){7}, 1), 0);
 }
 
+static void greedy_equals_a_plain_search(void **state)
+{
+    (void)state;
+    enum { MOST = 2000 };
+    static float logits[MOST];
+    struct random_state random;
+    random_seed(&random, 9);
+    for (int round = 0; round < 3000; round++) {
+        const uint32_t n_vocab = 1 + (uint32_t)(random_next(&random) % MOST);
+        fill_logits(&random, logits, n_vocab, round % N_KINDS);
+        if (round % 5 == 0)
+            logits[random_next(&random) % n_vocab] = 1e30f;
+        uint32_t expected = UINT32_MAX;
+        for (uint32_t token = n_vocab; token-- > 0;)
+            if (logits[token] > -INFINITY && (expected == UINT32_MAX || logits[token] >= logits[expected]))
+                expected = token;
+        assert_int_equal(greedy(logits, n_vocab), expected);
+    }
+}
+
 static void nothing_to_choose(void **state)
 {
     (void)state;
@@ -702,6 +722,7 @@ int main(void)
         TEST(random_numbers_are_the_published_ones),
         TEST(a_seed_fixes_the_tokens),
         TEST(greedy_takes_the_lowest_of_the_most_likely),
+        TEST(greedy_equals_a_plain_search),
         TEST(nothing_to_choose),
         TEST(bias_and_ban),
         TEST(penalties_equal_naive_ones),
