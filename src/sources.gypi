@@ -88,7 +88,22 @@
 
     # Tiers: one folder, one list and one set of flags each. Nothing else is compiled with more than the baseline.
     'chord_kernels_avx2_c': [
+      'src/kernels/avx2/activation.c',
+      'src/kernels/avx2/attention.c',
       'src/kernels/avx2/avx2.c',
+      'src/kernels/avx2/bf16.c',
+      'src/kernels/avx2/f16.c',
+      'src/kernels/avx2/f32.c',
+      'src/kernels/avx2/q2_k.c',
+      'src/kernels/avx2/q3_k.c',
+      'src/kernels/avx2/q4_0.c',
+      'src/kernels/avx2/q4_1.c',
+      'src/kernels/avx2/q4_k.c',
+      'src/kernels/avx2/q5_0.c',
+      'src/kernels/avx2/q5_1.c',
+      'src/kernels/avx2/q5_k.c',
+      'src/kernels/avx2/q6_k.c',
+      'src/kernels/avx2/q8_0.c',
       'src/kernels/avx2/vector.c',
     ],
     'chord_kernels_avx2_flags': ['-mavx2', '-mfma', '-mf16c', '-mbmi', '-mbmi2'],

@@ -2,9 +2,13 @@
 {
   'targets': [
     {'target_name': 'test_kernels', 'includes': ['test.gypi']},
+    {'target_name': 'test_pool', 'includes': ['test.gypi']},
+    {'target_name': 'test_pretokenizers', 'includes': ['test.gypi']},
     {'target_name': 'test_quant', 'includes': ['test.gypi']},
     {'target_name': 'test_quant_dot', 'includes': ['test.gypi']},
     {'target_name': 'test_sampler', 'includes': ['test.gypi']},
     {'target_name': 'test_stop', 'includes': ['test.gypi']},
+    {'target_name': 'test_tokenizer', 'includes': ['test.gypi']},
+    {'target_name': 'test_vocabularies', 'includes': ['test.gypi']},
   ],
 }
