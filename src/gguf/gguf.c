@@ -182,7 +182,7 @@ static enum chord_status index_tensors(struct gguf *gguf, struct chord_error *er
     char name[GGUF_MAX_TENSOR_NAME_BYTES + 1];
     if (!string_table_init(&gguf->names, gguf->account, MEMORY_METADATA, gguf->n_tensors,
                            unpredictable_seed(gguf)))
-        return memory_account_fail(gguf->account, err, gguf->n_tensors * 64, "the index of tensor names");
+        return memory_account_fail(gguf->account, err, gguf->n_tensors * 96 + 1024, "the index of tensor names");
     for (uint64_t i = 0; i < gguf->n_tensors; i++) {
         const struct gguf_tensor *tensor = &gguf->tensors[i];
         if (!string_table_insert(&gguf->names, tensor->name.bytes, tensor->name.n_bytes, (uint32_t)i))

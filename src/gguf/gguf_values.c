@@ -167,7 +167,7 @@ enum chord_status gguf_get_u64(const struct gguf *gguf, const char *key, uint64_
 
 enum chord_status gguf_get_u32(const struct gguf *gguf, const char *key, uint32_t *out, struct chord_error *err)
 {
-    uint64_t wide;
+    uint64_t wide = 0;
     const enum chord_status status = get_unsigned(gguf, key, UINT32_MAX, &wide, err);
     if (status == CHORD_OK)
         *out = (uint32_t)wide;
@@ -177,7 +177,7 @@ enum chord_status gguf_get_u32(const struct gguf *gguf, const char *key, uint32_
 enum chord_status gguf_get_f32(const struct gguf *gguf, const char *key, float *out, struct chord_error *err)
 {
     const struct gguf_value *value;
-    double wide;
+    double wide = 0;
     const enum chord_status status = find(gguf, key, &value, err);
     if (status != CHORD_OK)
         return status;

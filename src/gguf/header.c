@@ -84,7 +84,8 @@ static bool read_magic(struct parser *parser)
     if (version != 2 && version != 3)
         return gguf_cursor_fail(cursor, CHORD_GGUF_VERSION,
                                 "GGUF version %" PRIu32 "; chord reads versions 2 and 3%s", version,
-                                version > 3 ? ": a newer chord may read it" : "");
+                                version > 3 && version < 100 ? ": a newer chord may read it"
+                                                             : ": the file is damaged");
     parser->header->version = version;
     return true;
 }
@@ -322,7 +323,7 @@ static bool index_keys(struct parser *parser, uint64_t seed)
     struct gguf_header *header = parser->header;
     char name[80];
     if (!string_table_init(&header->keys, cursor->account, MEMORY_METADATA, header->n_values, seed))
-        return fail_memory(cursor, header->n_values * 64, "the index of metadata keys");
+        return fail_memory(cursor, header->n_values * 96 + 1024, "the index of metadata keys");
     for (uint64_t i = 0; i < header->n_values; i++) {
         const struct gguf_string *key = &header->values[i].key;
         if (!string_table_insert(&header->keys, key->bytes, key->n_bytes, (uint32_t)i))
