@@ -97,9 +97,11 @@ static void ladder(void **state)
         assert_int_equal(features & below, below); // a step has the features of the steps below
         if (features != 0)
             assert_false(kernels_features_of_tier(*name, features & (features - 1), &below));
+        below = features;
+        if ((features & ~cpu_features()) != 0)
+            continue; // the tier's own init function may not run here
         kernels_init(&k, features);
         assert_string_equal(k.tier, *name);
-        below = features;
         for (uint32_t id = 0; id < N_QUANT_TYPE_IDS; id++)
             assert_int_equal(k.matvec[id] != NULL, quant_traits(id) != NULL);
     }
@@ -466,6 +468,7 @@ static const uint64_t *sizes_of(uint32_t block_size, size_t *count)
 
 static void matvec_of_tier(const struct kernels *k)
 {
+    const bool quick = getenv("CHORD_TEST_QUICK") != NULL; // a quarter of the combinations: for emulators
     for (size_t t = 0; t < LENGTH(all_types); t++) {
         const struct quant_traits *traits = quant_traits(all_types[t]);
         size_t n_sizes;
@@ -473,6 +476,8 @@ static void matvec_of_tier(const struct kernels *k)
         for (size_t s = 0; s < n_sizes; s++) {
             for (int w_fill = 0; w_fill < N_W_FILLS; w_fill++) {
                 for (int x_fill = 0; x_fill < N_X_FILLS; x_fill++) {
+                    if (quick && (w_fill + x_fill + (int)s) % 4 != 0)
+                        continue;
                     const struct matvec_case m = {.type = all_types[t],
                                                   .n = sizes[s] * traits->block_size,
                                                   .n_rows = (uint64_t)random_int(1, 3),

@@ -12,6 +12,7 @@
 #include "quant/blocks.h"
 
 #include <immintrin.h>
+#include <string.h>
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
@@ -70,18 +71,26 @@ ALWAYS_INLINE __m256i first_lanes_8(uint64_t n)
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 
-// The first n (up to 8) floats at p, zeros for the rest.
+// The first n (up to 8) floats at p, zeros for the rest. Fewer than 8 go through the stack: VMASKMOVPS would do, but is slow
+// on some processors and reads too far under QEMU 7.
 ALWAYS_INLINE __m256 load_floats(const float *p, uint64_t n)
 {
-    return n >= 8 ? _mm256_loadu_ps(p) : _mm256_maskload_ps(p, first_lanes_8(n));
+    if (n >= 8)
+        return _mm256_loadu_ps(p);
+    float rest[8] = {0};
+    memcpy(rest, p, n * sizeof *p);
+    return _mm256_loadu_ps(rest);
 }
 
 ALWAYS_INLINE void store_floats(float *p, uint64_t n, __m256 v)
 {
-    if (n >= 8)
+    if (n >= 8) {
         _mm256_storeu_ps(p, v);
-    else
-        _mm256_maskstore_ps(p, first_lanes_8(n), v);
+        return;
+    }
+    float rest[8];
+    _mm256_storeu_ps(rest, v);
+    memcpy(p, rest, n * sizeof *p);
 }
 
 // e^x with a relative error below 2e-7: 2^n * P(r), n = round(x / ln 2), r = x - n ln 2 in two parts (Cody and Waite),

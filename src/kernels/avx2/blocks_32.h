@@ -5,8 +5,6 @@
 
 #include "kernels/avx2/avx2.h"
 
-#include <string.h>
-
 // Four blocks: codes in the order of activation_group_32 (unsigned, but for Q8_0), lanes 4b..4b+3 of d and m belonging to
 // block b of each pair.
 struct codes_32 {

@@ -5,8 +5,6 @@
 
 #include "kernels/avx2/avx2.h"
 
-#include <string.h>
-
 // Defines the matvec of a float type from `__m256 load_<type>(const uint8_t *p)`, 8 elements.
 #define DEFINE_MATVEC_FLOAT(type)                                                                  \
     ALWAYS_INLINE void dot_##type(const uint8_t *row, uint64_t n, const void *const *columns,      \

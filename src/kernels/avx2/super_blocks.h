@@ -4,8 +4,6 @@
 
 #include "kernels/avx2/avx2.h"
 
-#include <string.h>
-
 // sum + scale * (codes . q): codes up to 63, two products fit 16 bits. `scale` in every 16-bit word.
 ALWAYS_INLINE __m256i add_scaled_dot(__m256i sum, __m256i codes, __m256i scale, const int8_t *q)
 {
