@@ -242,6 +242,8 @@ struct chord_stats {
     uint32_t n_layer;
 };
 void chord_model_stats(struct chord_model *model, struct chord_stats *out);
+// stats.memory_held alone, at no cost: for those who ask after every step.
+uint64_t chord_model_held(const struct chord_model *model);
 
 // ---- Inspection ------------------------------------------------------------------------------------------------------
 

@@ -100,3 +100,8 @@ void chord_model_stats(struct chord_model *model, struct chord_stats *out)
     out->n_jobs = model->scheduler.n_jobs;
     uv_mutex_unlock(&model->scheduler.mutex);
 }
+
+uint64_t chord_model_held(const struct chord_model *model)
+{
+    return atomic_load(&model->account.total);
+}
