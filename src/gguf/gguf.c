@@ -179,7 +179,7 @@ static enum chord_status join_tensors(struct gguf *gguf, struct chord_error *err
 
 static enum chord_status index_tensors(struct gguf *gguf, struct chord_error *err)
 {
-    char name[GGUF_MAX_TENSOR_NAME_BYTES + 1];
+    char name[80];
     if (!string_table_init(&gguf->names, gguf->account, MEMORY_METADATA, gguf->n_tensors,
                            unpredictable_seed(gguf)))
         return memory_account_fail(gguf->account, err, gguf->n_tensors * 96 + 1024, "the index of tensor names");

@@ -68,7 +68,7 @@ static bool check_apart(struct gguf_cursor *cursor, const struct gguf_tensor *te
         if (tensor->n_bytes == 0) // of a type that is not read: its size is not known
             continue;
         if (before != NULL && tensor->offset < before->offset + before->n_bytes) {
-            char a[GGUF_MAX_TENSOR_NAME_BYTES + 1], b[GGUF_MAX_TENSOR_NAME_BYTES + 1];
+            char a[80], b[80];
             return gguf_cursor_fail(
                 cursor, CHORD_GGUF_TENSOR,
                 "the tensors '%s' (to byte %" PRIu64 ") and '%s' (from byte %" PRIu64 ") overlap",

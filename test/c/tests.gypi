@@ -1,6 +1,9 @@
 # One executable per module test. Built with -Dchord_tests=1.
 {
   'targets': [
+    {'target_name': 'test_base', 'includes': ['test.gypi']},
+    {'target_name': 'test_file', 'includes': ['test.gypi']},
+    {'target_name': 'test_gguf', 'includes': ['test.gypi']},
     {'target_name': 'test_kernels', 'includes': ['test.gypi']},
     {'target_name': 'test_pool', 'includes': ['test.gypi']},
     {'target_name': 'test_pretokenizers', 'includes': ['test.gypi']},
