@@ -23,7 +23,10 @@ const SUITES = {
     await buildRelease()
     return runScript('test/check-objects.js', /(\d+) core objects/)
   },
-  c: async () => runPrograms(await buildRelease(), {}),
+  c: async () => {
+    ensureTestLibraries()
+    return runPrograms(await build({ tests: true, targets: programs() }), {})
+  },
   js: async () => {
     await buildRelease()
     ensureDevDependencies()
@@ -47,7 +50,7 @@ const SUITES = {
 }
 
 // Tests of code that runs on one thread: ThreadSanitizer has nothing to say about them, and takes its time.
-const SINGLE_THREADED = /^test_(kernels|quant|sampler|stop|tokenizer|gguf|bpe|spm|unicode|pretokenizers)/
+const SINGLE_THREADED = /^test_(kernels|quant|sampler|stop|tokenizer|gguf|bpe|spm|vocabularies|unicode|pretokenizers|base|half)/
 
 class SetupError extends Error {}
 
@@ -162,15 +165,20 @@ async function runTool(name, args, needs) {
   return { ok, n, output }
 }
 
-async function runPrograms(dir, env, { prefix = [], except } = {}) {
-  const names = fs
+// The C tests: those that are there, and not those that are listed, so that none is forgotten.
+function programs(except) {
+  return fs
     .readdirSync(path.join(root, 'test', 'c'))
     .filter((name) => /^test_\w+\.c$/.test(name) && !(except && except.test(name)))
     .map((name) => name.slice(0, -2))
+    .sort()
+}
+
+async function runPrograms(dir, env, { prefix = [], except } = {}) {
   let n = 0
   let nSkipped = 0
   let failures = ''
-  for (const name of names.sort()) {
+  for (const name of programs(except)) {
     const program = path.join(dir, name)
     if (!fs.existsSync(program)) {
       failures += `${name}: not built; is it in test/c/tests.gypi?\n`
