@@ -1,5 +1,6 @@
 # One libFuzzer program per kind of hostile input: test/fuzz/<target>.c. Built with -Dchord_fuzz=1 by clang.
 {
   'targets': [
+    {'target_name': 'fuzz_gguf', 'includes': ['target.gypi']},
   ],
 }
