@@ -30,8 +30,6 @@ bool gguf_cursor_fail(struct gguf_cursor *cursor, enum chord_status code, const 
 {
     char text[384], name[80], item[128] = "";
     va_list args;
-    if (cursor->status != CHORD_OK)
-        return false;
     cursor->status = code;
     if (cursor->err == NULL)
         return false;
@@ -66,8 +64,6 @@ static bool fail_long_header(struct gguf_cursor *cursor)
 
 bool gguf_cursor_fill(struct gguf_cursor *cursor, uint64_t n_bytes)
 {
-    if (cursor->status != CHORD_OK)
-        return false;
     if (n_bytes > cursor->source->n_bytes - cursor->at)
         return fail_truncated(cursor, n_bytes);
     if (n_bytes > cursor->limit - cursor->at)
@@ -97,19 +93,6 @@ bool gguf_cursor_fill(struct gguf_cursor *cursor, uint64_t n_bytes)
     return true;
 }
 
-bool gguf_cursor_skip(struct gguf_cursor *cursor, uint64_t n_bytes)
-{
-    if (n_bytes > GGUF_MAX_HEADER_BYTES)
-        return gguf_cursor_fail(cursor, CHORD_GGUF_LIMIT,
-                                "%" PRIu64 " bytes, which is more than a header may hold (%" PRIu64
-                                " MiB): the file is damaged",
-                                n_bytes, GGUF_MAX_HEADER_BYTES >> 20);
-    if (!gguf_cursor_need(cursor, n_bytes))
-        return false;
-    cursor->at += n_bytes;
-    return true;
-}
-
 bool gguf_cursor_skip_string(struct gguf_cursor *cursor, uint64_t max_bytes, uint64_t *n_bytes)
 {
     if (!gguf_cursor_u64(cursor, n_bytes))
@@ -129,8 +112,6 @@ bool gguf_cursor_has_room(struct gguf_cursor *cursor, uint64_t count, uint64_t l
                           const char *what)
 {
     uint64_t least;
-    if (cursor->status != CHORD_OK)
-        return false;
     if (!checked_mul(count, least_bytes, &least) || least > GGUF_MAX_HEADER_BYTES)
         return gguf_cursor_fail(cursor, CHORD_GGUF_LIMIT,
                                 "%" PRIu64 " %s, which is more than a header of at most %" PRIu64

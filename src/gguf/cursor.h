@@ -4,8 +4,8 @@
 // afterwards. Nothing beyond the source's size or GGUF_MAX_HEADER_BYTES is ever touched, and nothing is allocated
 // for a length before the source is known to be that long.
 //
-// The first failure is kept in `status` and reported to `err`, with the name of the source and of the item being
-// read; every function returns false from then on.
+// What fails returns false, with the code in `status` and a message in `err` that names the source and the item being
+// read. The caller stops there.
 #ifndef CHORD_GGUF_CURSOR_H
 #define CHORD_GGUF_CURSOR_H
 
@@ -90,15 +90,21 @@ static inline bool gguf_cursor_u64(struct gguf_cursor *cursor, uint64_t *out)
     return true;
 }
 
-// Steps over n_bytes. Lengths that no header can have fail with GGUF_LIMIT, others that the source cannot hold with
-// GGUF_TRUNCATED.
-bool gguf_cursor_skip(struct gguf_cursor *cursor, uint64_t n_bytes);
+// Steps over n_bytes.
+static inline bool gguf_cursor_skip(struct gguf_cursor *cursor, uint64_t n_bytes)
+{
+    if (!gguf_cursor_need(cursor, n_bytes))
+        return false;
+    cursor->at += n_bytes;
+    return true;
+}
 
-// Steps over a string: u64 length, bytes. More than max_bytes: GGUF_LIMIT.
+// Steps over a string: u64 length, bytes. More than max_bytes: GGUF_LIMIT; more than there is: GGUF_TRUNCATED.
 bool gguf_cursor_skip_string(struct gguf_cursor *cursor, uint64_t max_bytes, uint64_t *n_bytes);
 
 // True when `count` things of at least `least_bytes` each can still follow: the check that comes before any
-// allocation for them. `what` names them in the plural.
+// allocation for them. More than any header may hold: GGUF_LIMIT; more than the source holds: GGUF_TRUNCATED.
+// `what` names them in the plural.
 bool gguf_cursor_has_room(struct gguf_cursor *cursor, uint64_t count, uint64_t least_bytes,
                           const char *what);
 

@@ -1,7 +1,6 @@
 // Puts the headers of one or several files together to a model's directory.
 #include "gguf/gguf.h"
 
-#include "base/checked.h"
 #include "base/hash.h"
 #include "gguf/header.h"
 #include "gguf/split.h"

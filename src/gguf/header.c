@@ -236,8 +236,7 @@ static bool read_counts(struct parser *parser)
 
 static bool fail_memory(struct gguf_cursor *cursor, uint64_t bytes, const char *what)
 {
-    if (cursor->status == CHORD_OK)
-        cursor->status = memory_account_fail(cursor->account, cursor->err, bytes, what);
+    cursor->status = memory_account_fail(cursor->account, cursor->err, bytes, what);
     return false;
 }
 
@@ -355,10 +354,9 @@ static bool read_alignment(struct parser *parser)
 static bool locate_tensors(struct parser *parser)
 {
     struct gguf_header *header = parser->header;
-    uint64_t data_at;
-    // Cannot overflow (a header is at most 256 MiB, an alignment 2 GiB), but sizes are checked everywhere.
-    if (!checked_align(header->n_bytes, header->alignment, &data_at))
-        return gguf_cursor_fail(&parser->cursor, CHORD_GGUF_ALIGNMENT, "the data section begins beyond 2^64");
+    // Cannot overflow: a header is at most 256 MiB, an alignment 2 GiB.
+    const uint64_t alignment = header->alignment;
+    const uint64_t data_at = (header->n_bytes + alignment - 1) & ~(alignment - 1);
     return gguf_check_spans(&parser->cursor, header->tensors, header->n_tensors, data_at, header->alignment);
 }
 

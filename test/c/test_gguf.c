@@ -340,6 +340,11 @@ static void test_floats_bools_strings(void **state)
     assert_true(truth);
     assert_int_equal(gguf_get_bool(gguf, "t.uint8", &truth, &err), CHORD_GGUF_METADATA);
     assert_int_equal(gguf_get_bool(gguf, "t.bools", &truth, &err), CHORD_GGUF_METADATA);
+    assert_int_equal(gguf_get_bool(gguf, "absent", &truth, &err), CHORD_NOT_FOUND);
+    assert_int_equal(gguf_get_bool_or(gguf, "t.uint8", false, &truth, &err), CHORD_GGUF_METADATA);
+    truth = false;
+    assert_int_equal(gguf_get_bool_or(gguf, "t.bool", false, &truth, &err), CHORD_OK);
+    assert_true(truth);
     assert_int_equal(gguf_get_bool_or(gguf, "absent", false, &truth, &err), CHORD_OK);
     assert_false(truth);
 
@@ -434,6 +439,8 @@ static void test_malformed(void **state)
             assert_null(gguf);
             assert_int_equal(atomic_load(&account.total), 0);
         }
+        const struct gguf_source source = maker_source(&m, "made.gguf");
+        assert_int_equal(gguf_open_source(&gguf, &source, false, &account, NULL), file->code);
         // Nothing is allocated for what a length claims: what can be is in proportion to the bytes that are there.
         if (m.sparse_bytes == 0 && atomic_load(&account.peak) > 20 * m.n + 4096)
             fail_msg("%s: %llu bytes of memory for a file of %llu", file->name,
@@ -784,6 +791,109 @@ static void test_split_errors(void **state)
     expect_split_error(write_part("second.gguf", &parts[1]), CHORD_GGUF_SPLIT, "ends in -00001-of-");
 }
 
+// Two files of one tensor each, with counts of the tensors only where they are asked for.
+static const char *write_pair(bool first_counts, bool second_counts)
+{
+    for (uint16_t i = 0; i < 2; i++) {
+        struct maker m = {0};
+        const bool counts = i == 0 ? first_counts : second_counts;
+        put_head(&m, 3, 1, counts ? 3 : 2);
+        put_key_u16(&m, "split.no", i);
+        put_key_u16(&m, "split.count", 2);
+        if (counts)
+            put_key_u32(&m, "split.tensors.count", 2);
+        put_tensor_2d(&m, i == 0 ? "a" : "b", 8, 1, TYPE_F32, 0);
+        put_padding(&m, 32);
+        put_fill(&m, 0, 32);
+        write_file(i == 0 ? "p-00001-of-00002.gguf" : "p-00002-of-00002.gguf", &m);
+        clear(&m);
+    }
+    return path_in_folder("p-00001-of-00002.gguf");
+}
+
+static void test_split_without_counts(void **state)
+{
+    (void)state;
+    struct memory_account account;
+    struct chord_error err;
+    struct gguf *gguf;
+    memory_account_init(&account, UINT64_MAX);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(gguf_open(&gguf, write_pair(i & 1, i & 2), &account, &err), CHORD_OK);
+        assert_int_equal(gguf_n_tensors(gguf), 2);
+        close_all(gguf, &account);
+    }
+}
+
+// Each file alone is within the limit.
+static void test_split_with_too_many_tensors(void **state)
+{
+    (void)state;
+    char first[256];
+    for (uint16_t part = 0; part < 2; part++) {
+        const uint32_t n = GGUF_MAX_TENSORS / 2 + part;
+        struct maker m = {0};
+        char name[32];
+        put_head(&m, 3, n, 2);
+        put_key_u16(&m, "split.no", part);
+        put_key_u16(&m, "split.count", 2);
+        for (uint32_t i = 0; i < n; i++) {
+            snprintf(name, sizeof name, "%u.%u", part, i);
+            put_tensor_2d(&m, name, 8, 1, TYPE_F32, 32 * (uint64_t)i);
+        }
+        m.sparse_bytes = good_align(m.n, 32) + 32 * (uint64_t)n;
+        write_file(part == 0 ? "p-00001-of-00002.gguf" : "p-00002-of-00002.gguf", &m);
+        clear(&m);
+    }
+    strcpy(first, path_in_folder("p-00001-of-00002.gguf"));
+    expect_split_error(first, CHORD_GGUF_LIMIT, "262145 tensors in its files, where 262144 is the most");
+}
+
+static void test_split_keys(void **state)
+{
+    (void)state;
+    struct memory_account account;
+    struct chord_error err;
+    struct gguf *gguf;
+    memory_account_init(&account, UINT64_MAX);
+    static const char *const keys[] = {"split.no", "split.count", "split.tensors.count"};
+    for (size_t k = 0; k < 3; k++)
+        for (int kind = 0; kind < 4; kind++) {
+            struct maker m = {0};
+            put_head(&m, 3, 0, 1);
+            if (kind == 0) {
+                put_key(&m, keys[k], GGUF_BOOL);
+                put_u8(&m, 1);
+            } else if (kind == 1) {
+                put_key_array(&m, keys[k], GGUF_UINT8, 1);
+                put_u8(&m, 1);
+            } else if (kind == 2) {
+                put_key(&m, keys[k], GGUF_UINT64);
+                put_u64(&m, UINT64_MAX);
+            } else {
+                put_key(&m, keys[k], GGUF_FLOAT32);
+                put_f32(&m, 1);
+            }
+            assert_int_equal(open_maker(&gguf, &m, false, &account, &err), CHORD_GGUF_SPLIT);
+            assert_non_null(strstr(err.message, keys[k]));
+            clear(&m);
+        }
+    struct maker m = {0};
+    put_split_file(&m, 0, 2);
+    assert_int_equal(open_maker(&gguf, &m, false, &account, &err), CHORD_GGUF_SPLIT);
+    assert_non_null(strstr(err.message, "cannot be opened from memory"));
+    clear(&m);
+
+    struct part part = parts[0];
+    write_parts();
+    put_head(&m, 3, 0, 1); // a second file whose keys are malformed
+    put_key_string(&m, "split.no", "1");
+    write_file("m-00002-of-00003.gguf", &m);
+    clear(&m);
+    expect_split_error(write_part("m-00001-of-00003.gguf", &part), CHORD_GGUF_SPLIT,
+                       "m-00002-of-00003.gguf: split.no is no count");
+}
+
 static void test_split_of_one(void **state)
 {
     (void)state;
@@ -932,6 +1042,9 @@ int main(void)
         cmocka_unit_test(test_read_error),
         cmocka_unit_test(test_split),
         cmocka_unit_test(test_split_errors),
+        cmocka_unit_test(test_split_without_counts),
+        cmocka_unit_test(test_split_with_too_many_tensors),
+        cmocka_unit_test(test_split_keys),
         cmocka_unit_test(test_split_of_one),
         cmocka_unit_test(test_fixture_models),
         cmocka_unit_test(test_fixture_cut_at_every_byte),
