@@ -1,0 +1,91 @@
+// Entry of the addon: what one environment owns, and the functions that JavaScript finds.
+//
+// There is no state outside the instance data, so that any number of worker threads can load the addon.
+#include "addon/wraps.h"
+
+#include <stdlib.h>
+
+// setErrorClass(ChordError)
+static napi_value set_error_class(napi_env env, napi_callback_info info)
+{
+    struct addon *addon = addon_of(env);
+    napi_value argument;
+    if (!util_arguments(env, info, 1, &argument))
+        return NULL;
+    if (addon->error_class != NULL)
+        napi_delete_reference(env, addon->error_class);
+    addon->error_class = NULL;
+    NAPI_TRY(env, napi_create_reference(env, argument, 1, &addon->error_class));
+    return NULL;
+}
+
+// stop(): the environment is about to end. Steps under way break off within one layer, and nothing new is queued.
+static napi_value stop(napi_env env, napi_callback_info info)
+{
+    (void)info;
+    struct addon *addon = addon_of(env);
+    addon->stopping = true;
+    for (struct model_box *box = addon->models; box != NULL; box = box->next)
+        chord_cancel_request(&box->stop);
+    return NULL;
+}
+
+static void finalize(napi_env env, void *data, void *hint)
+{
+    (void)hint;
+    struct addon *addon = data;
+    if (addon->error_class != NULL)
+        napi_delete_reference(env, addon->error_class);
+    addon->error_class = NULL;
+    addon_release(addon);
+}
+
+#define FUNCTION(name, callback)                                                                                       \
+    {                                                                                                                  \
+        name, NULL, callback, NULL, NULL, NULL, napi_enumerable, NULL                                                  \
+    }
+
+NAPI_MODULE_INIT()
+{
+    const napi_property_descriptor properties[] = {
+        FUNCTION("setErrorClass", set_error_class),
+        FUNCTION("stop", stop),
+        FUNCTION("makeCancel", cancel_make),
+        FUNCTION("requestCancel", cancel_request),
+        FUNCTION("systemInfo", system_info),
+        FUNCTION("open", model_open),
+        FUNCTION("plan", model_plan),
+        FUNCTION("modelInfo", model_info),
+        FUNCTION("modelStats", model_stats),
+        FUNCTION("clearCache", model_clear_cache),
+        FUNCTION("preload", model_preload),
+        FUNCTION("tensor", model_tensor),
+        FUNCTION("close", model_close),
+        FUNCTION("generate", job_generate),
+        FUNCTION("evaluate", job_evaluate),
+        FUNCTION("score", job_score),
+        FUNCTION("cancelJob", job_cancel),
+        FUNCTION("openTokenizer", tokenizer_open),
+        FUNCTION("tokenizerOfModel", tokenizer_of_model),
+        FUNCTION("tokenizerInfo", tokenizer_info),
+        FUNCTION("tokenize", tokenizer_tokenize),
+        FUNCTION("tokenizeAsync", tokenizer_tokenize_async),
+        FUNCTION("detokenize", tokenizer_detokenize),
+        FUNCTION("openFile", file_open),
+        FUNCTION("fileDirectory", file_directory),
+        FUNCTION("fileElements", file_elements),
+    };
+    struct addon *addon = calloc(1, sizeof *addon);
+    if (addon == NULL) {
+        napi_throw_error(env, NULL, "no memory left");
+        return NULL;
+    }
+    addon->n_references = 1;
+    if (napi_set_instance_data(env, addon, finalize, NULL) != napi_ok) {
+        free(addon);
+        util_throw_last(env);
+        return NULL;
+    }
+    NAPI_TRY(env, napi_define_properties(env, exports, sizeof properties / sizeof *properties, properties));
+    return exports;
+}

@@ -1,0 +1,342 @@
+// Jobs of JavaScript: generations, evaluations, scorings. A job reports to a listener after every slice:
+//   listener(events, rest, promptDone, final)
+//     events      [{ token, text, logprob?, top?: [{ token, logprob }] }], or undefined when there are none
+//     rest        text that the end released beyond what events hold
+//     promptDone  tokens of the prompt computed so far
+//     final       undefined while the job runs; { finish, error?, ... } once
+#include "addon/wraps.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+// ---- Reporting -------------------------------------------------------------------------------------------------------
+
+static napi_value make_top(napi_env env, const struct chord_token_event *event)
+{
+    napi_value top;
+    NAPI_TRY(env, napi_create_array_with_length(env, event->n_top, &top));
+    for (uint32_t i = 0; i < event->n_top; i++) {
+        napi_value entry;
+        NAPI_TRY(env, napi_create_object(env, &entry));
+        if (!util_set_double(env, entry, "token", event->top[i].token) ||
+            !util_set_double(env, entry, "logprob", (double)event->top[i].logprob))
+            return NULL;
+        NAPI_TRY(env, napi_set_element(env, top, i, entry));
+    }
+    return top;
+}
+
+// *at: where the text of the event begins; moved to its end.
+static napi_value make_event(napi_env env, const struct chord_output *output, const struct chord_token_event *event, uint64_t *at)
+{
+    napi_value made;
+    NAPI_TRY(env, napi_create_object(env, &made));
+    if (!util_set_double(env, made, "token", event->token) ||
+        !util_set(env, made, "text", util_make_string(env, output->text + *at, event->n_text_bytes)))
+        return NULL;
+    *at += event->n_text_bytes;
+    if (!isnan(event->logprob) && (!util_set_double(env, made, "logprob", (double)event->logprob) ||
+                                   !util_set(env, made, "top", make_top(env, event))))
+        return NULL;
+    return made;
+}
+
+static napi_value make_events(napi_env env, const struct chord_output *output, uint64_t *text_at)
+{
+    napi_value events;
+    NAPI_TRY(env, napi_create_array_with_length(env, output->n_events, &events));
+    for (uint64_t i = 0; i < output->n_events; i++) {
+        napi_handle_scope scope; // a slice may hold thousands of events
+        NAPI_TRY(env, napi_open_handle_scope(env, &scope));
+        napi_value event = make_event(env, output, &output->events[i], text_at);
+        napi_status status = event != NULL ? napi_set_element(env, events, (uint32_t)i, event) : napi_ok;
+        napi_close_handle_scope(env, scope);
+        if (event == NULL)
+            return NULL;
+        NAPI_TRY(env, status);
+    }
+    return events;
+}
+
+static napi_value make_final(napi_env env, const struct chord_output *output)
+{
+    static const char *const names[] = {
+        [CHORD_FINISH_STOP] = "stop",
+        [CHORD_FINISH_LENGTH] = "length",
+        [CHORD_FINISH_CANCELLED] = "cancelled",
+        [CHORD_FINISH_ERROR] = "error",
+    };
+    napi_value final;
+    NAPI_TRY(env, napi_create_object(env, &final));
+    bool ok = util_set_string(env, final, "finish", names[output->finish]) &&
+              util_set_double(env, final, "promptTokens", (double)output->n_prompt) &&
+              util_set_double(env, final, "generatedTokens", (double)output->n_generated) &&
+              util_set_double(env, final, "promptSeconds", output->prompt_seconds) &&
+              util_set_double(env, final, "generateSeconds", output->generate_seconds) &&
+              util_set_double(env, final, "nll", output->nll) &&
+              util_set_double(env, final, "scored", (double)output->n_scored);
+    if (ok && output->finish == CHORD_FINISH_ERROR)
+        ok = util_set(env, final, "error", util_make_error(env, &output->error));
+    if (ok && output->logits != NULL)
+        ok = util_set(env, final, "logits", util_make_f32s(env, output->logits, (size_t)output->n_logits));
+    return ok ? final : NULL;
+}
+
+static bool call_listener(napi_env env, struct job_box *job, const struct chord_output *output)
+{
+    napi_value listener, undefined;
+    napi_value arguments[4];
+    uint64_t text_at = 0;
+    NAPI_TRY(env, napi_get_undefined(env, &undefined));
+    NAPI_TRY(env, napi_get_reference_value(env, job->callback, &listener));
+    arguments[0] = output->n_events > 0 ? make_events(env, output, &text_at) : undefined;
+    if (arguments[0] == NULL)
+        return false;
+    arguments[1] = util_make_string(env, output->text + text_at, (size_t)(output->n_text_bytes - text_at));
+    if (arguments[1] == NULL)
+        return false;
+    NAPI_TRY(env, napi_create_double(env, (double)output->n_prompt_done, &arguments[2]));
+    arguments[3] = output->finish != CHORD_RUNNING ? make_final(env, output) : undefined;
+    if (arguments[3] == NULL)
+        return false;
+    NAPI_TRY(env, napi_call_function(env, undefined, listener, 4, arguments, NULL));
+    return true;
+}
+
+bool job_box_deliver(napi_env env, struct job_box *job, bool *delivered)
+{
+    struct chord_output output;
+    napi_handle_scope scope;
+    chord_job_take(job->job, &output);
+    *delivered = false;
+    if (napi_open_handle_scope(env, &scope) != napi_ok)
+        return false;
+    // The listener is called also without news: that is how the end of the environment is noticed.
+    *delivered = call_listener(env, job, &output) || util_report_exception(env);
+    napi_close_handle_scope(env, scope);
+    return output.finish != CHORD_RUNNING;
+}
+
+// ---- Options of a generation -----------------------------------------------------------------------------------------
+
+struct generate_arguments {
+    struct chord_generate_options options;
+    struct chord_string *stop;
+    struct chord_logit_bias *bias;
+};
+
+static void free_arguments(struct generate_arguments *a)
+{
+    for (uint32_t i = 0; i < a->options.n_stop; i++)
+        free((char *)a->stop[i].bytes);
+    free(a->stop);
+    free(a->bias);
+}
+
+static bool read_stop(napi_env env, napi_value object, struct generate_arguments *a)
+{
+    napi_value list, element;
+    uint32_t n;
+    NAPI_TRY(env, napi_get_named_property(env, object, "stop", &list));
+    if (util_is_nullish(env, list))
+        return true;
+    NAPI_TRY(env, napi_get_array_length(env, list, &n));
+    a->stop = calloc((size_t)n + 1, sizeof *a->stop);
+    if (a->stop == NULL) {
+        util_throw_code(env, CHORD_OUT_OF_MEMORY, "no memory left for the stop strings");
+        return false;
+    }
+    a->options.stop = a->stop;
+    for (uint32_t i = 0; i < n; i++) {
+        size_t n_bytes;
+        NAPI_TRY(env, napi_get_element(env, list, i, &element));
+        a->stop[i].bytes = util_get_string(env, element, &n_bytes);
+        if (a->stop[i].bytes == NULL)
+            return false;
+        a->stop[i].n_bytes = n_bytes;
+        a->options.n_stop = i + 1;
+    }
+    return true;
+}
+
+// biasTokens: Uint32Array, biasValues: Float32Array of the same length.
+static bool read_bias(napi_env env, napi_value object, struct generate_arguments *a)
+{
+    napi_value tokens, values;
+    const uint32_t *ids;
+    const float *biases;
+    size_t n_ids, n_biases;
+    NAPI_TRY(env, napi_get_named_property(env, object, "biasTokens", &tokens));
+    NAPI_TRY(env, napi_get_named_property(env, object, "biasValues", &values));
+    if (util_is_nullish(env, tokens))
+        return true;
+    if (!util_get_u32s(env, tokens, &ids, &n_ids) || !util_get_f32s(env, values, &biases, &n_biases))
+        return false;
+    if (n_ids != n_biases || n_ids > UINT32_MAX) {
+        napi_throw_range_error(env, NULL, "biasTokens and biasValues differ in length");
+        return false;
+    }
+    a->bias = calloc(n_ids + 1, sizeof *a->bias);
+    if (a->bias == NULL) {
+        util_throw_code(env, CHORD_OUT_OF_MEMORY, "no memory left for the logit bias");
+        return false;
+    }
+    for (size_t i = 0; i < n_ids; i++)
+        a->bias[i] = (struct chord_logit_bias){ids[i], biases[i]};
+    a->options.logit_bias = a->bias;
+    a->options.n_logit_bias = (uint32_t)n_ids;
+    return true;
+}
+
+static bool read_options(napi_env env, napi_value object, struct generate_arguments *a)
+{
+    struct chord_generate_options *o = &a->options;
+    double n_logprobs = o->n_logprobs;
+    double seed = -1;
+    if (util_is_nullish(env, object))
+        return true;
+    bool ok = util_option_u64(env, object, "maxTokens", &o->max_tokens) &&
+              util_option_bool(env, object, "ignoreEos", &o->ignore_eos) &&
+              util_option_float(env, object, "temperature", &o->temperature) &&
+              util_option_u32(env, object, "topK", &o->top_k) && util_option_float(env, object, "topP", &o->top_p) &&
+              util_option_float(env, object, "minP", &o->min_p) &&
+              util_option_float(env, object, "typicalP", &o->typical_p) &&
+              util_option_float(env, object, "repeatPenalty", &o->repeat_penalty) &&
+              util_option_float(env, object, "frequencyPenalty", &o->frequency_penalty) &&
+              util_option_float(env, object, "presencePenalty", &o->presence_penalty) &&
+              util_option_u32(env, object, "penaltyLastN", &o->penalty_last_n) &&
+              util_option_double(env, object, "seed", &seed) &&
+              util_option_double(env, object, "logprobs", &n_logprobs) && read_stop(env, object, a) &&
+              read_bias(env, object, a);
+    if (!ok)
+        return false;
+    o->n_logprobs = n_logprobs >= 0 && n_logprobs <= 64 ? (int32_t)n_logprobs : -1;
+    o->has_seed = seed >= 0 && seed <= 9007199254740992.0;
+    o->seed = o->has_seed ? (uint64_t)seed : 0;
+    return true;
+}
+
+// ---- Submitting ------------------------------------------------------------------------------------------------------
+
+static void job_finalize(napi_env env, void *data, void *hint)
+{
+    (void)hint;
+    job_box_release(env, data);
+}
+
+// A box with the handle in *handle; the box's second reference is for the queue.
+static struct job_box *make_box(napi_env env, struct model_box *model, napi_value listener, napi_value *handle)
+{
+    struct job_box *box = calloc(1, sizeof *box);
+    if (box == NULL) {
+        util_throw_code(env, CHORD_OUT_OF_MEMORY, "no memory left");
+        return NULL;
+    }
+    box->n_references = 1;
+    box->model = model;
+    model->n_references++;
+    if (napi_create_reference(env, listener, 1, &box->callback) != napi_ok) {
+        util_throw_last(env);
+        job_box_release(env, box);
+        return NULL;
+    }
+    *handle = util_make_handle(env, HANDLE_JOB, box, job_finalize);
+    if (*handle == NULL) {
+        job_box_release(env, box);
+        return NULL;
+    }
+    box->n_references++;
+    return box;
+}
+
+// Puts a job into the queue, or throws what kept chord from taking it.
+static napi_value submit(napi_env env, struct model_box *model, struct job_box *box, napi_value handle, enum chord_status status,
+                         const struct chord_error *error)
+{
+    if (status == CHORD_OK) {
+        model_queue_job(env, model, box);
+        return handle;
+    }
+    job_box_release(env, box);
+    return util_throw(env, error);
+}
+
+// generate(model, Uint32Array, options, listener) -> job handle
+napi_value job_generate(napi_env env, napi_callback_info info)
+{
+    struct chord_error error = {0};
+    struct generate_arguments a = {0};
+    const uint32_t *prompt;
+    size_t n_prompt;
+    napi_value arguments[4];
+    napi_value handle;
+    if (!util_arguments(env, info, 4, arguments))
+        return NULL;
+    struct model_box *model = model_box_get(env, arguments[0]);
+    if (model == NULL)
+        return NULL;
+    chord_generate_options_init(&a.options);
+    struct job_box *box = NULL;
+    if (read_options(env, arguments[2], &a) && util_get_u32s(env, arguments[1], &prompt, &n_prompt))
+        box = make_box(env, model, arguments[3], &handle);
+    napi_value result = NULL;
+    if (box != NULL) {
+        enum chord_status status = chord_generate(model->model, prompt, n_prompt, &a.options, &box->job, &error);
+        result = submit(env, model, box, handle, status, &error);
+    }
+    free_arguments(&a);
+    return result;
+}
+
+// evaluate(model, Uint32Array, listener) -> job handle
+napi_value job_evaluate(napi_env env, napi_callback_info info)
+{
+    struct chord_error error = {0};
+    const uint32_t *tokens;
+    size_t n;
+    napi_value arguments[3];
+    napi_value handle;
+    if (!util_arguments(env, info, 3, arguments))
+        return NULL;
+    struct model_box *model = model_box_get(env, arguments[0]);
+    if (model == NULL || !util_get_u32s(env, arguments[1], &tokens, &n))
+        return NULL;
+    struct job_box *box = make_box(env, model, arguments[2], &handle);
+    if (box == NULL)
+        return NULL;
+    enum chord_status status = chord_evaluate(model->model, tokens, n, &box->job, &error);
+    return submit(env, model, box, handle, status, &error);
+}
+
+// score(model, Uint32Array, first, listener) -> job handle
+napi_value job_score(napi_env env, napi_callback_info info)
+{
+    struct chord_error error = {0};
+    const uint32_t *tokens;
+    uint64_t first;
+    size_t n;
+    napi_value arguments[4];
+    napi_value handle;
+    if (!util_arguments(env, info, 4, arguments))
+        return NULL;
+    struct model_box *model = model_box_get(env, arguments[0]);
+    if (model == NULL || !util_get_u32s(env, arguments[1], &tokens, &n) || !util_get_count(env, arguments[2], &first))
+        return NULL;
+    struct job_box *box = make_box(env, model, arguments[3], &handle);
+    if (box == NULL)
+        return NULL;
+    enum chord_status status = chord_score(model->model, tokens, n, first, &box->job, &error);
+    return submit(env, model, box, handle, status, &error);
+}
+
+// cancelJob(job): of a finished job it does nothing.
+napi_value job_cancel(napi_env env, napi_callback_info info)
+{
+    napi_value argument;
+    if (!util_arguments(env, info, 1, &argument))
+        return NULL;
+    struct job_box *box = util_get_handle(env, argument, HANDLE_JOB);
+    if (box != NULL && box->job != NULL)
+        chord_job_cancel(box->job);
+    return NULL;
+}

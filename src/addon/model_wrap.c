@@ -1,0 +1,495 @@
+// Models of JavaScript: opening, planning, figures, tensors, closing.
+#include "addon/wraps.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void model_finalize(napi_env env, void *data, void *hint)
+{
+    (void)hint;
+    model_box_release(env, data);
+}
+
+// ---- Opening and planning --------------------------------------------------------------------------------------------
+
+// Progress goes from the thread that loads to JavaScript through a ring with one writer and one reader; the threadsafe function
+// only wakes the reader. A full ring drops: progress is news, not a record.
+#define PROGRESS_SLOTS 32u
+
+struct progress {
+    const char *phase;
+    uint64_t done, total;
+};
+
+struct open_task {
+    struct task task;
+    char *path;
+    struct chord_model_options options;
+    bool plan_only;
+    struct chord_model *model;
+    struct chord_plan plan;
+    napi_threadsafe_function on_progress; // NULL without a listener
+    napi_ref listener;
+    struct progress ring[PROGRESS_SLOTS];
+    _Atomic uint32_t n_written, n_read;
+};
+
+static void progress_write(void *user, const char *phase, uint64_t done, uint64_t total)
+{
+    struct open_task *open = user;
+    uint32_t at = open->n_written;
+    if (at - open->n_read == PROGRESS_SLOTS)
+        return;
+    open->ring[at % PROGRESS_SLOTS] = (struct progress){phase, done, total};
+    open->n_written = at + 1;
+    napi_call_threadsafe_function(open->on_progress, NULL, napi_tsfn_nonblocking);
+}
+
+static void progress_read(napi_env env, struct open_task *open)
+{
+    napi_value listener;
+    napi_value receiver;
+    napi_value arguments[3];
+    if (open->listener == NULL || napi_get_reference_value(env, open->listener, &listener) != napi_ok ||
+        napi_get_undefined(env, &receiver) != napi_ok)
+        return;
+    while (open->n_read != open->n_written) {
+        struct progress news = open->ring[open->n_read % PROGRESS_SLOTS];
+        open->n_read++;
+        if (napi_create_string_utf8(env, news.phase, NAPI_AUTO_LENGTH, &arguments[0]) != napi_ok ||
+            napi_create_double(env, (double)news.done, &arguments[1]) != napi_ok ||
+            napi_create_double(env, (double)news.total, &arguments[2]) != napi_ok)
+            return;
+        if (napi_call_function(env, receiver, listener, 3, arguments, NULL) != napi_ok && !util_report_exception(env))
+            return;
+    }
+}
+
+static void progress_call(napi_env env, napi_value callback, void *context, void *data)
+{
+    (void)callback, (void)data;
+    if (env != NULL)
+        progress_read(env, context);
+}
+
+static void open_free(struct open_task *open)
+{
+    chord_model_close(open->model);
+    free((char *)open->options.cpu);
+    free(open->path);
+    free(open);
+}
+
+static void progress_finalize(napi_env env, void *data, void *context)
+{
+    (void)env, (void)data;
+    open_free(context);
+}
+
+static void open_destroy(napi_env env, struct task *task)
+{
+    struct open_task *open = (struct open_task *)task;
+    if (open->listener != NULL)
+        napi_delete_reference(env, open->listener);
+    open->listener = NULL;
+    // Wake-ups may still be on their way and carry the pointer: then the task goes when the last one has arrived.
+    if (open->on_progress != NULL)
+        napi_release_threadsafe_function(open->on_progress, napi_tsfn_abort);
+    else
+        open_free(open);
+}
+
+static enum chord_status open_execute(struct task *task, struct chord_error *error)
+{
+    struct open_task *open = (struct open_task *)task;
+    open->options.cancel = task_cancel(task);
+    if (open->on_progress != NULL) {
+        open->options.progress = progress_write;
+        open->options.progress_user = open;
+    }
+    if (open->plan_only)
+        return chord_model_plan(open->path, &open->options, &open->plan, error);
+    return chord_model_open(open->path, &open->options, &open->model, error);
+}
+
+static napi_value make_plan(napi_env env, const struct chord_plan *plan)
+{
+    napi_value out;
+    napi_value warnings;
+    NAPI_TRY(env, napi_create_object(env, &out));
+    NAPI_TRY(env, napi_create_array(env, &warnings));
+    for (uint32_t i = 0; i < 4 && plan->warnings[i][0] != '\0'; i++) {
+        napi_value text = util_make_string(env, plan->warnings[i], strlen(plan->warnings[i]));
+        if (text == NULL)
+            return NULL;
+        NAPI_TRY(env, napi_set_element(env, warnings, i, text));
+    }
+    bool ok = util_set_string(env, out, "architecture", plan->architecture) &&
+              util_set_string(env, out, "mode", plan->mode) && util_set_bool(env, out, "fits", plan->fits) &&
+              util_set_double(env, out, "memoryBytes", (double)plan->memory_budget) &&
+              util_set_double(env, out, "weightsBytes", (double)plan->weights_bytes) &&
+              util_set_double(env, out, "weightsBytesPerToken", (double)plan->step_bytes) &&
+              util_set_double(env, out, "kvBytes", (double)plan->kv_bytes) &&
+              util_set_double(env, out, "kvBytesPerToken", (double)plan->kv_bytes_per_token) &&
+              util_set_double(env, out, "scratchBytes", (double)plan->scratch_bytes) &&
+              util_set_double(env, out, "metadataBytes", (double)plan->metadata_bytes) &&
+              util_set_double(env, out, "context", plan->n_ctx) &&
+              util_set_double(env, out, "contextTrained", plan->n_ctx_train) &&
+              util_set_double(env, out, "layers", plan->n_layer) &&
+              util_set_double(env, out, "threads", plan->n_threads) &&
+              util_set_double(env, out, "readBandwidth", plan->read_bandwidth) &&
+              util_set_double(env, out, "secondsPerToken", plan->seconds_per_token) &&
+              util_set(env, out, "warnings", warnings);
+    return ok ? out : NULL;
+}
+
+static napi_value open_resolve(napi_env env, struct task *task)
+{
+    struct open_task *open = (struct open_task *)task;
+    progress_read(env, open);
+    if (open->plan_only)
+        return make_plan(env, &open->plan);
+    struct model_box *box = model_box_make(env, open->model);
+    if (box == NULL)
+        return util_throw_code(env, CHORD_OUT_OF_MEMORY, "no memory left for a model");
+    open->model = NULL;
+    napi_value handle = util_make_handle(env, HANDLE_MODEL, box, model_finalize);
+    if (handle == NULL)
+        model_box_release(env, box);
+    return handle;
+}
+
+static bool read_options(napi_env env, napi_value value, struct chord_model_options *options)
+{
+    napi_value cpu;
+    if (util_is_nullish(env, value))
+        return true;
+    if (!util_option_u64(env, value, "memory", &options->memory) ||
+        !util_option_u32(env, value, "context", &options->n_ctx) ||
+        !util_option_u32(env, value, "threads", &options->n_threads))
+        return false;
+    bool mapped = false;
+    if (!util_option_bool(env, value, "mapped", &mapped))
+        return false;
+    options->mode = mapped ? CHORD_MODE_MAPPED : CHORD_MODE_AUTO;
+    NAPI_TRY(env, napi_get_named_property(env, value, "cpu", &cpu));
+    if (util_is_nullish(env, cpu))
+        return true;
+    options->cpu = util_get_string(env, cpu, NULL);
+    return options->cpu != NULL;
+}
+
+static bool listen_to_progress(napi_env env, struct open_task *open, napi_value listener)
+{
+    napi_value name = util_make_string(env, "chord progress", 14);
+    if (name == NULL)
+        return false;
+    NAPI_TRY(env, napi_create_reference(env, listener, 1, &open->listener));
+    NAPI_TRY(env, napi_create_threadsafe_function(env, NULL, NULL, name, 0, 1, NULL, progress_finalize, open, progress_call,
+                                                  &open->on_progress));
+    return true;
+}
+
+// open(path, options, onProgress | undefined, cancel | undefined) -> Promise<model handle>
+static napi_value open_or_plan(napi_env env, napi_callback_info info, bool plan_only)
+{
+    napi_value arguments[4];
+    if (!util_arguments(env, info, 4, arguments))
+        return NULL;
+    struct open_task *open = calloc(1, sizeof *open);
+    if (open == NULL)
+        return util_throw_code(env, CHORD_OUT_OF_MEMORY, "no memory left");
+    open->task.execute = open_execute;
+    open->task.resolve = open_resolve;
+    open->task.destroy = open_destroy;
+    open->plan_only = plan_only;
+    open->path = util_get_string(env, arguments[0], NULL);
+    if (open->path == NULL || !read_options(env, arguments[1], &open->options) ||
+        (!util_is_nullish(env, arguments[2]) && !listen_to_progress(env, open, arguments[2]))) {
+        open_destroy(env, &open->task);
+        return NULL;
+    }
+    napi_value promise = task_prepare(env, &open->task, arguments[3]);
+    return promise != NULL ? task_queue(env, &open->task, promise) : NULL;
+}
+
+napi_value model_open(napi_env env, napi_callback_info info)
+{
+    return open_or_plan(env, info, false);
+}
+
+napi_value model_plan(napi_env env, napi_callback_info info)
+{
+    return open_or_plan(env, info, true);
+}
+
+// ---- Figures ---------------------------------------------------------------------------------------------------------
+
+// The open model that is the only argument.
+static struct model_box *only_model(napi_env env, napi_callback_info info)
+{
+    napi_value argument;
+    return util_arguments(env, info, 1, &argument) ? model_box_get(env, argument) : NULL;
+}
+
+// modelInfo(model) -> object
+napi_value model_info(napi_env env, napi_callback_info info)
+{
+    struct chord_model_info i;
+    napi_value out;
+    struct model_box *box = only_model(env, info);
+    if (box == NULL)
+        return NULL;
+    chord_model_info(box->model, &i);
+    NAPI_TRY(env, napi_create_object(env, &out));
+    bool ok = util_set_string(env, out, "architecture", i.architecture) && util_set_string(env, out, "name", i.name) &&
+              util_set_string(env, out, "quantization", i.quantization) &&
+              util_set_double(env, out, "parameters", (double)i.n_params) &&
+              util_set_double(env, out, "fileBytes", (double)i.file_bytes) &&
+              util_set_double(env, out, "context", i.n_ctx) && util_set_double(env, out, "contextTrained", i.n_ctx_train) &&
+              util_set_double(env, out, "vocabulary", i.n_vocab) && util_set_double(env, out, "layers", i.n_layer) &&
+              util_set_double(env, out, "embedding", i.n_embd) && util_set_double(env, out, "feedForward", i.n_ff) &&
+              util_set_double(env, out, "heads", i.n_head) && util_set_double(env, out, "headsKv", i.n_head_kv) &&
+              util_set_string(env, out, "mode", i.mode) && util_set_string(env, out, "cpu", i.cpu) &&
+              util_set_double(env, out, "threads", i.n_threads);
+    return ok ? out : NULL;
+}
+
+static bool set_bytes(napi_env env, napi_value object, const char *name, uint64_t value)
+{
+    napi_value null;
+    if (value != UINT64_MAX)
+        return util_set_double(env, object, name, (double)value);
+    NAPI_TRY(env, napi_get_null(env, &null));
+    return util_set(env, object, name, null);
+}
+
+// modelStats(model) -> object
+napi_value model_stats(napi_env env, napi_callback_info info)
+{
+    struct chord_stats s;
+    napi_value out, memory, regions, metadata, tokenizer, weights, kv, scratch, work;
+    struct model_box *box = only_model(env, info);
+    if (box == NULL)
+        return NULL;
+    chord_model_stats(box->model, &s);
+    napi_value *const objects[] = {&out, &memory, &regions, &metadata, &tokenizer, &weights, &kv, &scratch, &work};
+    for (size_t i = 0; i < sizeof objects / sizeof *objects; i++)
+        NAPI_TRY(env, napi_create_object(env, objects[i]));
+    bool ok = util_set_string(env, out, "mode", s.mode) && util_set(env, out, "memory", memory) &&
+              util_set_double(env, memory, "budgetBytes", (double)s.memory_budget) &&
+              util_set_double(env, memory, "heldBytes", (double)s.memory_held) &&
+              util_set_double(env, memory, "peakBytes", (double)s.memory_peak) &&
+              util_set(env, out, "regions", regions) && util_set(env, regions, "metadata", metadata) &&
+              util_set_double(env, metadata, "heldBytes", (double)s.held_metadata) &&
+              util_set(env, regions, "tokenizer", tokenizer) &&
+              util_set_double(env, tokenizer, "heldBytes", (double)s.held_tokenizer) &&
+              util_set(env, regions, "weights", weights) &&
+              util_set_double(env, weights, "heldBytes", (double)s.held_weights) &&
+              util_set_double(env, weights, "mappedBytes", (double)s.mapped_bytes) &&
+              set_bytes(env, weights, "residentBytes", s.resident_bytes) && util_set(env, regions, "kv", kv) &&
+              util_set_double(env, kv, "heldBytes", (double)s.held_kv) &&
+              util_set_double(env, kv, "blocks", (double)s.kv_blocks) &&
+              util_set_double(env, kv, "blockBytes", (double)s.kv_block_bytes) &&
+              util_set_double(env, kv, "tokens", (double)s.kv_tokens) && util_set(env, regions, "scratch", scratch) &&
+              util_set_double(env, scratch, "heldBytes", (double)s.held_scratch) && util_set(env, out, "work", work) &&
+              util_set_double(env, work, "running", s.n_jobs) && util_set_double(env, work, "steps", (double)s.n_steps) &&
+              util_set_double(env, work, "promptTokens", (double)s.n_prompt_tokens) &&
+              util_set_double(env, work, "generatedTokens", (double)s.n_generated_tokens) &&
+              util_set_double(env, work, "weightBytesUsed", (double)s.weight_bytes_used) &&
+              util_set_double(env, work, "computeSeconds", s.compute_seconds);
+    return ok ? out : NULL;
+}
+
+// clearCache(model)
+napi_value model_clear_cache(napi_env env, napi_callback_info info)
+{
+    struct model_box *box = only_model(env, info);
+    if (box != NULL)
+        chord_model_clear_cache(box->model);
+    return NULL;
+}
+
+// ---- Tasks of a model ------------------------------------------------------------------------------------------------
+
+struct model_task {
+    struct task task;
+    struct model_box *box; // held by the slice that runs the task
+    uint64_t done, total;  // preload
+    double seconds;
+    struct chord_tensor_info tensor; // tensor
+    float *data;                     // in the array behind `array`
+    napi_ref array;
+};
+
+static void model_task_destroy(napi_env env, struct task *task)
+{
+    struct model_task *t = (struct model_task *)task;
+    if (t->array != NULL)
+        napi_delete_reference(env, t->array);
+    free(t);
+}
+
+static struct model_task *model_task_make(napi_env env, struct model_box *box)
+{
+    struct model_task *t = calloc(1, sizeof *t);
+    if (t == NULL) {
+        util_throw_code(env, CHORD_OUT_OF_MEMORY, "no memory left");
+        return NULL;
+    }
+    t->box = box;
+    t->task.destroy = model_task_destroy;
+    return t;
+}
+
+static enum chord_status preload_execute(struct task *task, struct chord_error *error)
+{
+    struct model_task *t = (struct model_task *)task;
+    return chord_model_preload(t->box->model, t->seconds, task_cancel(task), &t->done, &t->total, error);
+}
+
+static napi_value preload_resolve(napi_env env, struct task *task)
+{
+    struct model_task *t = (struct model_task *)task;
+    napi_value out;
+    NAPI_TRY(env, napi_create_object(env, &out));
+    bool ok = util_set_double(env, out, "done", (double)t->done) && util_set_double(env, out, "total", (double)t->total);
+    return ok ? out : NULL;
+}
+
+// preload(model, done, seconds, cancel | undefined) -> Promise<{ done, total }>: one stretch
+napi_value model_preload(napi_env env, napi_callback_info info)
+{
+    napi_value arguments[4];
+    if (!util_arguments(env, info, 4, arguments))
+        return NULL;
+    struct model_box *box = model_box_get(env, arguments[0]);
+    struct model_task *t = box != NULL ? model_task_make(env, box) : NULL;
+    if (t == NULL)
+        return NULL;
+    t->task.execute = preload_execute;
+    t->task.resolve = preload_resolve;
+    if (!util_get_count(env, arguments[1], &t->done) || !util_get_double(env, arguments[2], &t->seconds)) {
+        model_task_destroy(env, &t->task);
+        return NULL;
+    }
+    napi_value promise = task_prepare(env, &t->task, arguments[3]);
+    return promise != NULL ? model_queue_task(env, box, &t->task, promise) : NULL;
+}
+
+static enum chord_status tensor_execute(struct task *task, struct chord_error *error)
+{
+    struct model_task *t = (struct model_task *)task;
+    return chord_model_tensor_read(t->box->model, t->tensor.name, t->data, task_cancel(task), error);
+}
+
+static napi_value tensor_resolve(napi_env env, struct task *task)
+{
+    struct model_task *t = (struct model_task *)task;
+    napi_value out, shape, dimension, array;
+    NAPI_TRY(env, napi_create_object(env, &out));
+    NAPI_TRY(env, napi_create_array_with_length(env, t->tensor.n_dimensions, &shape));
+    for (uint32_t i = 0; i < t->tensor.n_dimensions; i++) {
+        NAPI_TRY(env, napi_create_double(env, (double)t->tensor.ne[i], &dimension));
+        // JavaScript's order is that of most libraries: the dimension that runs fastest comes last.
+        NAPI_TRY(env, napi_set_element(env, shape, t->tensor.n_dimensions - 1 - i, dimension));
+    }
+    NAPI_TRY(env, napi_get_reference_value(env, t->array, &array));
+    bool ok = util_set_string(env, out, "name", t->tensor.name) && util_set_string(env, out, "type", t->tensor.type) &&
+              util_set(env, out, "shape", shape) && util_set(env, out, "data", array);
+    return ok ? out : NULL;
+}
+
+// tensor(model, name, cancel | undefined) -> Promise<{ name, type, shape, data }>
+napi_value model_tensor(napi_env env, napi_callback_info info)
+{
+    struct chord_error error = {0};
+    napi_value arguments[3];
+    napi_value buffer, array;
+    void *data = NULL;
+    if (!util_arguments(env, info, 3, arguments))
+        return NULL;
+    struct model_box *box = model_box_get(env, arguments[0]);
+    char *name = box != NULL ? util_get_string(env, arguments[1], NULL) : NULL;
+    struct model_task *t = name != NULL ? model_task_make(env, box) : NULL;
+    if (t == NULL) {
+        free(name);
+        return NULL;
+    }
+    enum chord_status status = chord_model_tensor(box->model, name, &t->tensor, &error);
+    free(name);
+    if (status != CHORD_OK) {
+        model_task_destroy(env, &t->task);
+        return util_throw(env, &error);
+    }
+    t->task.execute = tensor_execute;
+    t->task.resolve = tensor_resolve;
+    // The numbers go straight into the array that JavaScript will get; it learns of it when they are there.
+    size_t n = (size_t)t->tensor.n_elements;
+    if (napi_create_arraybuffer(env, n * sizeof(float), &data, &buffer) != napi_ok ||
+        napi_create_typedarray(env, napi_float32_array, n, buffer, 0, &array) != napi_ok ||
+        napi_create_reference(env, array, 1, &t->array) != napi_ok) {
+        util_throw_last(env);
+        model_task_destroy(env, &t->task);
+        return NULL;
+    }
+    t->data = data;
+    napi_value promise = task_prepare(env, &t->task, arguments[2]);
+    return promise != NULL ? model_queue_task(env, box, &t->task, promise) : NULL;
+}
+
+// ---- Closing ---------------------------------------------------------------------------------------------------------
+
+static enum chord_status close_execute(struct task *task, struct chord_error *error)
+{
+    (void)task, (void)error;
+    return CHORD_OK;
+}
+
+static napi_value close_resolve(napi_env env, struct task *task)
+{
+    struct model_task *t = (struct model_task *)task;
+    napi_value undefined;
+    model_box_close(env, t->box);
+    NAPI_TRY(env, napi_get_undefined(env, &undefined));
+    return undefined;
+}
+
+// close(model) -> Promise: cancels the jobs, waits for them and for the tasks, frees the model. Once only.
+napi_value model_close(napi_env env, napi_callback_info info)
+{
+    struct model_box *box = only_model(env, info);
+    struct model_task *t = box != NULL ? model_task_make(env, box) : NULL;
+    if (t == NULL)
+        return NULL;
+    t->task.execute = close_execute;
+    t->task.resolve = close_resolve;
+    napi_value promise = task_prepare(env, &t->task, NULL);
+    if (promise == NULL)
+        return NULL;
+    box->closing = true;
+    for (struct job_box *job = box->jobs; job != NULL; job = job->next)
+        chord_job_cancel(job->job);
+    return model_queue_task(env, box, &t->task, promise);
+}
+
+// systemInfo() -> object
+napi_value system_info(napi_env env, napi_callback_info info)
+{
+    (void)info;
+    struct chord_system_info s;
+    napi_value out, tiers;
+    chord_system_info(&s);
+    NAPI_TRY(env, napi_create_object(env, &out));
+    NAPI_TRY(env, napi_create_array(env, &tiers));
+    for (uint32_t i = 0; s.tiers[i] != NULL; i++) {
+        napi_value tier = util_make_string(env, s.tiers[i], strlen(s.tiers[i]));
+        if (tier == NULL)
+            return NULL;
+        NAPI_TRY(env, napi_set_element(env, tiers, i, tier));
+    }
+    bool ok = util_set_string(env, out, "cpu", s.cpu_name) && util_set_string(env, out, "tier", s.tier) &&
+              util_set(env, out, "tiers", tiers) && util_set_double(env, out, "processors", s.n_processors) &&
+              util_set_double(env, out, "memoryFreeBytes", (double)s.memory_free);
+    return ok ? out : NULL;
+}

@@ -1,0 +1,260 @@
+// Tokenizers of JavaScript: of a model, or by themselves.
+#include "addon/wraps.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+// What the vocabulary of a tokenizer of its own holds per token, near enough for the garbage collector.
+#define EXTERNAL_BYTES_PER_TOKEN 64
+
+struct tokenizer_box {
+    struct chord_tokenizer *own; // NULL of a model's
+    struct model_box *model;     // referenced; NULL of one by itself
+    int64_t external_bytes;
+};
+
+static void tokenizer_finalize(napi_env env, void *data, void *hint)
+{
+    (void)hint;
+    int64_t total;
+    struct tokenizer_box *box = data;
+    if (box->own != NULL) {
+        chord_tokenizer_close(box->own);
+        napi_adjust_external_memory(env, -box->external_bytes, &total);
+    }
+    model_box_release(env, box->model);
+    free(box);
+}
+
+static napi_value make_handle(napi_env env, struct chord_tokenizer *own, struct model_box *model)
+{
+    int64_t total;
+    struct chord_tokenizer_info i;
+    struct tokenizer_box *box = calloc(1, sizeof *box);
+    if (box == NULL) {
+        chord_tokenizer_close(own);
+        return util_throw_code(env, CHORD_OUT_OF_MEMORY, "no memory left");
+    }
+    box->own = own;
+    box->model = model;
+    if (model != NULL)
+        model->n_references++;
+    if (own != NULL) {
+        chord_tokenizer_info(own, &i);
+        box->external_bytes = (int64_t)i.n_vocab * EXTERNAL_BYTES_PER_TOKEN;
+        napi_adjust_external_memory(env, box->external_bytes, &total);
+    }
+    napi_value handle = util_make_handle(env, HANDLE_TOKENIZER, box, tokenizer_finalize);
+    if (handle == NULL)
+        tokenizer_finalize(env, box, NULL);
+    return handle;
+}
+
+// NULL with CLOSED when the model is gone.
+static const struct chord_tokenizer *get(napi_env env, napi_value handle)
+{
+    struct tokenizer_box *box = util_get_handle(env, handle, HANDLE_TOKENIZER);
+    if (box == NULL || box->own != NULL)
+        return box != NULL ? box->own : NULL;
+    if (box->model->closing || box->model->model == NULL) {
+        util_throw_code(env, CHORD_CLOSED, "the model has been closed");
+        return NULL;
+    }
+    return chord_model_tokenizer(box->model->model);
+}
+
+// ---- Opening ---------------------------------------------------------------------------------------------------------
+
+struct tokenizer_task {
+    struct task task;
+    char *path;
+    struct chord_tokenizer *tokenizer;
+};
+
+static enum chord_status open_execute(struct task *task, struct chord_error *error)
+{
+    struct tokenizer_task *t = (struct tokenizer_task *)task;
+    return chord_tokenizer_open(t->path, &t->tokenizer, error);
+}
+
+static napi_value open_resolve(napi_env env, struct task *task)
+{
+    struct tokenizer_task *t = (struct tokenizer_task *)task;
+    struct chord_tokenizer *tokenizer = t->tokenizer;
+    t->tokenizer = NULL;
+    return make_handle(env, tokenizer, NULL);
+}
+
+static void open_destroy(napi_env env, struct task *task)
+{
+    (void)env;
+    struct tokenizer_task *t = (struct tokenizer_task *)task;
+    chord_tokenizer_close(t->tokenizer);
+    free(t->path);
+    free(t);
+}
+
+// openTokenizer(path) -> Promise<tokenizer handle>
+napi_value tokenizer_open(napi_env env, napi_callback_info info)
+{
+    napi_value argument;
+    if (!util_arguments(env, info, 1, &argument))
+        return NULL;
+    struct tokenizer_task *t = calloc(1, sizeof *t);
+    if (t == NULL)
+        return util_throw_code(env, CHORD_OUT_OF_MEMORY, "no memory left");
+    t->task.execute = open_execute;
+    t->task.resolve = open_resolve;
+    t->task.destroy = open_destroy;
+    t->path = util_get_string(env, argument, NULL);
+    if (t->path == NULL) {
+        open_destroy(env, &t->task);
+        return NULL;
+    }
+    napi_value promise = task_prepare(env, &t->task, NULL);
+    return promise != NULL ? task_queue(env, &t->task, promise) : NULL;
+}
+
+// tokenizerOfModel(model) -> tokenizer handle
+napi_value tokenizer_of_model(napi_env env, napi_callback_info info)
+{
+    napi_value argument;
+    if (!util_arguments(env, info, 1, &argument))
+        return NULL;
+    struct model_box *model = model_box_get(env, argument);
+    return model != NULL ? make_handle(env, NULL, model) : NULL;
+}
+
+// tokenizerInfo(tokenizer) -> object
+napi_value tokenizer_info(napi_env env, napi_callback_info info)
+{
+    struct chord_tokenizer_info i;
+    napi_value argument, out;
+    if (!util_arguments(env, info, 1, &argument))
+        return NULL;
+    const struct chord_tokenizer *tokenizer = get(env, argument);
+    if (tokenizer == NULL)
+        return NULL;
+    chord_tokenizer_info(tokenizer, &i);
+    NAPI_TRY(env, napi_create_object(env, &out));
+    bool ok = util_set_string(env, out, "model", i.model) && util_set_string(env, out, "pretokenizer", i.pretokenizer) &&
+              util_set_double(env, out, "vocabulary", i.n_vocab) && util_set_token(env, out, "bos", i.bos) &&
+              util_set_token(env, out, "eos", i.eos) && util_set_token(env, out, "eot", i.eot) &&
+              util_set_token(env, out, "unknown", i.unk) && util_set_token(env, out, "padding", i.pad) &&
+              util_set_bool(env, out, "addBos", i.add_bos) && util_set_bool(env, out, "addEos", i.add_eos);
+    return ok ? out : NULL;
+}
+
+// ---- Text and tokens -------------------------------------------------------------------------------------------------
+
+struct tokenize_task {
+    struct task task;
+    const struct chord_tokenizer *tokenizer;
+    char *text;
+    size_t n_bytes;
+    bool special;
+    int bos;
+    uint32_t *ids;
+    uint64_t n_ids;
+};
+
+static enum chord_status tokenize_execute(struct task *task, struct chord_error *error)
+{
+    struct tokenize_task *t = (struct tokenize_task *)task;
+    return chord_tokenize(t->tokenizer, t->text, t->n_bytes, t->special, t->bos, &t->ids, &t->n_ids, error);
+}
+
+static napi_value tokenize_resolve(napi_env env, struct task *task)
+{
+    struct tokenize_task *t = (struct tokenize_task *)task;
+    return util_make_u32s(env, t->ids, (size_t)t->n_ids);
+}
+
+static void tokenize_destroy(napi_env env, struct task *task)
+{
+    (void)env;
+    struct tokenize_task *t = (struct tokenize_task *)task;
+    chord_free(t->ids);
+    free(t->text);
+    free(t);
+}
+
+// Reads (tokenizer, text, special, bos); bos: -1, 0 or 1.
+static struct tokenize_task *read_tokenize(napi_env env, const napi_value *arguments)
+{
+    double bos;
+    const struct chord_tokenizer *tokenizer = get(env, arguments[0]);
+    if (tokenizer == NULL)
+        return NULL;
+    struct tokenize_task *t = calloc(1, sizeof *t);
+    if (t == NULL) {
+        util_throw_code(env, CHORD_OUT_OF_MEMORY, "no memory left");
+        return NULL;
+    }
+    t->task.execute = tokenize_execute;
+    t->task.resolve = tokenize_resolve;
+    t->task.destroy = tokenize_destroy;
+    t->tokenizer = tokenizer;
+    t->text = util_get_string(env, arguments[1], &t->n_bytes);
+    if (t->text == NULL || !util_get_bool(env, arguments[2], &t->special) || !util_get_double(env, arguments[3], &bos)) {
+        tokenize_destroy(env, &t->task);
+        return NULL;
+    }
+    t->bos = bos < 0 ? -1 : bos > 0;
+    return t;
+}
+
+// tokenize(tokenizer, text, special, bos) -> Uint32Array
+napi_value tokenizer_tokenize(napi_env env, napi_callback_info info)
+{
+    struct chord_error error = {0};
+    napi_value arguments[4];
+    if (!util_arguments(env, info, 4, arguments))
+        return NULL;
+    struct tokenize_task *t = read_tokenize(env, arguments);
+    if (t == NULL)
+        return NULL;
+    napi_value ids;
+    if (tokenize_execute(&t->task, &error) == CHORD_OK)
+        ids = tokenize_resolve(env, &t->task);
+    else
+        ids = util_throw(env, &error);
+    tokenize_destroy(env, &t->task);
+    return ids;
+}
+
+// tokenizeAsync(tokenizer of a model, text, special, bos) -> Promise<Uint32Array>, in the model's queue
+napi_value tokenizer_tokenize_async(napi_env env, napi_callback_info info)
+{
+    napi_value arguments[4];
+    if (!util_arguments(env, info, 4, arguments))
+        return NULL;
+    struct tokenizer_box *box = util_get_handle(env, arguments[0], HANDLE_TOKENIZER);
+    struct tokenize_task *t = box != NULL && box->model != NULL ? read_tokenize(env, arguments) : NULL;
+    if (t == NULL)
+        return NULL;
+    napi_value promise = task_prepare(env, &t->task, NULL);
+    return promise != NULL ? model_queue_task(env, box->model, &t->task, promise) : NULL;
+}
+
+// detokenize(tokenizer, Uint32Array, special) -> string
+napi_value tokenizer_detokenize(napi_env env, napi_callback_info info)
+{
+    struct chord_error error = {0};
+    const uint32_t *ids;
+    size_t n_ids;
+    bool special;
+    char *text = NULL;
+    uint64_t n_bytes = 0;
+    napi_value arguments[3];
+    if (!util_arguments(env, info, 3, arguments))
+        return NULL;
+    const struct chord_tokenizer *tokenizer = get(env, arguments[0]);
+    if (tokenizer == NULL || !util_get_u32s(env, arguments[1], &ids, &n_ids) || !util_get_bool(env, arguments[2], &special))
+        return NULL;
+    if (chord_detokenize(tokenizer, ids, n_ids, special, &text, &n_bytes, &error) != CHORD_OK)
+        return util_throw(env, &error);
+    napi_value out = util_make_string(env, text, (size_t)n_bytes);
+    chord_free(text);
+    return out;
+}
