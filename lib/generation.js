@@ -1,0 +1,188 @@
+'use strict'
+
+const binding = require('./binding.js')
+
+const SECRET = Symbol('chord')
+
+const perSecond = (n, seconds) => (seconds > 0 ? n / seconds : 0)
+
+/**
+ * A text being generated: a stream of its pieces and a promise of its result, in one object.
+ *
+ * Everything that has been generated stays here (no more than the context holds), so that any number of readers may begin at any
+ * time, and each reads from the start. A reader that leaves early cancels the generation.
+ */
+class Generation {
+  #handle = null
+  #signal
+  #onAbort = () => this.#settle(this.#signal.reason)
+  #withLogprobs
+
+  #events = []
+  #texts = []
+  #settled = false
+  #failed = false
+  #error
+  #resolve
+  #reject
+  #result = new Promise((resolve, reject) => {
+    this.#resolve = resolve
+    this.#reject = reject
+  })
+  #wake = null // resolves the promise that readers wait for
+  #news = null
+  #readable = null
+
+  /** `submit(listener)` hands the work to the addon and returns its handle; what it throws, this throws. */
+  constructor(secret, submit, { signal, withLogprobs }) {
+    if (secret !== SECRET) throw new TypeError('a Generation is made by model.generate()')
+    this.#signal = signal
+    this.#withLogprobs = withLogprobs
+    this.#result.catch(() => {}) // whoever awaits sees the error; nobody has to
+    if (signal?.aborted) {
+      this.#settle(signal.reason)
+      return
+    }
+    this.#handle = submit((events, rest, promptDone, final) => this.#take(events, rest, final))
+    signal?.addEventListener('abort', this.#onAbort, { once: true })
+  }
+
+  /** Stops within one layer of the step under way. The result then has what was generated so far. */
+  cancel() {
+    if (!this.#settled && this.#handle) binding.cancelJob(this.#handle)
+  }
+
+  then(onFulfilled, onRejected) {
+    return this.#result.then(onFulfilled, onRejected)
+  }
+
+  catch(onRejected) {
+    return this.#result.catch(onRejected)
+  }
+
+  finally(onFinally) {
+    return this.#result.finally(onFinally)
+  }
+
+  [Symbol.asyncIterator]() {
+    return this.#read(this.#texts)
+  }
+
+  events() {
+    return this.#read(this.#events)
+  }
+
+  get readable() {
+    if (this.#readable) return this.#readable
+    const texts = this.#read(this.#texts)
+    const pull = async (controller) => {
+      const { value, done } = await texts.next()
+      if (done) controller.close()
+      else controller.enqueue(value)
+    }
+    this.#readable = new ReadableStream({ pull, cancel: () => this.cancel() }, { highWaterMark: 0 })
+    return this.#readable
+  }
+
+  get [Symbol.toStringTag]() {
+    return 'Generation'
+  }
+
+  async *#read(list) {
+    try {
+      for (let i = 0; ; ) {
+        while (i < list.length && !this.#failed) yield list[i++]
+        if (this.#failed) throw this.#error
+        if (this.#settled) return
+        this.#news ??= new Promise((resolve) => (this.#wake = resolve))
+        await this.#news
+      }
+    } finally {
+      this.cancel()
+    }
+  }
+
+  #take(events, rest, final) {
+    if (this.#settled) return
+    if (events) {
+      for (const event of events) {
+        this.#events.push(event)
+        if (event.text !== '') this.#texts.push(event.text)
+      }
+    }
+    if (rest !== '') {
+      this.#events.push({ token: null, text: rest })
+      this.#texts.push(rest)
+    }
+    if (final) this.#finish(final)
+    else if (events || rest !== '') this.#wakeReaders()
+  }
+
+  #finish(final) {
+    if (final.error) {
+      this.#settle(final.error)
+      return
+    }
+    const chosen = this.#events.filter(({ token }) => token !== null)
+    const { promptTokens, generatedTokens, promptSeconds, generateSeconds } = final
+    this.#settled = true
+    this.#release()
+    this.#resolve({
+      text: this.#texts.join(''),
+      tokens: chosen.map(({ token }) => token),
+      finishReason: final.finish,
+      usage: { promptTokens, completionTokens: generatedTokens },
+      timings: {
+        promptMs: promptSeconds * 1000,
+        completionMs: generateSeconds * 1000,
+        promptPerSecond: perSecond(promptTokens, promptSeconds),
+        completionPerSecond: perSecond(generatedTokens, generateSeconds),
+      },
+      ...(this.#withLogprobs ? { logprobs: chosen.map(({ token, logprob, top }) => ({ token, logprob, top })) } : {}),
+    })
+  }
+
+  #settle(error) {
+    if (this.#settled) return
+    this.cancel()
+    this.#settled = true
+    this.#failed = true
+    this.#error = error
+    this.#release()
+    this.#reject(error)
+  }
+
+  #release() {
+    this.#signal?.removeEventListener('abort', this.#onAbort)
+    this.#handle = null
+    this.#wakeReaders()
+  }
+
+  #wakeReaders() {
+    this.#wake?.()
+    this.#wake = this.#news = null
+  }
+}
+
+const startGeneration = (submit, options) => new Generation(SECRET, submit, options)
+
+/** Runs a job without a stream: resolves with what the addon reports at its end, rejects with its error or the signal's reason. */
+function runJob(submit, signal) {
+  return new Promise((resolve, reject) => {
+    signal?.throwIfAborted()
+    let handle = null
+    const onAbort = () => {
+      binding.cancelJob(handle)
+      reject(signal.reason)
+    }
+    handle = submit((events, rest, promptDone, final) => {
+      if (!final) return
+      signal?.removeEventListener('abort', onAbort)
+      if (final.error) reject(final.error)
+      else resolve(final)
+    })
+    signal?.addEventListener('abort', onAbort, { once: true })
+  })
+}
+
+module.exports = { Generation, runJob, startGeneration }

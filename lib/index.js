@@ -1,0 +1,12 @@
+'use strict'
+
+const binding = require('./binding.js')
+const { ChordError } = require('./errors.js')
+const { Generation } = require('./generation.js')
+const { inspect } = require('./inspect.js')
+const { Model, loadModel, plan } = require('./model.js')
+const { Tokenizer, loadTokenizer } = require('./tokenizer.js')
+
+const systemInfo = () => binding.systemInfo()
+
+module.exports = { ChordError, Generation, Model, Tokenizer, inspect, loadModel, loadTokenizer, plan, systemInfo }

@@ -1,0 +1,4 @@
+import chord from './index.js'
+
+export const { ChordError, Generation, Model, Tokenizer, inspect, loadModel, loadTokenizer, plan, systemInfo } = chord
+export default chord

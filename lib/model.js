@@ -1,0 +1,190 @@
+'use strict'
+
+const binding = require('./binding.js')
+const { ChordError, located } = require('./errors.js')
+const { runJob, startGeneration } = require('./generation.js')
+const { GENERATE, LOAD, PERPLEXITY, PRELOAD, SIGNAL, nativeLoadOptions } = require('./options.js')
+const { measurePerplexity } = require('./perplexity.js')
+const { tokenizerOf } = require('./tokenizer.js')
+const v = require('./validate.js')
+
+const SECRET = Symbol('chord')
+// Node.js 18 has no such symbol of its own; libraries agree on this one.
+if (!Symbol.asyncDispose) Object.defineProperty(Symbol, 'asyncDispose', { value: Symbol.for('Symbol.asyncDispose') })
+
+const PRELOAD_SECONDS = 0.02
+
+/** A loaded model. From loadModel(). */
+class Model {
+  #handle
+  #info
+  #tokenizer
+  #closing = null
+
+  constructor(secret, handle, path) {
+    if (secret !== SECRET) throw new TypeError('a Model is made by loadModel()')
+    this.#handle = handle
+    this.#tokenizer = tokenizerOf(handle)
+    this.#info = Object.freeze({ path, ...binding.modelInfo(handle), tokenizer: this.#tokenizer.info })
+  }
+
+  get info() {
+    return this.#info
+  }
+
+  generate(prompt, options) {
+    this.#assertOpen()
+    const { signal, logitBias, ...native } = v.options('generate()', options, GENERATE)
+    if (logitBias) {
+      for (const token of logitBias.tokens) v.tokenIds("option 'logitBias' of generate(), keys", [token], this.#info.vocabulary)
+      Object.assign(native, { biasTokens: logitBias.tokens, biasValues: logitBias.values })
+    }
+    const tokens = this.#promptTokens(prompt)
+    return startGeneration((listener) => binding.generate(this.#handle, tokens, native, listener), {
+      signal,
+      withLogprobs: native.logprobs !== undefined,
+    })
+  }
+
+  async evaluate(tokens, options) {
+    this.#assertOpen()
+    const { signal } = v.options('evaluate()', options, SIGNAL)
+    const ids = this.#tokenIds('tokens', tokens)
+    const final = await this.#run((listener) => binding.evaluate(this.#handle, ids, listener), signal)
+    return final.logits
+  }
+
+  async perplexity(text, options) {
+    this.#assertOpen()
+    const { context = Math.min(512, this.#info.context), stride, signal, onProgress } = v.options('perplexity()', options, PERPLEXITY)
+    if (context > this.#info.context) {
+      throw v.invalid(`option 'context' of perplexity(): expected at most the model's context, ${this.#info.context}, got ${context}`)
+    }
+    if (stride !== undefined && stride >= context) {
+      throw v.invalid(`option 'stride' of perplexity(): expected less than the window of ${context} tokens, got ${stride}`)
+    }
+    v.string('text', text)
+    signal?.throwIfAborted()
+    const tokens = await this.#tokenizer.tokenizeLong(text)
+    const { bos, addBos } = this.#tokenizer.info
+    const score = (window, first) => this.#run((listener) => binding.score(this.#handle, window, first, listener), signal)
+    return measurePerplexity({ tokens, bos: addBos ? bos : null, context, stride, score, signal, onProgress })
+  }
+
+  tokenize(text, options) {
+    this.#assertOpen()
+    return this.#tokenizer.tokenize(text, options)
+  }
+
+  detokenize(tokens, options) {
+    this.#assertOpen()
+    return this.#tokenizer.detokenize(tokens, options)
+  }
+
+  async tensor(name, options) {
+    this.#assertOpen()
+    const { signal } = v.options('tensor()', options, SIGNAL)
+    return withCancel(signal, (cancel) => binding.tensor(this.#handle, v.string('name', name), cancel))
+  }
+
+  async preload(options) {
+    this.#assertOpen()
+    const { signal, onProgress } = v.options('preload()', options, PRELOAD)
+    await withCancel(signal, async (cancel) => {
+      for (let done = 0, total = Infinity; done < total; ) {
+        this.#assertOpen()
+        ;({ done, total } = await binding.preload(this.#handle, done, PRELOAD_SECONDS, cancel))
+        onProgress?.({ phase: 'weights', done, total })
+        signal?.throwIfAborted()
+      }
+    })
+  }
+
+  clearCache() {
+    this.#assertOpen()
+    binding.clearCache(this.#handle)
+  }
+
+  stats() {
+    this.#assertOpen()
+    return binding.modelStats(this.#handle)
+  }
+
+  close() {
+    this.#closing ??= binding.close(this.#handle)
+    return this.#closing
+  }
+
+  [Symbol.asyncDispose]() {
+    return this.close()
+  }
+
+  #assertOpen() {
+    if (this.#closing) throw new ChordError('the model has been closed', { code: 'CLOSED' })
+  }
+
+  /** Runs a job that has no partial result: one that close() cancels ends with CLOSED. */
+  async #run(submit, signal) {
+    const final = await located(runJob(submit, signal))
+    if (final.finish === 'cancelled') throw new ChordError('the model was closed while it worked on this', { code: 'CLOSED' })
+    return final
+  }
+
+  #tokenIds(name, value) {
+    const ids = v.tokenIds(name, value, this.#info.vocabulary)
+    if (ids.length === 0) throw v.invalid(`${name}: expected at least one token, got none`)
+    return ids
+  }
+
+  #promptTokens(prompt) {
+    if (typeof prompt !== 'string') {
+      if (!Array.isArray(prompt) && !ArrayBuffer.isView(prompt)) throw v.invalidOption('prompt', 'a string or an array of token ids', prompt)
+      return this.#tokenIds('prompt', prompt)
+    }
+    const ids = this.#tokenizer.tokenize(prompt)
+    if (ids.length > 0) return Uint32Array.from(ids)
+    const { bos } = this.#tokenizer.info
+    if (bos === null) {
+      throw v.invalid('prompt: this model has no token that begins a text (BOS), so an empty prompt leaves it nothing to start from; give it some text')
+    }
+    return Uint32Array.of(bos)
+  }
+}
+
+/** Runs `work(cancel handle)`; an abort of `signal` stops it, and then its reason is what is thrown. */
+async function withCancel(signal, work) {
+  if (!signal) return located(work(undefined))
+  signal.throwIfAborted()
+  const cancel = binding.makeCancel()
+  const onAbort = () => binding.requestCancel(cancel)
+  signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    return await located(work(cancel))
+  } catch (error) {
+    throw signal.aborted && error.code === 'CANCELLED' ? signal.reason : error
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
+}
+
+async function loadModel(path, options) {
+  const file = v.filePath('path', path)
+  const { signal, onProgress, ...rest } = v.options('loadModel()', options, LOAD)
+  const progress = onProgress && ((phase, done, total) => onProgress({ phase, done, total }))
+  const handle = await withCancel(signal, (cancel) => binding.open(file, nativeLoadOptions(rest), progress, cancel))
+  const model = new Model(SECRET, handle, file)
+  if (signal?.aborted) {
+    await model.close()
+    throw signal.reason
+  }
+  return model
+}
+
+async function plan(path, options) {
+  const file = v.filePath('path', path)
+  const { signal, onProgress, ...rest } = v.options('plan()', options, LOAD)
+  const made = await withCancel(signal, (cancel) => binding.plan(file, nativeLoadOptions(rest), undefined, cancel))
+  return { path: file, ...made, tokensPerSecond: 1 / made.secondsPerToken }
+}
+
+module.exports = { Model, loadModel, plan }

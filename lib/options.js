@@ -1,0 +1,54 @@
+'use strict'
+
+// The options of every function, as schemas for validate.js.
+
+const v = require('./validate.js')
+
+const LATER = 'paging (models larger than memory)'
+
+const LOAD = {
+  memory: v.sizeOrAuto,
+  context: v.integer({ least: 1, most: 2 ** 31 }),
+  threads: v.integer({ least: 1, most: 1024 }),
+  cache: v.objectSchema('cache', {
+    mode: v.oneOf(['auto', 'mapped'], ['paged']),
+    policy: v.oneOf(['auto'], ['pin', 'lru', 'expert']),
+    ring: v.notYet(LATER),
+    regions: v.notYet(LATER),
+  }),
+  kv: v.objectSchema('kv', { type: v.oneOf(['f16'], ['q8_0']) }),
+  signal: v.signal,
+  onProgress: v.callback,
+}
+
+const GENERATE = {
+  maxTokens: v.integer({ least: 1 }),
+  ignoreEos: v.boolean,
+  temperature: v.number({ least: 0 }),
+  topK: v.integer({ least: 0, most: 2 ** 31 }),
+  topP: v.number({ above: 0, most: 1 }),
+  minP: v.number({ least: 0, most: 1 }),
+  typicalP: v.number({ above: 0, most: 1 }),
+  repeatPenalty: v.number({ above: 0 }),
+  frequencyPenalty: v.number(),
+  presencePenalty: v.number(),
+  penaltyLastN: v.integer({ least: 0, most: 2 ** 31 }),
+  seed: v.integer({ least: 0 }),
+  stop: v.strings,
+  logitBias: v.logitBias,
+  logprobs: v.integer({ least: 0, most: 64 }),
+  signal: v.signal,
+}
+
+const PERPLEXITY = { context: v.integer({ least: 4 }), stride: v.integer({ least: 1 }), signal: v.signal, onProgress: v.callback }
+const SIGNAL = { signal: v.signal }
+const PRELOAD = { signal: v.signal, onProgress: v.callback }
+const TOKENIZE = { special: v.boolean, bos: v.boolean }
+const DETOKENIZE = { special: v.boolean }
+
+/** What the addon takes of load options. */
+function nativeLoadOptions({ memory, context, threads, cache = {} }) {
+  return { memory, context, threads, mapped: cache.mode === 'mapped' }
+}
+
+module.exports = { DETOKENIZE, GENERATE, LOAD, PERPLEXITY, PRELOAD, SIGNAL, TOKENIZE, nativeLoadOptions }
