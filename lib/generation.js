@@ -136,7 +136,8 @@ class Generation {
         promptMs: promptSeconds * 1000,
         completionMs: generateSeconds * 1000,
         promptPerSecond: perSecond(promptTokens, promptSeconds),
-        completionPerSecond: perSecond(generatedTokens, generateSeconds),
+        // The first token comes with the prompt.
+        completionPerSecond: perSecond(Math.max(0, generatedTokens - 1), generateSeconds),
       },
       ...(this.#withLogprobs ? { logprobs: chosen.map(({ token, logprob, top }) => ({ token, logprob, top })) } : {}),
     })

@@ -1,0 +1,45 @@
+'use strict'
+
+// Where the command line writes: text on standard output, progress on standard error.
+
+class Terminal {
+  constructor(out = process.stdout, err = process.stderr) {
+    this.out = out
+    this.err = err
+    this.drawn = false
+    this.told = 0
+  }
+
+  /** Writes text; resolves when the reader has kept up. */
+  write(text) {
+    if (this.out.write(text)) return undefined
+    return new Promise((resolve) => this.out.once('drain', resolve))
+  }
+
+  json(value) {
+    return this.write(`${JSON.stringify(value, (key, x) => (typeof x === 'bigint' ? String(x) : x))}\n`)
+  }
+
+  note(line) {
+    this.clear()
+    this.err.write(`${line}\n`)
+  }
+
+  /** A line that the next one takes the place of on a terminal; elsewhere a plain line, every few seconds at most. */
+  progress(line) {
+    if (this.err.isTTY) {
+      this.err.write(`\r\x1b[K${line}`)
+      this.drawn = true
+    } else if (Date.now() - this.told > 5000) {
+      this.err.write(`${line}\n`)
+      this.told = Date.now()
+    }
+  }
+
+  clear() {
+    if (this.drawn) this.err.write('\r\x1b[K')
+    this.drawn = false
+  }
+}
+
+module.exports = { Terminal }

@@ -1,0 +1,424 @@
+import type { ReadableStream } from 'node:stream/web'
+
+/**
+ * Opens a GGUF model. Reads the header only: weights are mapped, and come into memory as they are used.
+ *
+ * ```js
+ * const model = await loadModel('model.gguf')
+ * for await (const text of model.generate('Once upon a time')) process.stdout.write(text)
+ * await model.close()
+ * ```
+ *
+ * @param path of the file, or of the first file of a split model
+ */
+export function loadModel(path: string | URL, options?: LoadOptions): Promise<Model>
+
+/** What `loadModel` would do, from the header alone: bytes by use, expected speed, warnings. */
+export function plan(path: string | URL, options?: LoadOptions): Promise<Plan>
+
+/** The metadata and the tensor directory of a GGUF file, of any architecture. */
+export function inspect(path: string | URL): Promise<GgufInfo>
+
+/** The tokenizer of a GGUF file, without its weights; files that hold nothing else will do. */
+export function loadTokenizer(path: string | URL): Promise<Tokenizer>
+
+/** What this machine offers to chord. */
+export function systemInfo(): SystemInfo
+
+export interface LoadOptions {
+  /**
+   * The ceiling for everything that chord allocates: bytes, or a string such as `'2GiB'`.
+   * `'auto'` (the default) is what the machine or its container leaves free.
+   */
+  memory?: number | string
+  /** Tokens of context. Default: the model's own, as far as the memory reaches. */
+  context?: number
+  /** Compute threads. Default: one per processor that this process may use. */
+  threads?: number
+  cache?: {
+    /** `'auto'` (the default) and `'mapped'` are the same in this version: weights are used from the mapped file. */
+    mode?: 'auto' | 'mapped'
+    policy?: 'auto'
+  }
+  kv?: {
+    /** Of the keys and values kept per token. Default `'f16'`. */
+    type?: 'f16'
+  }
+  /** Stops the loading; the promise then rejects with the signal's reason. */
+  signal?: AbortSignal
+  onProgress?: (progress: Progress) => void
+}
+
+export interface Progress {
+  /** What is being worked on: `'header'`, `'tokenizer'`, `'weights'`. */
+  phase: string
+  done: number
+  total: number
+}
+
+/** A loaded model. Made by {@link loadModel}. */
+export class Model {
+  private constructor()
+
+  readonly info: ModelInfo
+
+  /**
+   * Continues a prompt. The work begins at once, and generations of one model that run at the same time share its steps.
+   *
+   * The result is a stream and a promise in one:
+   * ```js
+   * for await (const text of model.generate('Once upon a time')) process.stdout.write(text) // break cancels
+   * const { text, finishReason } = await model.generate('Once upon a time', { maxTokens: 64 })
+   * ```
+   *
+   * What is wrong with the arguments is thrown by the call itself, what fails later rejects the promise and the stream.
+   *
+   * @param prompt a text, in which special tokens are text like any other, and which begins with BOS if the model's metadata says so
+   *   (the empty text is BOS alone); or token ids, taken as they are
+   */
+  generate(prompt: string | ArrayLike<number>, options?: GenerateOptions): Generation
+
+  /** The logits after the last token, one per token of the vocabulary. */
+  evaluate(tokens: ArrayLike<number>, options?: { signal?: AbortSignal }): Promise<Float32Array>
+
+  /** How well the model foretells a text: the exponential of the mean negative log-likelihood per token; less is better. */
+  perplexity(text: string, options?: PerplexityOptions): Promise<PerplexityResult>
+
+  /** The token ids of a text. */
+  tokenize(text: string, options?: TokenizeOptions): number[]
+
+  /** The text of token ids. */
+  detokenize(tokens: ArrayLike<number>, options?: DetokenizeOptions): string
+
+  /** A tensor's numbers, dequantized; read when asked for and not kept. */
+  tensor(name: string, options?: { signal?: AbortSignal }): Promise<Tensor>
+
+  /** Brings the weights into memory, so that the first tokens come as fast as the later ones. */
+  preload(options?: { signal?: AbortSignal; onProgress?: (progress: Progress) => void }): Promise<void>
+
+  /** Tells the system that the weights are not needed for now. They come back when they are used. */
+  clearCache(): void
+
+  stats(): Stats
+
+  /** Cancels what runs, waits for it, and frees the model. Further calls return the same promise. */
+  close(): Promise<void>
+
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+export interface ModelInfo {
+  readonly path: string
+  /** `general.architecture`, such as `'llama'`. */
+  readonly architecture: string
+  /** `general.name`; empty when the file has none. */
+  readonly name: string
+  /** Such as `'Q4_K_M'`. */
+  readonly quantization: string
+  /** Elements of all tensors. */
+  readonly parameters: number
+  /** Of all files of the model. */
+  readonly fileBytes: number
+  /** Tokens of context in force. */
+  readonly context: number
+  /** Tokens of context that the model was made for. */
+  readonly contextTrained: number
+  /** Tokens of the vocabulary. */
+  readonly vocabulary: number
+  readonly layers: number
+  readonly embedding: number
+  readonly feedForward: number
+  readonly heads: number
+  readonly headsKv: number
+  readonly mode: 'mapped'
+  /** The kernels in use: `'scalar'`, `'avx2'`, ... */
+  readonly cpu: string
+  readonly threads: number
+  readonly tokenizer: TokenizerInfo
+}
+
+export interface GenerateOptions {
+  /** Default: until the model ends the text or the context is full. */
+  maxTokens?: number
+  /** Never end the text by an end-of-generation token. Default false. */
+  ignoreEos?: boolean
+  /** 0 always takes the most likely token. Default 0.8. */
+  temperature?: number
+  /** Choose among the k most likely tokens. 0: off. Default 40. */
+  topK?: number
+  /** Choose among the most likely tokens that together have this probability. 1: off. Default 0.95. */
+  topP?: number
+  /** Choose among the tokens at least this likely, relative to the most likely one. 0: off. Default 0.05. */
+  minP?: number
+  /** Locally typical sampling. 1: off. Default 1. */
+  typicalP?: number
+  /** Divides the logits of tokens that occurred lately. 1: off. Default 1. */
+  repeatPenalty?: number
+  /** Taken from a token's logit for each time it occurred lately. Default 0. */
+  frequencyPenalty?: number
+  /** Taken from a token's logit if it occurred lately. Default 0. */
+  presencePenalty?: number
+  /** How many tokens back "lately" reaches. Default 64. */
+  penaltyLastN?: number
+  /** Of the random choice: the same seed gives the same text. Default: drawn anew. */
+  seed?: number
+  /** The text ends before the first of these that appears, also where it begins within a token. */
+  stop?: string | string[]
+  /** Added to the logits of tokens, by id; `-Infinity` forbids a token. */
+  logitBias?: Record<number, number> | Map<number, number>
+  /** Log-probabilities of the chosen tokens, and of this many of the most likely ones (0 to 64). Default: none. */
+  logprobs?: number
+  /** An abort cancels; the promise and the stream then reject with the signal's reason. */
+  signal?: AbortSignal
+}
+
+/**
+ * A text being generated. Iterating yields pieces of whole characters; awaiting gives the {@link Result}. Both may be done, in any
+ * order, any number of times: every reader starts at the beginning of the text. To leave a loop early cancels the generation.
+ *
+ * An error that nobody awaits is not reported as an unhandled rejection.
+ */
+export class Generation implements AsyncIterable<string>, PromiseLike<Result> {
+  private constructor()
+
+  /** Stops the generation. The result then has what was generated so far, and the finish reason `'cancelled'`. */
+  cancel(): void
+
+  /** The text as a web stream; to cancel it cancels the generation. */
+  readonly readable: ReadableStream<string>
+
+  /** Token by token, with log-probabilities if the option `logprobs` asks for them. */
+  events(): AsyncGenerator<TokenEvent, void, undefined>
+
+  [Symbol.asyncIterator](): AsyncGenerator<string, void, undefined>
+
+  then<A = Result, B = never>(
+    onFulfilled?: ((result: Result) => A | PromiseLike<A>) | null,
+    onRejected?: ((error: unknown) => B | PromiseLike<B>) | null,
+  ): Promise<A | B>
+  catch<B = never>(onRejected?: ((error: unknown) => B | PromiseLike<B>) | null): Promise<Result | B>
+  finally(onFinally?: (() => void) | null): Promise<Result>
+}
+
+export interface TokenEvent {
+  /** `null` of text that was held back (it might have become a stop string) and that the end released. */
+  token: number | null
+  /** What this token added to the text: nothing while a character or a possible stop string is incomplete. */
+  text: string
+  /** Natural logarithm of the token's probability. */
+  logprob?: number
+  /** The most likely tokens. */
+  top?: TokenLogprob[]
+}
+
+export interface TokenLogprob {
+  token: number
+  logprob: number
+}
+
+export interface Result {
+  text: string
+  /** What was generated, without the prompt and without an end-of-generation token. */
+  tokens: number[]
+  /** `'stop'`: the model or a stop string ended the text. `'length'`: `maxTokens` or the context did. `'cancelled'`: you did. */
+  finishReason: 'stop' | 'length' | 'cancelled'
+  usage: { promptTokens: number; completionTokens: number }
+  /** completionPerSecond: tokens per second from the first one, which comes with the prompt, to the last. */
+  timings: { promptMs: number; completionMs: number; promptPerSecond: number; completionPerSecond: number }
+  /** With the option `logprobs`: one entry per token. */
+  logprobs?: (TokenLogprob & { top: TokenLogprob[] })[]
+}
+
+export interface PerplexityOptions {
+  /** Tokens of a window. Default 512, or the model's context if that is less. */
+  context?: number
+  /**
+   * Without it, windows lie side by side and the second half of each is scored, as llama.cpp's perplexity tool does it. With it,
+   * windows begin every `stride` tokens, and the last `stride` tokens of each are scored.
+   */
+  stride?: number
+  signal?: AbortSignal
+  /** Called after each window, with the perplexity so far. */
+  onProgress?: (progress: Progress & { perplexity: number }) => void
+}
+
+export interface PerplexityResult {
+  perplexity: number
+  /** Tokens scored. */
+  tokens: number
+  windows: number
+}
+
+export interface TokenizeOptions {
+  /** Take the text of special tokens, such as `<s>`, for the tokens. Default false. */
+  special?: boolean
+  /** Begin with BOS. Default: as the metadata says. */
+  bos?: boolean
+}
+
+export interface DetokenizeOptions {
+  /** Show special tokens as text. Default false. */
+  special?: boolean
+}
+
+/** Text to token ids and back. Made by {@link loadTokenizer}. */
+export class Tokenizer {
+  private constructor()
+  readonly info: TokenizerInfo
+  tokenize(text: string, options?: TokenizeOptions): number[]
+  detokenize(tokens: ArrayLike<number>, options?: DetokenizeOptions): string
+}
+
+/** Token ids are `null` where the vocabulary has no such token. */
+export interface TokenizerInfo {
+  readonly model: string
+  readonly pretokenizer: string
+  readonly vocabulary: number
+  readonly bos: number | null
+  readonly eos: number | null
+  readonly eot: number | null
+  readonly unknown: number | null
+  readonly padding: number | null
+  readonly addBos: boolean
+  readonly addEos: boolean
+}
+
+export interface Tensor {
+  name: string
+  /** As stored: `'Q4_K'`, `'F32'`, ... */
+  type: string
+  /** Of a matrix [rows, columns]; the last dimension runs fastest. */
+  shape: number[]
+  data: Float32Array
+}
+
+export interface Plan {
+  path: string
+  architecture: string
+  mode: 'mapped'
+  /** Whether everything fits the memory. A mapped model that does not still runs, as fast as the disk is. */
+  fits: boolean
+  /** The ceiling in force. */
+  memoryBytes: number
+  weightsBytes: number
+  /** What one generated token reads of them. */
+  weightsBytesPerToken: number
+  /** Keys and values at full context. */
+  kvBytes: number
+  kvBytesPerToken: number
+  /** Activations and logits. */
+  scratchBytes: number
+  /** Header and tokenizer. */
+  metadataBytes: number
+  context: number
+  contextTrained: number
+  layers: number
+  threads: number
+  /** Bytes per second that these threads read from memory, measured. */
+  readBandwidth: number
+  /** weightsBytesPerToken / readBandwidth. */
+  secondsPerToken: number
+  tokensPerSecond: number
+  warnings: string[]
+}
+
+export interface Stats {
+  mode: 'mapped'
+  /** What chord allocated itself. Mapped weights are not among it. */
+  memory: { budgetBytes: number; heldBytes: number; peakBytes: number }
+  regions: {
+    metadata: { heldBytes: number }
+    tokenizer: { heldBytes: number }
+    /** residentBytes: of the mapped files, in memory now; null where the system does not tell. */
+    weights: { heldBytes: number; mappedBytes: number; residentBytes: number | null }
+    kv: { heldBytes: number; blocks: number; blockBytes: number; tokens: number }
+    scratch: { heldBytes: number }
+  }
+  work: {
+    /** Generations and the like that are unfinished. */
+    running: number
+    steps: number
+    promptTokens: number
+    generatedTokens: number
+    /** Of all steps. */
+    weightBytesUsed: number
+    computeSeconds: number
+  }
+}
+
+export type MetadataScalar = string | number | bigint | boolean
+
+export interface GgufInfo {
+  /** Of the format: 2 or 3. */
+  version: number
+  /** The files of a split model, or the one. */
+  parts: { path: string; bytes: number }[]
+  /** Of all files. */
+  bytes: number
+  /** Elements of all tensors. */
+  parameters: number
+  /** By key; integers beyond 2^53 are bigints. Arrays have at most 1048576 elements here. */
+  metadata: Record<string, MetadataScalar | MetadataScalar[]>
+  /** By key: `'uint32'`, `'string'`, `'string[]'`, ... */
+  metadataTypes: Record<string, string>
+  tensors: GgufTensor[]
+}
+
+export interface GgufTensor {
+  name: string
+  type: string
+  /** Of a matrix [rows, columns]: the reverse of the order in the file. */
+  shape: number[]
+  bytes: number
+  /** Index of its file in `parts`. */
+  part: number
+  /** In that file. */
+  offset: number
+}
+
+export interface SystemInfo {
+  /** The processor's name. */
+  cpu: string
+  /** The best kernels that run here. */
+  tier: string
+  /** All that run here. The environment variable CHORD_CPU forces one. */
+  tiers: string[]
+  /** Processors that this process may use. */
+  processors: number
+  /** What a new model may take: machine and container considered. */
+  memoryFreeBytes: number
+}
+
+export type ChordErrorCode =
+  | 'INVALID_ARGUMENT'
+  | 'FILE_NOT_FOUND'
+  | 'IO'
+  | 'NOT_GGUF'
+  | 'GGUF_VERSION'
+  | 'GGUF_TRUNCATED'
+  | 'GGUF_LIMIT'
+  | 'GGUF_METADATA'
+  | 'GGUF_TENSOR'
+  | 'GGUF_TENSOR_TYPE'
+  | 'GGUF_ALIGNMENT'
+  | 'GGUF_SPLIT'
+  | 'UNSUPPORTED_ARCHITECTURE'
+  | 'UNSUPPORTED_TOKENIZER'
+  | 'MODEL_HPARAMS'
+  | 'MODEL_TENSOR'
+  | 'TOKENIZER'
+  | 'OUT_OF_MEMORY'
+  | 'MEMORY_BUDGET'
+  | 'CONTEXT_FULL'
+  | 'CANCELLED'
+  | 'CLOSED'
+  | 'NOT_FOUND'
+  | 'FILE_CHANGED'
+  | 'THREAD'
+  | 'BINDING_NOT_FOUND'
+
+/** Every error that chord makes. `code` is stable and for programs, `message` is for people; the codes are listed in lib/errors.js. */
+export class ChordError extends Error {
+  constructor(message: string, options: { code: ChordErrorCode; cause?: unknown })
+  readonly code: ChordErrorCode
+}
