@@ -34,8 +34,7 @@ static struct merge_pair find_merge(const void *context, uint32_t left, uint32_t
     return find_slot(context, left, right)->pair;
 }
 
-static enum chord_status bad_merge(struct chord_error *err, uint64_t index, struct gguf_string merge,
-                                   const char *why)
+static enum chord_status bad_merge(struct chord_error *err, uint64_t index, struct gguf_string merge, const char *why)
 {
     char name[TOKEN_NAME_BYTES];
     return chord_fail(err, CHORD_TOKENIZER, "merge %llu of " MERGES_KEY ", '%s', %s: convert the model again",
@@ -48,10 +47,9 @@ static bool is_spelled(const struct vocabulary *vocabulary, uint32_t id, const c
            memcmp(vocabulary->tokens[id].text, text, (size_t)n_bytes) == 0;
 }
 
-// The token spelled so. Merges mostly come in the order of the tokens they give: `last`, what the merge before gave, and the
-// one after it are tried first, which spares the cache misses of a search.
-static uint32_t find_result(const struct vocabulary *vocabulary, const char *text, uint64_t n_bytes,
-                            uint32_t last)
+// The token spelled so. Merges mostly come in the order of the tokens they give: `last`, what the merge before
+// gave, and the one after it are tried first, which spares the cache misses of a search.
+static uint32_t find_result(const struct vocabulary *vocabulary, const char *text, uint64_t n_bytes, uint32_t last)
 {
     if (is_spelled(vocabulary, last, text, n_bytes))
         return last;
@@ -105,8 +103,7 @@ static enum chord_status add_merges(struct bpe *bpe, const struct gguf_value *ar
 }
 
 enum chord_status bpe_load(struct bpe *bpe, const struct vocabulary *vocabulary,
-                           const struct pretokenizer *pretokenizer, const struct gguf *gguf,
-                           struct chord_error *err)
+                           const struct pretokenizer *pretokenizer, const struct gguf *gguf, struct chord_error *err)
 {
     *bpe = (struct bpe){.vocabulary = vocabulary, .pretokenizer = pretokenizer, .seed = vocabulary->seed};
     const struct gguf_value *array = gguf_find(gguf, MERGES_KEY);
@@ -152,8 +149,8 @@ static uint32_t find_whole(const struct vocabulary *vocabulary, const unsigned c
     return id != TOKEN_NONE && token_is_text(&vocabulary->tokens[id]) ? id : TOKEN_NONE;
 }
 
-static bool encode_piece(const struct bpe *bpe, const unsigned char *piece, uint32_t n,
-                         struct merge_scratch *scratch, struct token_list *list)
+static bool encode_piece(const struct bpe *bpe, const unsigned char *piece, uint32_t n, struct merge_scratch *scratch,
+                         struct token_list *list)
 {
     const struct vocabulary *vocabulary = bpe->vocabulary;
     uint32_t short_ids[MERGE_SHORT], short_starts[MERGE_SHORT + 1];
@@ -174,9 +171,8 @@ static bool encode_piece(const struct bpe *bpe, const unsigned char *piece, uint
         starts[i] = i;
     }
     starts[n] = n;
-    const uint32_t n_left = n > MERGE_SHORT
-                                ? merge_long(bpe, find_merge, (const char *)piece, scratch, n)
-                                : merge_short(bpe, find_merge, (const char *)piece, ids, starts, n);
+    const uint32_t n_left = n > MERGE_SHORT ? merge_long(bpe, find_merge, (const char *)piece, scratch, n)
+                                            : merge_short(bpe, find_merge, (const char *)piece, ids, starts, n);
     for (uint32_t i = 0; i < n_left; i++) {
         const uint32_t id = ids[i] == TOKEN_NONE ? vocabulary->unk : ids[i];
         if (id != TOKEN_NONE && !token_list_append(list, id))

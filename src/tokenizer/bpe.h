@@ -1,5 +1,5 @@
-// Byte-level BPE ("gpt2"): a text is cut into pieces by a pre-tokenizer; in each piece, bytes merge by the ranks of a list.
-// Source: Radford et al. 2019, and the tokenizers of the models that followed.
+// Byte-level BPE ("gpt2"): a text is cut into pieces by a pre-tokenizer; in each piece, bytes merge by the ranks
+// of a list. Source: Radford et al. 2019, and the tokenizers of the models that followed.
 #ifndef CHORD_TOKENIZER_BPE_H
 #define CHORD_TOKENIZER_BPE_H
 
@@ -20,10 +20,10 @@ struct bpe {
     uint64_t seed;
 };
 
-// Reads tokenizer.ggml.merges: TOKENIZER names the merge that is malformed. `vocabulary` is kept. On failure nothing is held.
+// Reads tokenizer.ggml.merges: TOKENIZER names the merge that is malformed. `vocabulary` is kept. On failure nothing
+// is held.
 enum chord_status bpe_load(struct bpe *bpe, const struct vocabulary *vocabulary,
-                           const struct pretokenizer *pretokenizer, const struct gguf *gguf,
-                           struct chord_error *err);
+                           const struct pretokenizer *pretokenizer, const struct gguf *gguf, struct chord_error *err);
 void bpe_free(struct bpe *bpe);
 
 // Appends the ids of a text that holds no special tokens. False: out of memory.

@@ -36,11 +36,20 @@ static bool can_follow(const unsigned char *pending, unsigned n, unsigned char b
     unsigned char low = 0x80, high = 0xbf;
     if (n == 1) {
         switch (pending[0]) {
-        case 0xe0: low = 0xa0; break;
-        case 0xed: high = 0x9f; break;
-        case 0xf0: low = 0x90; break;
-        case 0xf4: high = 0x8f; break;
-        default: break;
+        case 0xe0:
+            low = 0xa0;
+            break;
+        case 0xed:
+            high = 0x9f;
+            break;
+        case 0xf0:
+            low = 0x90;
+            break;
+        case 0xf4:
+            high = 0x8f;
+            break;
+        default:
+            break;
         }
     }
     return byte >= low && byte <= high;
@@ -72,13 +81,12 @@ static uint64_t push_byte(struct detokenizer *detokenizer, unsigned char byte, c
 
 uint64_t detokenizer_push(struct detokenizer *detokenizer, uint32_t id, char *out)
 {
-    // The token's bytes go to the far end of `out`: three bytes of text at most come of each, and those before byte i take
-    // no more than 3 * i + 9 bytes, so that writing never overtakes reading.
+    // The token's bytes go to the far end of `out`: three bytes of text at most come of each, and those before
+    // byte i take no more than 3 * i + 9 bytes, so that writing never overtakes reading.
     const uint64_t capacity = detokenizer_max_bytes(detokenizer->tokenizer);
     const uint64_t n_most = tokenizer_max_token_bytes(detokenizer->tokenizer);
     char *const bytes = out + (capacity - n_most);
-    const uint64_t n_bytes =
-        tokenizer_token_bytes(detokenizer->tokenizer, id, detokenizer->special, bytes, n_most);
+    const uint64_t n_bytes = tokenizer_token_bytes(detokenizer->tokenizer, id, detokenizer->special, bytes, n_most);
     uint64_t n = 0, i = 0;
     if (n_bytes > 0 && detokenizer->at_start) {
         detokenizer->at_start = false;

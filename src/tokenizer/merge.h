@@ -1,8 +1,8 @@
-// The merge loop that both kinds of BPE share: a row of symbols, of which again and again the adjacent pair of the lowest
-// rank becomes one symbol (the leftmost of equals), until no pair has a rank.
+// The merge loop that both kinds of BPE share: a row of symbols, of which again and again the adjacent pair of
+// the lowest rank becomes one symbol (the leftmost of equals), until no pair has a rank.
 //
-// Short rows are scanned for the lowest rank, which is fastest for words. Long ones take a heap: O(n log n) and 40 bytes a
-// symbol, so that a megabyte without a space is no problem either. Both give the same symbols.
+// Short rows are scanned for the lowest rank, which is fastest for words. Long ones take a heap: O(n log n) and
+// 40 bytes a symbol, so that a megabyte without a space is no problem either. Both give the same symbols.
 //
 // The functions are inline so that each tokenizer gets its own copy with its `find` in place.
 #ifndef CHORD_TOKENIZER_MERGE_H
@@ -30,12 +30,12 @@ typedef struct merge_pair merge_find(const void *context, uint32_t left, uint32_
 // Buffers of one call to tokenizer_encode, grown as needed. Zero-initialise, set the account.
 struct merge_scratch {
     struct memory_account *account;
-    uint32_t capacity;       // symbols
-    uint32_t *ids;           // [capacity]
-    uint32_t *starts;        // [capacity + 1] byte offsets
-    uint32_t *next, *before; // [capacity] row order; MERGE_NONE at the ends
+    uint32_t capacity;        // symbols
+    uint32_t *ids;            // [capacity]
+    uint32_t *starts;         // [capacity + 1] byte offsets
+    uint32_t *next, *before;  // [capacity] row order; MERGE_NONE at the ends
     struct merge_pair *pairs; // [capacity] of a symbol with the next
-    uint64_t *heap;          // [2 * capacity] rank << 32 | symbol
+    uint64_t *heap;           // [2 * capacity] rank << 32 | symbol
 };
 
 bool merge_scratch_reserve(struct merge_scratch *scratch, uint32_t n); // false: out of memory
@@ -68,8 +68,8 @@ static inline void merge_heap_push(uint64_t *heap, uint32_t *n, uint64_t item)
     heap[at] = item;
 }
 
-// Merges a row of n <= MERGE_SHORT symbols. ids[n] and starts[n + 1] (offsets into `text`) are compacted in place; returns
-// how many are left.
+// Merges a row of n <= MERGE_SHORT symbols. ids[n] and starts[n + 1] (offsets into `text`) are compacted in
+// place; returns how many are left.
 static inline uint32_t merge_short(const void *context, merge_find *find, const char *text, uint32_t *ids,
                                    uint32_t *starts, uint32_t n)
 {
@@ -94,15 +94,15 @@ static inline uint32_t merge_short(const void *context, merge_find *find, const 
         }
         starts[n] = starts[n + 1];
         if (best + 1 < n)
-            pairs[best] = find(context, ids[best], ids[best + 1], text + starts[best],
-                               starts[best + 2] - starts[best]);
+            pairs[best] = find(context, ids[best], ids[best + 1], text + starts[best], starts[best + 2] - starts[best]);
         if (best > 0)
-            pairs[best - 1] = find(context, ids[best - 1], ids[best], text + starts[best - 1],
-                                   starts[best + 1] - starts[best - 1]);
+            pairs[best - 1] =
+                find(context, ids[best - 1], ids[best], text + starts[best - 1], starts[best + 1] - starts[best - 1]);
     }
 }
 
-// Merges the row of n >= 1 symbols in scratch->ids and scratch->starts, compacted in place. Returns how many are left.
+// Merges the row of n >= 1 symbols in scratch->ids and scratch->starts, compacted in place. Returns how many are
+// left.
 static inline uint32_t merge_long(const void *context, merge_find *find, const char *text,
                                   struct merge_scratch *scratch, uint32_t n)
 {
@@ -149,8 +149,7 @@ static inline uint32_t merge_long(const void *context, merge_find *find, const c
         const uint32_t previous = before[left];
         if (previous != MERGE_NONE) {
             const uint32_t end = after == MERGE_NONE ? starts[n] : starts[after];
-            pairs[previous] =
-                find(context, ids[previous], ids[left], text + starts[previous], end - starts[previous]);
+            pairs[previous] = find(context, ids[previous], ids[left], text + starts[previous], end - starts[previous]);
             if (pairs[previous].rank != MERGE_NONE)
                 merge_heap_push(heap, &n_heap, (uint64_t)pairs[previous].rank << 32 | previous);
         }

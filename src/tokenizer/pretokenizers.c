@@ -8,62 +8,79 @@
 #define NOT_SYMBOL (UNICODE_SPACE | UNICODE_LETTER | UNICODE_NUMBER)
 
 // 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
-#define GPT2_WORDS                                                                                 \
-    {.kind = SPLIT_WORDS,                                                                          \
-     .words = {.contractions = CONTRACTIONS_EXACT,                                                 \
-               .space_before_digits = true,                                                        \
-               .letters = UNICODE_LETTER,                                                          \
-               .not_symbol = NOT_SYMBOL,                                                           \
-               .symbol_tail = ""}}
+#define GPT2_WORDS                              \
+    {                                           \
+        .kind = SPLIT_WORDS, .words = {         \
+            .contractions = CONTRACTIONS_EXACT, \
+            .space_before_digits = true,        \
+            .letters = UNICODE_LETTER,          \
+            .not_symbol = NOT_SYMBOL,           \
+            .symbol_tail = ""                   \
+        }                                       \
+    }
 
 // (?i:'s|...)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,DIGITS}| ?[^\s\p{L}\p{N}]+[TAIL]*|\s*[\r\n]+|\s+(?!\S)|\s+
-#define GPT4_WORDS(CONTRACTIONS, MORE_LETTERS, DIGITS, TAIL)                                       \
-    {.kind = SPLIT_WORDS,                                                                          \
-     .words = {.contractions = CONTRACTIONS,                                                       \
-               .any_prefix = true,                                                                 \
-               .newlines = true,                                                                   \
-               .letters = UNICODE_LETTER | (MORE_LETTERS),                                         \
-               .not_symbol = NOT_SYMBOL | (MORE_LETTERS),                                          \
-               .n_digits = DIGITS,                                                                 \
-               .symbol_tail = TAIL}}
+#define GPT4_WORDS(CONTRACTIONS, MORE_LETTERS, DIGITS, TAIL) \
+    {                                                        \
+        .kind = SPLIT_WORDS, .words = {                      \
+            .contractions = CONTRACTIONS,                    \
+            .any_prefix = true,                              \
+            .newlines = true,                                \
+            .letters = UNICODE_LETTER | (MORE_LETTERS),      \
+            .not_symbol = NOT_SYMBOL | (MORE_LETTERS),       \
+            .n_digits = DIGITS,                              \
+            .symbol_tail = TAIL                              \
+        }                                                    \
+    }
 
 // The same with words that break where lower case turns to upper case.
-#define GPT4O_WORDS(SUFFIX_CONTRACTIONS, DIGITS)                                                   \
-    {.kind = SPLIT_WORDS,                                                                          \
-     .words = {.suffix_contractions = SUFFIX_CONTRACTIONS,                                         \
-               .any_prefix = true,                                                                 \
-               .newlines = true,                                                                   \
-               .cased = true,                                                                      \
-               .letters = UNICODE_LETTER,                                                          \
-               .not_symbol = NOT_SYMBOL,                                                           \
-               .n_digits = DIGITS,                                                                 \
-               .symbol_tail = "\r\n/"}}
+#define GPT4O_WORDS(SUFFIX_CONTRACTIONS, DIGITS)        \
+    {                                                   \
+        .kind = SPLIT_WORDS, .words = {                 \
+            .suffix_contractions = SUFFIX_CONTRACTIONS, \
+            .any_prefix = true,                         \
+            .newlines = true,                           \
+            .cased = true,                              \
+            .letters = UNICODE_LETTER,                  \
+            .not_symbol = NOT_SYMBOL,                   \
+            .n_digits = DIGITS,                         \
+            .symbol_tail = "\r\n/"                      \
+        }                                               \
+    }
 
 // [\p{N}]{LEAST,MOST}
-#define NUMBERS(LEAST, MOST)                                                                       \
-    {.kind = SPLIT_ISOLATE,                                                                        \
-     .isolate = {.classes = UNICODE_NUMBER, .extra = "", .least = LEAST, .most = MOST}}
+#define NUMBERS(LEAST, MOST)                                                                                      \
+    {                                                                                                             \
+        .kind = SPLIT_ISOLATE, .isolate = {.classes = UNICODE_NUMBER, .extra = "", .least = LEAST, .most = MOST } \
+    }
 
 // [0-9][0-9][0-9]
-#define ASCII_TRIPLES                                                                              \
-    {.kind = SPLIT_ISOLATE,                                                                        \
-     .isolate = {.classes = UNICODE_NUMBER, .ascii = true, .extra = "", .least = 3, .most = 3}}
+#define ASCII_TRIPLES                       \
+    {                                       \
+        .kind = SPLIT_ISOLATE, .isolate = { \
+            .classes = UNICODE_NUMBER,      \
+            .ascii = true,                  \
+            .extra = "",                    \
+            .least = 3,                     \
+            .most = 3                       \
+        }                                   \
+    }
 
 // [\p{P}EXTRA]+
-#define PUNCTUATION(EXTRA)                                                                         \
-    {.kind = SPLIT_ISOLATE,                                                                        \
-     .isolate = {.classes = UNICODE_PUNCTUATION, .extra = EXTRA, .least = 1}}
+#define PUNCTUATION(EXTRA)                                                                              \
+    {                                                                                                   \
+        .kind = SPLIT_ISOLATE, .isolate = {.classes = UNICODE_PUNCTUATION, .extra = EXTRA, .least = 1 } \
+    }
 
 static const struct pretokenizer pretokenizers[] = {
-    {.names = {"gpt-2", "phi-2", "mpt", "olmo", "jais", "trillion", "granite-docling", "exaone4", "gigachat",
-               "mellum", "a.x-4.0", "jina-es", "jina-de", "jina-v2-es", "jina-v2-de", "modern-bert"},
+    {.names = {"gpt-2", "phi-2", "mpt", "olmo", "jais", "trillion", "granite-docling", "exaone4", "gigachat", "mellum",
+               "a.x-4.0", "jina-es", "jina-de", "jina-v2-es", "jina-v2-de", "modern-bert"},
      .stages = {GPT2_WORDS}},
     {.names = {"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"},
      .stages = {GPT4_WORDS(CONTRACTIONS_FOLDED, 0, 3, "\r\n")},
      .ignore_merges = true,
      .add_bos = true},
-    {.names = {"dbrx", "smaug-bpe", "glm4", "chatglm-bpe"},
-     .stages = {GPT4_WORDS(CONTRACTIONS_FOLDED, 0, 3, "\r\n")}},
+    {.names = {"dbrx", "smaug-bpe", "glm4", "chatglm-bpe"}, .stages = {GPT4_WORDS(CONTRACTIONS_FOLDED, 0, 3, "\r\n")}},
     {.names = {"qwen2", "deepseek-r1-qwen", "stablelm2", "megrez", "hunyuan", "grok-2", "solar-open", "kormo",
                "bailingmoe", "bailingmoe2", "llada-moe"},
      .stages = {GPT4_WORDS(CONTRACTIONS_FOLDED, 0, 1, "\r\n")}},
@@ -72,17 +89,12 @@ static const struct pretokenizer pretokenizers[] = {
     {.names = {"minicpm5"},
      .stages = {NUMBERS(1, 3), GPT4_WORDS(CONTRACTIONS_FOLDED, 0, 0, "\r\n")},
      .ignore_merges = true},
-    {.names = {"gpt-4o", "llama4", "kanana2", "minimax-m2"},
-     .stages = {GPT4O_WORDS(CONTRACTIONS_FOLDED, 3)}},
-    {.names = {"tekken"},
-     .stages = {GPT4O_WORDS(CONTRACTIONS_NONE, 1)},
-     .ignore_merges = true,
-     .add_bos = true},
+    {.names = {"gpt-4o", "llama4", "kanana2", "minimax-m2"}, .stages = {GPT4O_WORDS(CONTRACTIONS_FOLDED, 3)}},
+    {.names = {"tekken"}, .stages = {GPT4O_WORDS(CONTRACTIONS_NONE, 1)}, .ignore_merges = true, .add_bos = true},
     {.names = {"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b", "mellum2"},
      .stages = {NUMBERS(1, 1), GPT2_WORDS}},
     {.names = {"falcon"}, .stages = {PUNCTUATION("$+<=>^~|`"), GPT2_WORDS, ASCII_TRIPLES}},
-    {.names = {"default"},
-     .stages = {PUNCTUATION("$+<=>^~|"), GPT2_WORDS, NUMBERS(1, 0), ASCII_TRIPLES}},
+    {.names = {"default"}, .stages = {PUNCTUATION("$+<=>^~|"), GPT2_WORDS, NUMBERS(1, 0), ASCII_TRIPLES}},
 };
 
 const struct pretokenizer *pretokenizer_find(const char *text, uint64_t n_bytes, const char **name)
@@ -139,8 +151,7 @@ static uint64_t end_of_run_without(const unsigned char *text, uint64_t at, uint6
 }
 
 // End of a contraction at `at`, or `at` where there is none.
-static uint64_t end_of_contraction(const unsigned char *text, uint64_t at, uint64_t end,
-                                   enum contractions contractions)
+static uint64_t end_of_contraction(const unsigned char *text, uint64_t at, uint64_t end, enum contractions contractions)
 {
     if (contractions == CONTRACTIONS_NONE || at >= end || text[at] != '\'')
         return at;
@@ -202,14 +213,13 @@ static uint64_t end_of_cased_word(const unsigned char *text, uint64_t at, uint64
 }
 
 // End of the word at `at`, or `at` where there is none.
-static uint64_t end_of_word(const struct word_rules *rules, const unsigned char *text, uint64_t at,
-                            uint64_t end, struct character first)
+static uint64_t end_of_word(const struct word_rules *rules, const unsigned char *text, uint64_t at, uint64_t end,
+                            struct character first)
 {
     const uint64_t after_first = at + first.n_bytes;
     bool prefix = first.c == ' ';
     if (rules->any_prefix)
-        prefix = first.c != '\r' && first.c != '\n' &&
-                 (first.class & (UNICODE_LETTER | UNICODE_NUMBER)) == 0;
+        prefix = first.c != '\r' && first.c != '\n' && (first.class & (UNICODE_LETTER | UNICODE_NUMBER)) == 0;
     if (rules->cased) {
         const uint64_t to = end_of_cased_word(text, at, end, prefix, after_first);
         return to == at ? at : end_of_contraction(text, to, end, rules->suffix_contractions);
@@ -223,8 +233,8 @@ static uint64_t end_of_word(const struct word_rules *rules, const unsigned char 
     return at;
 }
 
-static uint64_t end_of_digits(const struct word_rules *rules, const unsigned char *text, uint64_t at,
-                              uint64_t end, struct character first)
+static uint64_t end_of_digits(const struct word_rules *rules, const unsigned char *text, uint64_t at, uint64_t end,
+                              struct character first)
 {
     uint64_t to = at;
     if (first.class & UNICODE_NUMBER) {
@@ -242,8 +252,8 @@ static uint64_t end_of_digits(const struct word_rules *rules, const unsigned cha
     return to;
 }
 
-static uint64_t end_of_symbols(const struct word_rules *rules, const unsigned char *text, uint64_t at,
-                               uint64_t end, struct character first)
+static uint64_t end_of_symbols(const struct word_rules *rules, const unsigned char *text, uint64_t at, uint64_t end,
+                               struct character first)
 {
     uint64_t to = end_of_run_without(text, at, end, rules->not_symbol);
     if (to == at && first.c == ' ') {
@@ -259,8 +269,7 @@ static uint64_t end_of_symbols(const struct word_rules *rules, const unsigned ch
 
 // End of the white space at `at` (there is some): up to its last line break where the rules know line breaks, all
 // of it at the end of the piece, and otherwise all but its last character, which belongs to what follows.
-static uint64_t end_of_spaces(const struct word_rules *rules, const unsigned char *text, uint64_t at,
-                              uint64_t end)
+static uint64_t end_of_spaces(const struct word_rules *rules, const unsigned char *text, uint64_t at, uint64_t end)
 {
     uint64_t to = at, last = at, after_newline = at;
     while (to < end) {
@@ -293,8 +302,7 @@ static uint64_t next_word(const struct word_rules *rules, const unsigned char *t
 }
 
 // End of [set]{least,most} at `at`, or `at` where that does not match.
-static uint64_t end_of_isolated(const struct isolate_rules *rules, const unsigned char *text, uint64_t at,
-                                uint64_t end)
+static uint64_t end_of_isolated(const struct isolate_rules *rules, const unsigned char *text, uint64_t at, uint64_t end)
 {
     uint64_t to = at;
     uint32_t n = 0;
@@ -309,8 +317,7 @@ static uint64_t end_of_isolated(const struct isolate_rules *rules, const unsigne
     return n >= rules->least ? to : at;
 }
 
-static uint64_t next_isolated(const struct isolate_rules *rules, const unsigned char *text, uint64_t at,
-                              uint64_t end)
+static uint64_t next_isolated(const struct isolate_rules *rules, const unsigned char *text, uint64_t at, uint64_t end)
 {
     uint64_t to = end_of_isolated(rules, text, at, end);
     if (to != at)

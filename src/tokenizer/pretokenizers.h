@@ -34,21 +34,21 @@ enum contractions {
 struct word_rules {
     enum contractions contractions;        // the first alternative
     enum contractions suffix_contractions; // after a cased word
-    bool any_prefix;          // prefix: [^\r\n\p{L}\p{N}] if true, a space if false
-    bool space_before_digits; // a space may also stand before digits
-    bool newlines;            // the alternative exists
+    bool any_prefix;                       // prefix: [^\r\n\p{L}\p{N}] if true, a space if false
+    bool space_before_digits;              // a space may also stand before digits
+    bool newlines;                         // the alternative exists
     bool cased;
-    uint8_t letters;          // classes
-    uint8_t not_symbol;       // classes
+    uint8_t letters;    // classes
+    uint8_t not_symbol; // classes
     uint32_t n_digits;
-    const char *symbol_tail;  // ASCII
+    const char *symbol_tail; // ASCII
 };
 
 // SPLIT_ISOLATE: [set]{least,most}, with most = 0 for any number.
 struct isolate_rules {
-    uint8_t classes;    // of the set
-    bool ascii;         // only ASCII characters
-    const char *extra;  // ASCII characters that belong to the set too
+    uint8_t classes;   // of the set
+    bool ascii;        // only ASCII characters
+    const char *extra; // ASCII characters that belong to the set too
     uint32_t least, most;
 };
 

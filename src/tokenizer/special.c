@@ -15,8 +15,8 @@ struct builder {
 
 static bool is_special(const struct vocabulary_token *token)
 {
-    return token->n_bytes > 0 && (token->type == TOKEN_CONTROL || token->type == TOKEN_UNKNOWN ||
-                                  token->type == TOKEN_USER_DEFINED);
+    return token->n_bytes > 0 &&
+           (token->type == TOKEN_CONTROL || token->type == TOKEN_UNKNOWN || token->type == TOKEN_USER_DEFINED);
 }
 
 // The edge's slot, or the empty one where it would go.
@@ -180,8 +180,8 @@ static bool append_match(struct special_matches *matches, uint64_t at, uint32_t 
     return true;
 }
 
-bool special_search(const struct special_matcher *matcher, const char *text, uint64_t n_bytes,
-                    bool parse_special, struct special_matches *matches)
+bool special_search(const struct special_matcher *matcher, const char *text, uint64_t n_bytes, bool parse_special,
+                    struct special_matches *matches)
 {
     if (!(parse_special ? matcher->has_any : matcher->has_user_defined))
         return true;

@@ -1,8 +1,9 @@
-// Finds special tokens written out in a text: "<|eot_id|>". Leftmost first, of those that begin at one place the longest.
+// Finds special tokens written out in a text: "<|eot_id|>". Leftmost first, of those that begin at one place the
+// longest.
 //
-// An Aho-Corasick automaton of the reversed spellings reads the text backwards; what it recognises at a byte is the longest
-// special token that begins there. So the search is linear in the text, however many special tokens there are and however
-// they overlap.
+// An Aho-Corasick automaton of the reversed spellings reads the text backwards; what it recognises at a byte is
+// the longest special token that begins there. So the search is linear in the text, however many special tokens
+// there are and however they overlap.
 #ifndef CHORD_TOKENIZER_SPECIAL_H
 #define CHORD_TOKENIZER_SPECIAL_H
 
@@ -49,8 +50,8 @@ enum chord_status special_load(struct special_matcher *matcher, const struct voc
 void special_free(struct special_matcher *matcher);
 
 // User-defined tokens, and with `parse_special` control and unknown tokens too. False: out of memory.
-bool special_search(const struct special_matcher *matcher, const char *text, uint64_t n_bytes,
-                    bool parse_special, struct special_matches *matches);
+bool special_search(const struct special_matcher *matcher, const char *text, uint64_t n_bytes, bool parse_special,
+                    struct special_matches *matches);
 void special_matches_free(struct special_matches *matches);
 
 #endif

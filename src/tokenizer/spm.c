@@ -45,8 +45,8 @@ static uint32_t find_text(const struct vocabulary *vocabulary, const char *text,
 bool spm_load(struct spm *spm, const struct vocabulary *vocabulary)
 {
     *spm = (struct spm){.vocabulary = vocabulary, .seed = vocabulary->seed};
-    spm->neighbours = memory_zalloc(vocabulary->account, MEMORY_TOKENIZER, (1u << NEIGHBOUR_BITS) / 64,
-                                    sizeof *spm->neighbours);
+    spm->neighbours =
+        memory_zalloc(vocabulary->account, MEMORY_TOKENIZER, (1u << NEIGHBOUR_BITS) / 64, sizeof *spm->neighbours);
     if (spm->neighbours == NULL)
         return false;
     for (uint32_t id = 0; id < vocabulary->n_tokens; id++)
@@ -122,15 +122,14 @@ static bool encode_run(const struct spm *spm, const char *text, uint32_t n_bytes
     const uint32_t n_left = n > MERGE_SHORT ? merge_long(vocabulary, find_pair, text, scratch, n)
                                             : merge_short(vocabulary, find_pair, text, ids, starts, n);
     for (uint32_t i = 0; i < n_left; i++)
-        if (!(ids[i] != TOKEN_NONE
-                  ? token_list_append(list, ids[i])
-                  : append_bytes(vocabulary, bytes + starts[i], starts[i + 1] - starts[i], list)))
+        if (!(ids[i] != TOKEN_NONE ? token_list_append(list, ids[i])
+                                   : append_bytes(vocabulary, bytes + starts[i], starts[i + 1] - starts[i], list)))
             return false;
     return true;
 }
 
-static bool encode_normalized(const struct spm *spm, const char *text, uint64_t n_bytes,
-                              struct merge_scratch *scratch, struct token_list *list)
+static bool encode_normalized(const struct spm *spm, const char *text, uint64_t n_bytes, struct merge_scratch *scratch,
+                              struct token_list *list)
 {
     const unsigned char *bytes = (const unsigned char *)text;
     uint64_t at = 0;
@@ -150,8 +149,8 @@ static bool encode_normalized(const struct spm *spm, const char *text, uint64_t 
     return true;
 }
 
-bool spm_encode(const struct spm *spm, const char *text, uint64_t n_bytes, bool prefix,
-                struct merge_scratch *scratch, struct token_list *list)
+bool spm_encode(const struct spm *spm, const char *text, uint64_t n_bytes, bool prefix, struct merge_scratch *scratch,
+                struct token_list *list)
 {
     const uint64_t n_mark = sizeof SPACE_MARK - 1;
     struct memory_account *account = spm->vocabulary->account;

@@ -19,7 +19,7 @@ bool spm_load(struct spm *spm, const struct vocabulary *vocabulary);
 void spm_free(struct spm *spm);
 
 // Appends the ids of a text that holds no special tokens, with a space before it if `prefix`. False: out of memory.
-bool spm_encode(const struct spm *spm, const char *text, uint64_t n_bytes, bool prefix,
-                struct merge_scratch *scratch, struct token_list *list);
+bool spm_encode(const struct spm *spm, const char *text, uint64_t n_bytes, bool prefix, struct merge_scratch *scratch,
+                struct token_list *list);
 
 #endif

@@ -51,8 +51,7 @@ static bool equals(struct gguf_string s, const char *text)
     return s.n_bytes == strlen(text) && memcmp(s.bytes, text, (size_t)s.n_bytes) == 0;
 }
 
-static enum chord_status find_model(const struct gguf *gguf, enum vocabulary_model *model,
-                                    struct chord_error *err)
+static enum chord_status find_model(const struct gguf *gguf, enum vocabulary_model *model, struct chord_error *err)
 {
     struct gguf_string name;
     const enum chord_status status = gguf_get_string(gguf, KEY("model"), &name, NULL);
@@ -87,7 +86,7 @@ static enum chord_status find_pretokenizer(const struct gguf *gguf, const struct
         char shown[TOKEN_NAME_BYTES];
         return chord_fail(err, CHORD_UNSUPPORTED_TOKENIZER,
                           "the pre-tokenizer '%s' (" KEY("pre") ") is not one that chord knows; with another one the "
-                          "model would read its prompts wrongly",
+                                                                "model would read its prompts wrongly",
                           vocabulary_name(shown, name.bytes, name.n_bytes));
     }
     return CHORD_OK;
@@ -99,8 +98,7 @@ static enum chord_status load_flag(const struct gguf *gguf, const char *key, boo
     return gguf_get_bool_or(gguf, key, *out, out, err);
 }
 
-static enum chord_status load_flags(struct tokenizer *tokenizer, const struct gguf *gguf,
-                                    struct chord_error *err)
+static enum chord_status load_flags(struct tokenizer *tokenizer, const struct gguf *gguf, struct chord_error *err)
 {
     enum chord_status status = load_flag(gguf, KEY("add_bos_token"), &tokenizer->add_bos, err);
     if (status == CHORD_OK)
@@ -111,11 +109,13 @@ static enum chord_status load_flags(struct tokenizer *tokenizer, const struct gg
         return status;
     const struct vocabulary *vocabulary = &tokenizer->vocabulary;
     if (tokenizer->add_bos && vocabulary->bos == TOKEN_NONE && gguf_find(gguf, KEY("add_bos_token")) != NULL)
-        return chord_fail(err, CHORD_TOKENIZER, KEY("add_bos_token") " is true, but " KEY("bos_token_id")
-                          " is missing: convert the model again");
+        return chord_fail(
+            err, CHORD_TOKENIZER,
+            KEY("add_bos_token") " is true, but " KEY("bos_token_id") " is missing: convert the model again");
     if (tokenizer->add_eos && vocabulary->eos == TOKEN_NONE)
-        return chord_fail(err, CHORD_TOKENIZER, KEY("add_eos_token") " is true, but " KEY("eos_token_id")
-                          " is missing: convert the model again");
+        return chord_fail(
+            err, CHORD_TOKENIZER,
+            KEY("add_eos_token") " is true, but " KEY("eos_token_id") " is missing: convert the model again");
     tokenizer->add_bos = tokenizer->add_bos && vocabulary->bos != TOKEN_NONE;
     return CHORD_OK;
 }
@@ -132,8 +132,8 @@ static bool contains_phi3(struct gguf_string name)
     return false;
 }
 
-// GGUF does not carry the attribute "rstrip" of special tokens. Phi-3 is the family whose chat format leans on it: all its
-// special tokens have it but three.
+// GGUF does not carry the attribute "rstrip" of special tokens. Phi-3 is the family whose chat format leans on
+// it: all its special tokens have it but three.
 static void mark_strips_right(struct vocabulary *vocabulary, const struct gguf *gguf)
 {
     struct gguf_string name;
@@ -142,9 +142,9 @@ static void mark_strips_right(struct vocabulary *vocabulary, const struct gguf *
     for (uint32_t id = 0; id < vocabulary->n_tokens; id++) {
         struct vocabulary_token *token = &vocabulary->tokens[id];
         const struct gguf_string text = {.bytes = token->text, .n_bytes = token->n_bytes};
-        token->strips_right = (token->type == TOKEN_CONTROL || token->type == TOKEN_UNKNOWN ||
-                               token->type == TOKEN_USER_DEFINED) &&
-                              !equals(text, "<unk>") && !equals(text, "<s>") && !equals(text, "<|endoftext|>");
+        token->strips_right =
+            (token->type == TOKEN_CONTROL || token->type == TOKEN_UNKNOWN || token->type == TOKEN_USER_DEFINED) &&
+            !equals(text, "<unk>") && !equals(text, "<s>") && !equals(text, "<|endoftext|>");
     }
 }
 
@@ -161,16 +161,15 @@ static enum chord_status load_spm(struct tokenizer *tokenizer, struct chord_erro
 static enum chord_status load_bpe(struct tokenizer *tokenizer, const struct gguf *gguf, struct chord_error *err)
 {
     const struct pretokenizer *pretokenizer;
-    const enum chord_status status =
-        find_pretokenizer(gguf, &pretokenizer, &tokenizer->pretokenizer_name, err);
+    const enum chord_status status = find_pretokenizer(gguf, &pretokenizer, &tokenizer->pretokenizer_name, err);
     if (status != CHORD_OK)
         return status;
     tokenizer->add_bos = pretokenizer->add_bos;
     return bpe_load(&tokenizer->bpe, &tokenizer->vocabulary, pretokenizer, gguf, err);
 }
 
-enum chord_status tokenizer_create(struct tokenizer **out, const struct gguf *gguf,
-                                   struct memory_account *account, struct chord_error *err)
+enum chord_status tokenizer_create(struct tokenizer **out, const struct gguf *gguf, struct memory_account *account,
+                                   struct chord_error *err)
 {
     enum vocabulary_model model;
     *out = NULL;
@@ -278,14 +277,12 @@ static bool encode_text(struct encoding *encoding, const char *text, uint64_t n_
 }
 
 enum chord_status tokenizer_encode(const struct tokenizer *tokenizer, const char *text, uint64_t n_bytes,
-                                   struct encode_options options, struct token_list *list,
-                                   struct chord_error *err)
+                                   struct encode_options options, struct token_list *list, struct chord_error *err)
 {
     const struct vocabulary *vocabulary = &tokenizer->vocabulary;
     const uint64_t n_before = list->n;
     if (n_bytes > MAX_TEXT_BYTES)
-        return chord_fail(err, CHORD_INVALID_ARGUMENT,
-                          "the text has %llu bytes; at most %llu can be tokenized at once",
+        return chord_fail(err, CHORD_INVALID_ARGUMENT, "the text has %llu bytes; at most %llu can be tokenized at once",
                           (unsigned long long)n_bytes, (unsigned long long)MAX_TEXT_BYTES);
     struct encoding encoding = {
         .tokenizer = tokenizer,
@@ -294,9 +291,9 @@ enum chord_status tokenizer_encode(const struct tokenizer *tokenizer, const char
         .matches = {.account = tokenizer->account},
         .after_special = true,
     };
-    const bool bos = vocabulary->bos != TOKEN_NONE &&
-                     (options.bos == TOKENIZER_BOS_ALWAYS ||
-                      (options.bos == TOKENIZER_BOS_AS_METADATA && tokenizer->add_bos));
+    const bool bos =
+        vocabulary->bos != TOKEN_NONE &&
+        (options.bos == TOKENIZER_BOS_ALWAYS || (options.bos == TOKENIZER_BOS_AS_METADATA && tokenizer->add_bos));
     const bool eos = options.bos == TOKENIZER_BOS_AS_METADATA && tokenizer->add_eos;
     const bool done = (!bos || token_list_append(list, vocabulary->bos)) &&
                       encode_text(&encoding, text, n_bytes, options.parse_special) &&

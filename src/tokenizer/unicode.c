@@ -20,8 +20,7 @@ uint32_t unicode_decode_long(const unsigned char *text, uint64_t n_bytes, uint32
     if (n_bytes < 3 || !is_tail(text[2]))
         return UNICODE_INVALID;
     if (first < 0xf0) {
-        const uint32_t c =
-            (uint32_t)(first & 0x0f) << 12 | (uint32_t)(text[1] & 0x3f) << 6 | (text[2] & 0x3f);
+        const uint32_t c = (uint32_t)(first & 0x0f) << 12 | (uint32_t)(text[1] & 0x3f) << 6 | (text[2] & 0x3f);
         if (c < 0x800 || (c >= 0xd800 && c <= 0xdfff))
             return UNICODE_INVALID;
         *n_used = 3;

@@ -4,8 +4,8 @@
 
 #include <stdint.h>
 
-// What a character is: bits, so that a set of classes is a mask. Unassigned, control, format and private-use characters
-// have none (but some control characters are white space).
+// What a character is: bits, so that a set of classes is a mask. Unassigned, control, format and private-use
+// characters have none (but some control characters are white space).
 enum unicode_class {
     UNICODE_UPPER = 0x01,        // Lu, Lt
     UNICODE_LOWER = 0x02,        // Ll

@@ -104,8 +104,7 @@ static enum chord_status find_array(const struct gguf *gguf, const char *key, bo
     return CHORD_OK;
 }
 
-static enum chord_status load_tokens(struct vocabulary *vocabulary, const struct gguf *gguf,
-                                     struct chord_error *err)
+static enum chord_status load_tokens(struct vocabulary *vocabulary, const struct gguf *gguf, struct chord_error *err)
 {
     const struct gguf_value *array;
     enum chord_status status = find_array(gguf, KEY("tokens"), true, 0, &array, err);
@@ -154,12 +153,10 @@ static enum chord_status load_tokens(struct vocabulary *vocabulary, const struct
     return CHORD_OK;
 }
 
-static enum chord_status load_types(struct vocabulary *vocabulary, const struct gguf *gguf,
-                                    struct chord_error *err)
+static enum chord_status load_types(struct vocabulary *vocabulary, const struct gguf *gguf, struct chord_error *err)
 {
     const struct gguf_value *array;
-    const enum chord_status status =
-        find_array(gguf, KEY("token_type"), false, vocabulary->n_tokens, &array, err);
+    const enum chord_status status = find_array(gguf, KEY("token_type"), false, vocabulary->n_tokens, &array, err);
     if (status != CHORD_OK)
         return status;
     for (uint32_t id = 0; id < vocabulary->n_tokens; id++) {
@@ -181,12 +178,10 @@ static enum chord_status load_types(struct vocabulary *vocabulary, const struct 
     return CHORD_OK;
 }
 
-static enum chord_status load_scores(struct vocabulary *vocabulary, const struct gguf *gguf,
-                                     struct chord_error *err)
+static enum chord_status load_scores(struct vocabulary *vocabulary, const struct gguf *gguf, struct chord_error *err)
 {
     const struct gguf_value *array;
-    const enum chord_status status =
-        find_array(gguf, KEY("scores"), true, vocabulary->n_tokens, &array, err);
+    const enum chord_status status = find_array(gguf, KEY("scores"), true, vocabulary->n_tokens, &array, err);
     if (status != CHORD_OK)
         return status;
     const uint64_t n_bytes = (uint64_t)vocabulary->n_tokens * sizeof(float);
@@ -206,8 +201,8 @@ static enum chord_status load_scores(struct vocabulary *vocabulary, const struct
 }
 
 // *id = the special token that `key` names, or as it was where the key is absent or says "none" (all ones).
-static enum chord_status load_special_id(const struct vocabulary *vocabulary, const struct gguf *gguf,
-                                         const char *key, uint32_t *id, struct chord_error *err)
+static enum chord_status load_special_id(const struct vocabulary *vocabulary, const struct gguf *gguf, const char *key,
+                                         uint32_t *id, struct chord_error *err)
 {
     const struct gguf_value *value = gguf_find(gguf, key);
     int64_t wanted;
@@ -221,9 +216,8 @@ static enum chord_status load_special_id(const struct vocabulary *vocabulary, co
         return CHORD_OK;
     }
     if (wanted < 0 || wanted >= vocabulary->n_tokens)
-        return chord_fail(err, CHORD_TOKENIZER,
-                          "%s is %lld, but the vocabulary has %u tokens: convert the model again", key,
-                          (long long)wanted, vocabulary->n_tokens);
+        return chord_fail(err, CHORD_TOKENIZER, "%s is %lld, but the vocabulary has %u tokens: convert the model again",
+                          key, (long long)wanted, vocabulary->n_tokens);
     *id = (uint32_t)wanted;
     return CHORD_OK;
 }
@@ -237,12 +231,39 @@ static void mark_end(struct vocabulary *vocabulary, uint32_t id)
 // Spellings of tokens that end a turn or a text, and of fill-in-the-middle tokens after which nothing sensible can
 // follow. The metadata often names only one of them. The first N_TURN_SPELLINGS can be the vocabulary's EOT.
 static const char *const end_spellings[] = {
-    "<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>", "<EOT>", "_<EOT>",
-    "[EOT]", "<｜end▁of▁sentence｜>", "<end_of_utterance>",
-    "<|eom_id|>", "<|return|>", "<|call|>", "<|calls|>", "<|flush|>", "</s>", "[EOS]", "<eos>", "<turn|>",
-    "<|tool_response>", "[e~[",
-    "<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]",
-    "<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>", "<|file_sep|>",
+    "<|eot_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<end_of_turn>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "<EOT>",
+    "_<EOT>",
+    "[EOT]",
+    "<｜end▁of▁sentence｜>",
+    "<end_of_utterance>",
+    "<|eom_id|>",
+    "<|return|>",
+    "<|call|>",
+    "<|calls|>",
+    "<|flush|>",
+    "</s>",
+    "[EOS]",
+    "<eos>",
+    "<turn|>",
+    "<|tool_response>",
+    "[e~[",
+    "<|fim_pad|>",
+    "<fim-pad>",
+    "<fim_pad>",
+    "<PAD>",
+    "[PAD]",
+    "<|fim_repo|>",
+    "<|repo_name|>",
+    "<fim-repo>",
+    "<REPO>",
+    "<reponame>",
+    "<|file_sep|>",
 };
 #define N_TURN_SPELLINGS 11
 
@@ -251,20 +272,19 @@ static uint32_t find_spelled(const struct vocabulary *vocabulary, const char *sp
     return vocabulary_find(vocabulary, spelling, strlen(spelling));
 }
 
-// Converters forget to mark a token as a control token; some vocabularies have the same letters as plain text ("</s>" from
-// web pages). Only what nobody writes is taken for a control token against its type.
+// Converters forget to mark a token as a control token; some vocabularies have the same letters as plain text
+// ("</s>" from web pages). Only what nobody writes is taken for a control token against its type.
 static bool is_unmistakable(const char *spelling)
 {
-    return strncmp(spelling, "<|", 2) == 0 || strncmp(spelling, "<｜", 4) == 0 ||
-           strncmp(spelling, "<end_of_", 8) == 0;
+    return strncmp(spelling, "<|", 2) == 0 || strncmp(spelling, "<｜", 4) == 0 || strncmp(spelling, "<end_of_", 8) == 0;
 }
 
 static void find_ends(struct vocabulary *vocabulary, bool typed)
 {
     for (size_t i = 0; i < sizeof end_spellings / sizeof *end_spellings; i++) {
         const uint32_t id = find_spelled(vocabulary, end_spellings[i]);
-        if (id == TOKEN_NONE || (typed && vocabulary->tokens[id].type == TOKEN_NORMAL &&
-                                 !is_unmistakable(end_spellings[i])))
+        if (id == TOKEN_NONE ||
+            (typed && vocabulary->tokens[id].type == TOKEN_NORMAL && !is_unmistakable(end_spellings[i])))
             continue;
         if (i < N_TURN_SPELLINGS && vocabulary->eot == TOKEN_NONE)
             vocabulary->eot = id;
@@ -273,10 +293,9 @@ static void find_ends(struct vocabulary *vocabulary, bool typed)
     }
     // In the formats with <|return|> and <|call|> the token <|end|> ends a part of the answer only.
     const uint32_t end = find_spelled(vocabulary, "<|end|>");
-    const bool parts = (find_spelled(vocabulary, "<|return|>") != TOKEN_NONE &&
-                        find_spelled(vocabulary, "<|call|>") != TOKEN_NONE) ||
-                       (find_spelled(vocabulary, "<|calls|>") != TOKEN_NONE &&
-                        find_spelled(vocabulary, "<|flush|>") != TOKEN_NONE);
+    const bool parts =
+        (find_spelled(vocabulary, "<|return|>") != TOKEN_NONE && find_spelled(vocabulary, "<|call|>") != TOKEN_NONE) ||
+        (find_spelled(vocabulary, "<|calls|>") != TOKEN_NONE && find_spelled(vocabulary, "<|flush|>") != TOKEN_NONE);
     if (end != TOKEN_NONE && parts) {
         vocabulary->tokens[end].is_end = false;
         if (vocabulary->eot == end)
@@ -334,13 +353,14 @@ static void find_bytes(struct vocabulary *vocabulary)
             text[0] = (char)byte; // a vocabulary without byte tokens may still have the character
             id = vocabulary_find(vocabulary, text, 1);
         }
+        if (id != TOKEN_NONE && vocabulary->tokens[id].type != TOKEN_BYTE && !token_is_text(&vocabulary->tokens[id]))
+            id = TOKEN_NONE; // text never becomes a control token
         vocabulary->byte_ids[byte] = id;
     }
 }
 
-enum chord_status vocabulary_load(struct vocabulary *vocabulary, enum vocabulary_model model,
-                                  const struct gguf *gguf, uint64_t seed, struct memory_account *account,
-                                  struct chord_error *err)
+enum chord_status vocabulary_load(struct vocabulary *vocabulary, enum vocabulary_model model, const struct gguf *gguf,
+                                  uint64_t seed, struct memory_account *account, struct chord_error *err)
 {
     *vocabulary = (struct vocabulary){.account = account, .model = model, .seed = seed};
     enum chord_status status = load_tokens(vocabulary, gguf, err);

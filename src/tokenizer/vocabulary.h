@@ -12,7 +12,6 @@
 #include <stdint.h>
 
 #define MAX_TOKEN_BYTES 65536u
-#define MAX_END_TOKENS 48
 
 enum vocabulary_model {
     VOCABULARY_SPM, // "llama"
@@ -22,8 +21,8 @@ enum vocabulary_model {
 struct vocabulary_token {
     const char *text; // in the GGUF header
     uint32_t n_bytes;
-    uint8_t type;     // enum token_type
-    bool is_end;      // ends a generation
+    uint8_t type;      // enum token_type
+    bool is_end;       // ends a generation
     bool strips_right; // written out in a text, it swallows the white space behind it
 };
 
@@ -37,20 +36,19 @@ struct vocabulary {
     enum vocabulary_model model;
     struct vocabulary_token *tokens; // [n_tokens]
     uint32_t n_tokens;
-    uint32_t max_bytes;              // of any token's text
-    struct vocabulary_slot *slots;   // [n_slots], a power of two, at most half full
+    uint32_t max_bytes;            // of any token's text
+    struct vocabulary_slot *slots; // [n_slots], a power of two, at most half full
     uint64_t n_slots;
     uint64_t seed;
-    float *scores;                   // SPM: [n_tokens], none is NaN; else NULL
+    float *scores;                    // SPM: [n_tokens], none is NaN; else NULL
     uint32_t bos, eos, eot, unk, pad; // TOKEN_NONE where there is none
-    uint32_t byte_ids[256];          // the token that stands for one byte, or TOKEN_NONE
+    uint32_t byte_ids[256];           // the token that stands for one byte, or TOKEN_NONE
 };
 
 // Reads everything but the merges. On failure nothing is held, but vocabulary_free may be called.
 // `seed` keeps the author of a hostile file from knowing how texts hash.
-enum chord_status vocabulary_load(struct vocabulary *vocabulary, enum vocabulary_model model,
-                                  const struct gguf *gguf, uint64_t seed, struct memory_account *account,
-                                  struct chord_error *err);
+enum chord_status vocabulary_load(struct vocabulary *vocabulary, enum vocabulary_model model, const struct gguf *gguf,
+                                  uint64_t seed, struct memory_account *account, struct chord_error *err);
 void vocabulary_free(struct vocabulary *vocabulary);
 
 // The id of the token spelled so, of any type, or TOKEN_NONE.
@@ -63,14 +61,13 @@ static inline bool token_is_text(const struct vocabulary_token *token)
 }
 
 // Byte-level BPE writes a byte as a printable character: this is GPT-2's map. The code point for a byte, and back:
-// -1 where the code point stands for none.
 uint32_t byte_level_from_byte(unsigned char byte);
 int byte_level_to_byte(uint32_t c);
 
 // The byte that "<0xXX>" names, or -1.
 int byte_of_token_name(const char *text, uint64_t n_bytes);
 
-// "token 17 '<|x|>'" for messages; `out` is returned.
+// A token's text for messages; `out` is returned.
 #define TOKEN_NAME_BYTES 96
 char *vocabulary_name(char out[TOKEN_NAME_BYTES], const char *text, uint64_t n_bytes);
 

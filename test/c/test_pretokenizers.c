@@ -1,4 +1,5 @@
-// Unicode tables, and pre-tokenizers against what regular expressions make of the same texts (test/golden/pretokenizers.js).
+// Unicode tables, and pre-tokenizers against what regular expressions make of the same texts
+// (test/golden/pretokenizers.js).
 
 #include "tokenizer_helpers.h"
 
@@ -23,11 +24,27 @@ static void test_unicode(void **state)
         uint32_t c;
         unsigned class;
     } known[] = {
-        {'a', UNICODE_LOWER}, {'Z', UNICODE_UPPER}, {'5', UNICODE_NUMBER}, {' ', UNICODE_SPACE}, {'$', UNICODE_SYMBOL},
-        {'-', UNICODE_PUNCTUATION}, {0x85, UNICODE_SPACE}, {0xa0, UNICODE_SPACE}, {0x200b, 0}, {0xfeff, 0},
-        {0x1c5, UNICODE_UPPER}, {0x2b0, UNICODE_OTHER_LETTER}, {0x301, UNICODE_MARK}, {0xbd, UNICODE_NUMBER},
-        {0x4e2d, UNICODE_OTHER_LETTER}, {0x1f600, UNICODE_SYMBOL}, {0x20000, UNICODE_OTHER_LETTER}, {0x10ffff, 0},
-        {UNICODE_INVALID, 0}, {0x3000, UNICODE_SPACE}, {0xe0100, UNICODE_MARK},
+        {'a', UNICODE_LOWER},
+        {'Z', UNICODE_UPPER},
+        {'5', UNICODE_NUMBER},
+        {' ', UNICODE_SPACE},
+        {'$', UNICODE_SYMBOL},
+        {'-', UNICODE_PUNCTUATION},
+        {0x85, UNICODE_SPACE},
+        {0xa0, UNICODE_SPACE},
+        {0x200b, 0},
+        {0xfeff, 0},
+        {0x1c5, UNICODE_UPPER},
+        {0x2b0, UNICODE_OTHER_LETTER},
+        {0x301, UNICODE_MARK},
+        {0xbd, UNICODE_NUMBER},
+        {0x4e2d, UNICODE_OTHER_LETTER},
+        {0x1f600, UNICODE_SYMBOL},
+        {0x20000, UNICODE_OTHER_LETTER},
+        {0x10ffff, 0},
+        {UNICODE_INVALID, 0},
+        {0x3000, UNICODE_SPACE},
+        {0xe0100, UNICODE_MARK},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         assert_int_equal(unicode_class_of(known[i].c), known[i].class);

@@ -1,5 +1,5 @@
-// Tokenizers over small vocabularies: merges against a naive merger, special tokens, detokenizing, hostile vocabularies, failing
-// allocations and long words.
+// Tokenizers over small vocabularies: merges against a naive merger, special tokens, detokenizing, hostile
+// vocabularies, failing allocations and long words.
 
 #include "tokenizer_helpers.h"
 
@@ -8,14 +8,15 @@
 #include <math.h>
 #include <time.h>
 
-// ---- Merging -----------------------------------------------------------------------------------------------------------
+// ---- Merging ------------------------------------------------------------------------------------------------------
 
 static const char *const text_parts[] = {
-    "a", "a", "a", "b", "ab", " ", " ", "  ", "the", "he", "t", "in", "g", "this", ".", "..", "1", "2", "3", "中", "文",
-    "é", "\n", "’", "l", "s>", "</", "😀", "'s", "there", "\xff", "\xe4\xb8", "o",
+    "a", "a", "a",  "b",  "ab", " ",  " ", "  ", "the", "he", "t", "in", "g",     "this", ".",        "..", "1",
+    "2", "3", "中", "文", "é",  "\n", "’", "l",  "s>",  "</", "😀", "'s", "there", "\xff", "\xe4\xb8", "o",
 };
 
-// The best pair again and again, by looking at all of them: what SentencePiece means by merging. Texts are spans of `text`.
+// The best pair again and again, by looking at all of them: what SentencePiece means by merging. Texts are spans
+// of `text`.
 static uint64_t merge_naively(const struct made *m, const char *text, uint64_t n, uint32_t *ids)
 {
     struct {
@@ -203,7 +204,7 @@ static void test_ignore_merges(void **state)
     done(m);
 }
 
-// ---- Special tokens, BOS and EOS ---------------------------------------------------------------------------------------
+// ---- Special tokens, BOS and EOS ----------------------------------------------------------------------------------
 
 static void test_special_tokens(void **state)
 {
@@ -247,7 +248,8 @@ static struct made *open_with_flags(const char *const *flags, const bool *values
 static void test_bos_and_eos(void **state)
 {
     (void)state;
-    const struct encode_options as_metadata = {.bos = TOKENIZER_BOS_AS_METADATA}, always = {.bos = TOKENIZER_BOS_ALWAYS};
+    const struct encode_options as_metadata = {.bos = TOKENIZER_BOS_AS_METADATA},
+                                always = {.bos = TOKENIZER_BOS_ALWAYS};
     struct made *m = open_spm(true);
     CHECK_SPELLED(m, "a", as_metadata, "<s>", "▁a");
     CHECK_SPELLED(m, "a", plain, "▁a");
@@ -288,7 +290,7 @@ static void test_ends_of_generation(void **state)
     done(m);
 }
 
-// ---- Detokenizer -------------------------------------------------------------------------------------------------------
+// ---- Detokenizer --------------------------------------------------------------------------------------------------
 
 // Bytes, one token each, and what a WHATWG decoder makes of them ('?' is U+FFFD).
 static void test_detokenizer(void **state)
@@ -296,10 +298,27 @@ static void test_detokenizer(void **state)
     static const struct {
         const char *bytes, *text;
     } cases[] = {
-        {"\xc0\x80", "??"}, {"\xe2\x82", "?"}, {"\xe2\x82" "A", "?A"}, {"\xf0\x9f\x98", "?"}, {"\xf0\x9f\x98" "A", "?A"},
-        {"\xed\xa0\x80", "???"}, {"\xf4\x90\x80\x80", "????"}, {"\xe0\x80\x80", "???"}, {"\xf0\x80\x80\x80", "????"},
-        {"\x80", "?"}, {"\xff", "?"}, {"\xf0\x9f\xe2\x82\xac", "?€"}, {"\xe2\x82\xac\xe2", "€?"}, {"é😀", "é😀"},
-        {"\xe1\xa0\xc0", "??"}, {"A\xc3", "A?"}, {"", ""},
+        {"\xc0\x80", "??"},
+        {"\xe2\x82", "?"},
+        {"\xe2\x82"
+         "A",
+         "?A"},
+        {"\xf0\x9f\x98", "?"},
+        {"\xf0\x9f\x98"
+         "A",
+         "?A"},
+        {"\xed\xa0\x80", "???"},
+        {"\xf4\x90\x80\x80", "????"},
+        {"\xe0\x80\x80", "???"},
+        {"\xf0\x80\x80\x80", "????"},
+        {"\x80", "?"},
+        {"\xff", "?"},
+        {"\xf0\x9f\xe2\x82\xac", "?€"},
+        {"\xe2\x82\xac\xe2", "€?"},
+        {"é😀", "é😀"},
+        {"\xe1\xa0\xc0", "??"},
+        {"A\xc3", "A?"},
+        {"", ""},
     };
     (void)state;
     struct made *m = open_spm(true);
@@ -330,9 +349,10 @@ static void test_detokenizer(void **state)
     done(m);
 }
 
-// ---- What may go wrong -------------------------------------------------------------------------------------------------
+// ---- What may go wrong --------------------------------------------------------------------------------------------
 
-static void refuse(struct vocabulary_maker *v, const char *model, unsigned parts, enum chord_status code, const char *says)
+static void refuse(struct vocabulary_maker *v, const char *model, unsigned parts, enum chord_status code,
+                   const char *says)
 {
     struct maker file;
     struct chord_error err = {0};
@@ -403,8 +423,10 @@ static void test_malformed_vocabularies(void **state)
     v->n_values = 1;
     refuse(v, "gpt2", MADE_BPE, CHORD_UNSUPPORTED_TOKENIZER, "'of-tomorrow'");
     refuse_value(v, "gpt2", MADE_BPE, "tokenizer.ggml.pre", 1, CHORD_GGUF_METADATA, "tokenizer.ggml.pre");
-    const char *const bad[][2] = {{"ab", "'ab', is not two"}, {"a ", "is not two"}, {" b", "is not two"}, {" ", "is not two"},
-                                  {"", "is not two"},         {"a zzz", "names a"}, {"q q", "gives a"}, {"a b c", "names a"}};
+    const char *const bad[][2] = {
+        {"ab", "'ab', is not two"}, {"a ", "is not two"}, {" b", "is not two"}, {" ", "is not two"},
+        {"", "is not two"},         {"a zzz", "names a"}, {"q q", "gives a"},   {"a b c", "names a"},
+    };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         v->merges[3] = bad[i][0];
         refuse(v, "gpt2", MADE_BPE, CHORD_TOKENIZER, bad[i][1]);
@@ -467,8 +489,8 @@ static void check_failing_allocations(struct made *m)
         struct token_list list = {.account = &account};
         token_list_append(&list, 42);
         atomic_store(&account.fail_after, n);
-        const enum chord_status status =
-            tokenizer_encode(m->tokenizer, text, sizeof text, (struct encode_options){.parse_special = true}, &list, &err);
+        const enum chord_status status = tokenizer_encode(m->tokenizer, text, sizeof text,
+                                                          (struct encode_options){.parse_special = true}, &list, &err);
         const bool all_held = atomic_load(&account.fail_after) >= 0;
         atomic_store(&account.fail_after, -1);
         assert_int_equal(status, all_held ? CHORD_OK : CHORD_OUT_OF_MEMORY);
@@ -495,7 +517,9 @@ static void test_failing_allocations(void **state)
 // A megabyte of one word, of white space, of special tokens: a quadratic way through it would take minutes or hours.
 static void test_long_words(void **state)
 {
-    static const char *const parts[] = {"a", "ab", "中", " ", "\n", ".", "'", "\xff", "[TOOL]", "[TOOL", "<|user|>", "1", " \n", "aA"};
+    static const char *const parts[] = {
+        "a", "ab", "中", " ", "\n", ".", "'", "\xff", "[TOOL]", "[TOOL", "<|user|>", "1", " \n", "aA",
+    };
     (void)state;
     const uint64_t n = 1 << 20;
     char *text = malloc(n);
@@ -519,18 +543,12 @@ static void test_long_words(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_spm_merges),
-        TEST(test_bpe_merges),
-        TEST(test_bpe_keeps_bytes),
-        TEST(test_spm_spellings),
-        TEST(test_ignore_merges),
-        TEST(test_special_tokens),
-        TEST(test_bos_and_eos),
-        TEST(test_ends_of_generation),
-        TEST(test_detokenizer),
-        TEST(test_malformed_vocabularies),
-        TEST(test_odd_vocabularies),
-        TEST(test_failing_allocations),
+        TEST(test_spm_merges),       TEST(test_bpe_merges),
+        TEST(test_bpe_keeps_bytes),  TEST(test_spm_spellings),
+        TEST(test_ignore_merges),    TEST(test_special_tokens),
+        TEST(test_bos_and_eos),      TEST(test_ends_of_generation),
+        TEST(test_detokenizer),      TEST(test_malformed_vocabularies),
+        TEST(test_odd_vocabularies), TEST(test_failing_allocations),
         TEST(test_long_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,12 +1,12 @@
-// What the tests of the tokenizer share: tokenizers over small vocabularies, random text, encoding and decoding with checks.
+// What the tests of the tokenizer share: tokenizers over small vocabularies, random text, encoding and decoding.
 #ifndef CHORD_TEST_TOKENIZER_HELPERS_H
 #define CHORD_TEST_TOKENIZER_HELPERS_H
 
+#include <cmocka.h>
+#include <setjmp.h> // cmocka.h needs these four before it
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h> // cmocka.h needs these four before it
-#include <cmocka.h>
 
 #include "tokenizer/tokenizer.h"
 #include "tokenizer/unicode.h"
@@ -93,7 +93,8 @@ static const struct encode_options plain = {.bos = TOKENIZER_BOS_NEVER};
 static const struct encode_options with_special = {.bos = TOKENIZER_BOS_NEVER, .parse_special = true};
 
 // The tokens of `text` are those spelled so, separated by spaces ("" ends the list).
-static inline void check_spelled(struct made *m, const char *text, struct encode_options options, const char *const *expected)
+static inline void check_spelled(struct made *m, const char *text, struct encode_options options,
+                                 const char *const *expected)
 {
     encode(m, text, strlen(text), options);
     uint64_t n = 0;
@@ -107,8 +108,7 @@ static inline void check_spelled(struct made *m, const char *text, struct encode
     }
     assert_int_equal(m->list.n, n);
 }
-#define CHECK_SPELLED(m, text, options, ...) \
-    check_spelled(m, text, options, (const char *const[]){__VA_ARGS__, NULL})
+#define CHECK_SPELLED(m, text, options, ...) check_spelled(m, text, options, (const char *const[]){__VA_ARGS__, NULL})
 
 static inline uint32_t random_below(uint64_t *state, uint32_t n)
 {
@@ -138,7 +138,7 @@ static inline bool is_utf8(const char *text, uint64_t n)
 
 // The text of ids; every push must give whole characters. To be freed.
 static inline char *decode(const struct tokenizer *tokenizer, const uint32_t *ids, uint64_t n, bool special, bool strip,
-                    uint64_t *n_out)
+                           uint64_t *n_out)
 {
     struct detokenizer d;
     const uint64_t most = detokenizer_max_bytes(tokenizer);

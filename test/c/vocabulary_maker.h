@@ -1,7 +1,7 @@
 // Small vocabularies as GGUF files in memory, for the tests and the fuzz target of the tokenizer.
 //
-// Both kinds have all bytes, some letters that merge to words, a user-defined and some control tokens. A `change` makes one
-// thing wrong or different.
+// Both kinds have all bytes, some letters that merge to words, user-defined and control tokens. A test may change
+// what it likes before it makes the file.
 #ifndef CHORD_TEST_VOCABULARY_MAKER_H
 #define CHORD_TEST_VOCABULARY_MAKER_H
 
@@ -37,9 +37,9 @@ static inline uint32_t made_add(struct vocabulary_maker *v, const char *text, in
 
 // Words that the SentencePiece vocabulary knows, best first; each is reached through its beginnings.
 static const char *const made_words[] = {
-    "▁t", "he", "▁the", "▁▁", "▁▁▁▁", "in", "▁a", "er", "an", "th", "ing", "aa", "aaaa", "aaaaaaaa", "ab", "ba",
-    "aab", "abab", "中文", "文中", "é", "éa", "l’", "..", "....", "\n\n", "12", "▁1", "his", "▁this", "is", "</",
-    "s>", "</s>x",
+    "▁t",   "he",       "▁the", "▁▁", "▁▁▁▁", "in",    "▁a",   "er",   "an", "th",    "ing", "aa",
+    "aaaa", "aaaaaaaa", "ab",   "ba", "aab",  "abab",  "中文", "文中", "é",  "éa",    "l’",  "..",
+    "....", "\n\n",     "12",   "▁1", "his",  "▁this", "is",   "</",   "s>", "</s>x",
 };
 
 // 0 <unk>, 1 <s>, 2 </s>, 3..258 bytes, then characters, words, "<|user|>" (control), "[TOOL]" (user-defined).
@@ -69,8 +69,8 @@ static inline void make_spm(struct vocabulary_maker *v, bool with_bytes)
 }
 
 static const char *const made_merges[] = {
-    "Ġ t", "h e", "Ġt he", "a a", "aa aa", "Ġ Ġ", "ĠĠ ĠĠ", "i n", "in g", "Ġ a", "1 2", "12 3", "ä ¸", "ä¸ Ń", "æ ĸ",
-    "æĸ ĩ", "ä¸Ń æĸĩ", "Ã ©", ". .", ".. ..", "' s", "Ċ Ċ", "a b", "b a", "ab ab", "aa b", "o o", "Ġt he",
+    "Ġ t", "h e",  "Ġt he",   "a a", "aa aa", "Ġ Ġ",   "ĠĠ ĠĠ", "i n", "in g", "Ġ a", "1 2",   "12 3", "ä ¸", "ä¸ Ń",
+    "æ ĸ", "æĸ ĩ", "ä¸Ń æĸĩ", "Ã ©", ". .",   ".. ..", "' s",   "Ċ Ċ", "a b",  "b a", "ab ab", "aa b", "o o", "Ġt he",
 };
 
 // 0..255 bytes, then what the merges give, "Ġthere" (reached by no merge), control and user-defined tokens.
