@@ -18,7 +18,7 @@
 
 #include <cmocka.h>
 
-// ---- Status ----------------------------------------------------------------------------------------------------------
+// ---- Status ---------------------------------------------------------------------------------------------------------
 
 static const enum chord_status codes[] = {
 #define X(code, name, text) code,
@@ -102,7 +102,7 @@ static void test_printable(void **state)
     assert_int_equal(nothing, '#');
 }
 
-// ---- Checked arithmetic ----------------------------------------------------------------------------------------------
+// ---- Checked arithmetic ---------------------------------------------------------------------------------------------
 
 static void test_checked(void **state)
 {
@@ -125,7 +125,7 @@ static void test_checked(void **state)
     assert_false(checked_align(UINT64_MAX - 30, 32, &out));
 }
 
-// ---- Allocation ------------------------------------------------------------------------------------------------------
+// ---- Allocation -----------------------------------------------------------------------------------------------------
 
 static void test_alloc_accounts(void **state)
 {
@@ -162,7 +162,8 @@ static void test_alloc_accounts(void **state)
     assert_int_equal(atomic_load(&account.total), 0);
     for (int i = 0; i < N_MEMORY_REGIONS; i++)
         for (int j = 0; j < i; j++)
-            assert_string_not_equal(memory_region_name((enum memory_region)i), memory_region_name((enum memory_region)j));
+            assert_string_not_equal(memory_region_name((enum memory_region)i),
+                                    memory_region_name((enum memory_region)j));
     assert_string_equal(memory_region_name(N_MEMORY_REGIONS), "unknown");
 }
 
@@ -295,7 +296,7 @@ static void test_account_of_threads(void **state)
     assert_true(atomic_load(&account.peak) > 1000);
 }
 
-// ---- Hash ------------------------------------------------------------------------------------------------------------
+// ---- Hash -----------------------------------------------------------------------------------------------------------
 
 static void test_hash(void **state)
 {
@@ -376,7 +377,7 @@ static void test_string_table_limits(void **state)
     assert_int_equal(atomic_load(&account.total), 0);
 }
 
-// ---- Half precision --------------------------------------------------------------------------------------------------
+// ---- Half precision -------------------------------------------------------------------------------------------------
 
 // What a half means, by arithmetic on doubles.
 static double value_of_half(uint16_t h)
@@ -423,8 +424,8 @@ static void test_half_round_trip(void **state)
     }
 }
 
-// Between two neighbours everything below the middle goes down, everything above it up, the middle to the even one: together
-// with the round trip and monotony that is all there is to rounding.
+// Between two neighbours everything below the middle goes down, everything above it up, the middle to the even one:
+// together with the round trip and monotony that is all there is to rounding.
 static void test_half_rounding(void **state)
 {
     (void)state;

@@ -4,6 +4,8 @@
     {'target_name': 'test_base', 'includes': ['test.gypi']},
     {'target_name': 'test_file', 'includes': ['test.gypi']},
     {'target_name': 'test_gguf', 'includes': ['test.gypi']},
+    {'target_name': 'test_gguf_bad', 'includes': ['test.gypi']},
+    {'target_name': 'test_gguf_split', 'includes': ['test.gypi']},
     {'target_name': 'test_kernels', 'includes': ['test.gypi']},
     {'target_name': 'test_pool', 'includes': ['test.gypi']},
     {'target_name': 'test_pretokenizers', 'includes': ['test.gypi']},

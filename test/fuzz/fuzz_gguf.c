@@ -1,5 +1,5 @@
-// Any bytes as a GGUF file, from memory. What is opened is then read to the last element through the whole interface, so that
-// a wrong length shows as an access outside the header. The first byte of the input chooses how to open.
+// Any bytes as a GGUF file, from memory. What is opened is then read to the last element through the whole interface, so
+// that a wrong length shows as an access outside the header. The first byte of the input chooses how to open.
 #include "gguf/header.h"
 #include "quant/quant.h"
 

@@ -1,5 +1,5 @@
-// Good GGUF files with one value of every type and tensors of several shapes and types: what the tests read back, cut short at
-// every byte and damage at every byte.
+// Good GGUF files with one value of every type and tensors of several shapes and types: what the tests read back, cut
+// short at every byte and damage at every byte.
 #ifndef CHORD_TEST_MALFORMED_GOOD_H
 #define CHORD_TEST_MALFORMED_GOOD_H
 
@@ -8,7 +8,7 @@
 #define GOOD_N_VALUES 21u
 #define GOOD_N_TENSORS 4u
 
-// The tensors lie out of order and with gaps: q at 0, norm at 160 + alignment, ... as offsets below say.
+// The tensors lie in another order than the directory's, with a gap between two of them.
 struct good_layout {
     uint64_t header_bytes;
     uint64_t data_at;

@@ -1,6 +1,7 @@
 // Bad GGUF files, one per way in which readers of the format have fallen or could fall, with the error each must give.
 // Where an advisory describes such a fall it is named; counts, lengths and shapes whose products wrap go back to
 // CVE-2024-21802, -21825, -21836, -23496 and -23605. The files are made anew from the arithmetic.
+// As long as it is because it is one table.
 #ifndef CHORD_TEST_MALFORMED_MALFORMED_H
 #define CHORD_TEST_MALFORMED_MALFORMED_H
 
@@ -18,7 +19,7 @@ struct malformed {
     void (*make)(struct maker *m);
 };
 
-// ---- What is not GGUF, or of another version -------------------------------------------------------------------------
+// ---- What is not GGUF, or of another version ------------------------------------------------------------------------
 
 static void make_empty(struct maker *m)
 {
@@ -102,7 +103,7 @@ static void make_big_endian(struct maker *m)
     put(m, "GGUF\0\0\0\3\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 24);
 }
 
-// ---- Counts ----------------------------------------------------------------------------------------------------------
+// ---- Counts ---------------------------------------------------------------------------------------------------------
 
 static void make_values_all_ones(struct maker *m)
 {
@@ -150,7 +151,7 @@ static void make_tensors_crowded_out(struct maker *m) // there was room for both
     put_key_string(m, "k", "................................................................");
 }
 
-// ---- Keys ------------------------------------------------------------------------------------------------------------
+// ---- Keys -----------------------------------------------------------------------------------------------------------
 
 static void make_key_length_all_ones(struct maker *m)
 {
@@ -200,7 +201,7 @@ static void make_key_twice(struct maker *m)
     put_key_u32(m, "chord.twice", 1);
 }
 
-// ---- Values ----------------------------------------------------------------------------------------------------------
+// ---- Values ---------------------------------------------------------------------------------------------------------
 
 static void make_value_type_13(struct maker *m)
 {
@@ -344,7 +345,7 @@ static void make_token_cut(struct maker *m)
     put_fill(m, 't', 19);
 }
 
-// ---- Alignment -------------------------------------------------------------------------------------------------------
+// ---- Alignment ------------------------------------------------------------------------------------------------------
 
 static void put_alignment_file(struct maker *m, uint32_t alignment)
 {
@@ -388,7 +389,7 @@ static void make_alignment_array(struct maker *m)
     put_u32(m, 32);
 }
 
-// ---- Tensors: names, shapes, types -----------------------------------------------------------------------------------
+// ---- Tensors: names, shapes, types ----------------------------------------------------------------------------------
 
 static void put_tensor_file(struct maker *m, uint64_t ne0, uint64_t ne1, uint32_t type, uint64_t offset)
 {
@@ -512,7 +513,7 @@ static void make_name_twice(struct maker *m)
     put_fill(m, 0, 64);
 }
 
-// ---- Tensors: where they lie -----------------------------------------------------------------------------------------
+// ---- Tensors: where they lie ----------------------------------------------------------------------------------------
 
 static void make_offset_misaligned(struct maker *m)
 {
@@ -579,7 +580,7 @@ static void make_overlap_hidden(struct maker *m) // a long one reaches over two 
     put_fill(m, 0, 256);
 }
 
-// ---- Split models ----------------------------------------------------------------------------------------------------
+// ---- Split models ---------------------------------------------------------------------------------------------------
 
 static void put_split_file(struct maker *m, uint16_t number, uint16_t count)
 {
@@ -643,7 +644,8 @@ static const struct malformed malformed_files[] = {
     {"key-length-all-ones", CHORD_GGUF_LIMIT, "key 1 of 1: a string of 18446744073709551615 bytes",
      make_key_length_all_ones},
     {"key-length-wrap", CHORD_GGUF_LIMIT, "key 1 of 1: a string of 18446744073709551584 bytes", make_key_length_wrap},
-    {"key-too-long", CHORD_GGUF_LIMIT, "a string of 65536 bytes at byte 24, where 65535 is the most", make_key_too_long},
+    {"key-too-long", CHORD_GGUF_LIMIT, "a string of 65536 bytes at byte 24, where 65535 is the most",
+     make_key_too_long},
     {"key-cut", CHORD_GGUF_TRUNCATED, "key 1 of 1: the file ends at byte 96, inside its header", make_key_cut},
     {"key-empty", CHORD_GGUF_METADATA, "key 1 of 1: the name is empty", make_key_empty},
     {"key-zero-byte", CHORD_GGUF_METADATA, "key 'a?b': the name holds a zero byte", make_key_zero_byte},

@@ -1,5 +1,5 @@
-// Writes the files of malformed.h, and the good ones of good.h, into a folder: `write FOLDER` (to try other readers on, and
-// as seeds for fuzzing).
+// Writes the files of malformed.h, and the good ones of good.h, into a folder: `write FOLDER` (to try other readers on,
+// and as seeds for fuzzing).
 // Sparse ones come with the bytes they have.
 #include "good.h"
 #include "malformed.h"
