@@ -55,20 +55,63 @@ static inline void pop_to_back(struct candidate *heap, uint32_t n, candidate_ord
     sift_down(heap, n - 1, 0, above);
 }
 
-// Keeps the best by rank, best first, until their weights reach `enough`.
+static inline void swap(struct candidate *a, struct candidate *b)
+{
+    const struct candidate held = *a;
+    *a = *b;
+    *b = held;
+}
+
+// Puts a middling one of set[low..high) at its place in the order, the better before it and the worse behind, and returns
+// that place. At least three.
+static uint32_t partition(struct candidate *set, uint32_t low, uint32_t high)
+{
+    struct candidate *first = &set[low], *middle = &set[low + (high - low) / 2], *last = &set[high - 1];
+    if (is_better(middle, first))
+        swap(middle, first);
+    if (is_better(last, first))
+        swap(last, first);
+    if (is_better(middle, last)) // now the median is the last
+        swap(middle, last);
+    uint32_t place = low;
+    for (uint32_t i = low; i + 1 < high; i++)
+        if (is_better(&set[i], last))
+            swap(&set[i], &set[place++]);
+    swap(&set[place], last);
+    return place;
+}
+
+// Keeps the best by rank until their weights reach `enough`, or all. n >= 1.
 static uint32_t keep_best(struct candidate *set, uint32_t n, double enough)
 {
-    uint32_t n_left = n;
+    // What lies before `low` is kept and weighs `sum`; the border is in low..high. Partitioning narrows a large set down in time
+    // proportional to its size; after so many rounds without luck the heap ends it, whatever the logits.
+    uint32_t low = 0, high = n;
     double sum = 0;
-    make_heap(set, n, is_better);
-    do {
-        pop_to_back(set, n_left, is_better);
-        n_left--;
-        sum += set[n_left].weight;
-    } while (n_left > 0 && sum < enough);
-    const uint32_t n_kept = n - n_left;
-    memmove(set, set + n_left, n_kept * sizeof *set);
-    return n_kept;
+    for (int rounds = 0; high - low > 64 && rounds < 48; rounds++) {
+        const uint32_t place = partition(set, low, high);
+        double better = 0;
+        for (uint32_t i = low; i < place; i++)
+            better += set[i].weight;
+        if (sum + better >= enough) {
+            high = place;
+            continue;
+        }
+        sum += better + set[place].weight;
+        low = place + 1;
+        if (sum >= enough)
+            return low;
+    }
+    struct candidate *rest = set + low;
+    uint32_t n_left = high - low;
+    const uint32_t n_rest = n_left;
+    make_heap(rest, n_left, is_better);
+    while (n_left > 0 && sum < enough) {
+        pop_to_back(rest, n_left, is_better);
+        sum += rest[--n_left].weight;
+    }
+    memmove(rest, rest + n_left, (n_rest - n_left) * sizeof *rest);
+    return low + n_rest - n_left;
 }
 
 static double weight_sum(const struct candidate *set, uint32_t n)
