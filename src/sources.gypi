@@ -84,6 +84,14 @@
     ],
 
     'chord_addon_c': [
+      'src/addon/addon.c',
+      'src/addon/file_wrap.c',
+      'src/addon/job_wrap.c',
+      'src/addon/model_queue.c',
+      'src/addon/model_wrap.c',
+      'src/addon/napi_util.c',
+      'src/addon/task.c',
+      'src/addon/tokenizer_wrap.c',
     ],
 
     # Tiers: one folder, one list and one set of flags each. Nothing else is compiled with more than the baseline.

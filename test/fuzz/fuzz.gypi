@@ -2,5 +2,6 @@
 {
   'targets': [
     {'target_name': 'fuzz_gguf', 'includes': ['target.gypi']},
+    {'target_name': 'fuzz_tokenizer', 'includes': ['target.gypi']},
   ],
 }
