@@ -2,11 +2,12 @@
 #ifndef CHORD_TEST_TOKENIZER_HELPERS_H
 #define CHORD_TEST_TOKENIZER_HELPERS_H
 
-#include <cmocka.h>
-#include <setjmp.h> // cmocka.h needs these four before it
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h> // needs the four before it
 
 #include "tokenizer/tokenizer.h"
 #include "tokenizer/unicode.h"
