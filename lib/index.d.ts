@@ -1,4 +1,9 @@
-import type { ReadableStream } from 'node:stream/web'
+declare global {
+  // Older libraries of TypeScript lack it; where it is declared, the declarations merge.
+  interface SymbolConstructor {
+    readonly asyncDispose: unique symbol
+  }
+}
 
 /**
  * Opens a GGUF model. Reads the header only: weights are mapped, and come into memory as they are used.

@@ -1,0 +1,73 @@
+import { expectAssignable, expectError, expectNotAssignable, expectType } from 'tsd'
+import { ChordError, inspect, loadModel, loadTokenizer, plan, systemInfo } from '../..'
+import type {
+  ChordErrorCode, Generation, GenerateOptions, GgufInfo, LoadOptions, MetadataScalar, Model, PerplexityResult, Plan, Result, Stats, SystemInfo, Tensor,
+  TokenEvent, Tokenizer,
+} from '../..'
+
+const signal = new AbortController().signal
+
+// Loading.
+expectType<Promise<Model>>(loadModel('model.gguf'))
+expectType<Promise<Model>>(loadModel(new URL('file:///model.gguf'), { memory: '2GiB', context: 512, threads: 2, signal }))
+expectType<Promise<Plan>>(plan('model.gguf', { memory: 1e9 }))
+expectType<Promise<GgufInfo>>(inspect('model.gguf'))
+expectType<Promise<Tokenizer>>(loadTokenizer('model.gguf'))
+expectType<SystemInfo>(systemInfo())
+expectAssignable<LoadOptions>({ cache: { mode: 'mapped' }, kv: { type: 'f16' }, onProgress: ({ phase, done, total }) => `${phase} ${done / total}` })
+expectNotAssignable<LoadOptions>({ cache: { mode: 'paged' } })
+expectNotAssignable<LoadOptions>({ kv: { type: 'q8_0' } })
+expectError(loadModel())
+expectError(loadModel('model.gguf', { treads: 2 }))
+expectError(loadModel('model.gguf', { context: '512' }))
+
+declare const model: Model
+
+// A generation is a promise of its result ...
+const generation = model.generate('Once')
+expectType<Generation>(generation)
+expectType<Result>(await generation)
+expectType<Result>(await model.generate([1, 2, 3], { maxTokens: 4, signal }))
+expectType<Result>(await model.generate(Uint32Array.of(1)))
+expectType<Promise<string>>(generation.then(({ text }) => text))
+expectType<Promise<Result | null>>(generation.catch(() => null))
+expectType<Promise<Result>>(generation.finally(() => {}))
+expectType<'stop' | 'length' | 'cancelled'>((await generation).finishReason)
+expectType<number[]>((await generation).tokens)
+expectAssignable<{ token: number; logprob: number }[] | undefined>((await generation).logprobs)
+
+// ... and a stream of its text.
+export async function stream() {
+  for await (const text of generation) expectType<string>(text)
+  for await (const event of generation.events()) expectType<TokenEvent>(event)
+}
+expectType<ReadableStream<string>>(generation.readable)
+expectType<void>(generation.cancel())
+
+expectAssignable<GenerateOptions>({ stop: ['\n', 'END'], logitBias: { 5: -Infinity }, logprobs: 3, seed: 1 })
+expectAssignable<GenerateOptions>({ stop: '\n', logitBias: new Map([[5, 1.5]]) })
+expectError(model.generate('Once', { max_tokens: 3 }))
+expectError(model.generate('Once', { temperature: 'hot' }))
+expectError(model.generate())
+
+// The rest of a model.
+expectType<Promise<Float32Array>>(model.evaluate([1, 2]))
+expectType<Promise<PerplexityResult>>(model.perplexity('text', { context: 128, stride: 64, onProgress: ({ perplexity }) => perplexity.toFixed(2) }))
+expectType<number[]>(model.tokenize('text', { special: true, bos: false }))
+expectType<string>(model.detokenize([1, 2], { special: true }))
+expectType<Promise<Tensor>>(model.tensor('token_embd.weight'))
+expectType<Promise<void>>(model.preload({ signal, onProgress: ({ done, total }) => done / total }))
+expectType<void>(model.clearCache())
+expectType<Stats>(model.stats())
+expectType<number | null>(model.stats().regions.weights.residentBytes)
+expectType<Promise<void>>(model.close())
+expectType<Promise<void>>(model[Symbol.asyncDispose]())
+expectError((model.info.layers = 3))
+expectType<number | null>(model.info.tokenizer.bos)
+
+// Files and errors.
+expectType<MetadataScalar | MetadataScalar[]>((await inspect('model.gguf')).metadata['general.name'])
+const error = new ChordError('gone', { code: 'CLOSED' })
+expectAssignable<Error>(error)
+expectType<ChordErrorCode>(error.code)
+expectError(new ChordError('gone', { code: 'NO_SUCH_CODE' }))
