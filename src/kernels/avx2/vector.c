@@ -29,13 +29,19 @@ void rms_norm_avx2(const float *x, const float *weight, float eps, float *out, u
     }
 }
 
+// Four floats (n of them, zeros for the rest), each twice.
+ALWAYS_INLINE __m256 load_twice(const float *p, uint32_t n)
+{
+    const __m256 v = n >= 4 ? _mm256_castps128_ps256(_mm_loadu_ps(p)) : load_floats(p, n);
+    return _mm256_permutevar8x32_ps(v, _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3));
+}
+
 static void rope_normal(float *x, uint32_t half, const float *cos, const float *sin)
 {
-    const __m256i twice = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
     for (uint32_t i = 0; i < half; i += 4) {
         const uint32_t pairs = half - i < 4 ? half - i : 4;
-        const __m256 c = _mm256_permutevar8x32_ps(load_floats(cos + i, pairs), twice);
-        const __m256 s = _mm256_permutevar8x32_ps(load_floats(sin + i, pairs), twice);
+        const __m256 c = load_twice(cos + i, pairs);
+        const __m256 s = load_twice(sin + i, pairs);
         const __m256 v = load_floats(x + 2 * i, 2 * pairs);
         const __m256 swapped = _mm256_permute_ps(v, 0xb1);
         // Even lanes x0 cos - x1 sin, odd lanes x1 cos + x0 sin.
