@@ -1,6 +1,6 @@
 # Bench programs in C. Built with -Dchord_tests=1.
 {
   'targets': [
-    {'target_name': 'bench_sampler', 'includes': ['program.gypi']},
+    {'target_name': 'bench_sampler', 'sources': ['sampler.c'], 'includes': ['program.gypi']},
   ],
 }
