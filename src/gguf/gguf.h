@@ -4,8 +4,8 @@
 // A file is hostile until proven otherwise. gguf_open reads the header only (never tensor data) through a
 // bounded cursor and checks every count, length, type, offset and span before it believes it; afterwards
 // everything below holds for every value it hands out. Time and memory are O(n) in the header's size.
-// Besides the header's own bytes (at most three times while they are read, once afterwards) memory goes into some 150
-// bytes per key and 250 per tensor.
+// Besides the header's own bytes (at most three times while they are read, at most 1.25 times afterwards) memory goes
+// into some 150 bytes per key and 250 per tensor.
 //
 // A `struct gguf` is immutable once opened and may be read from any thread.
 #ifndef CHORD_GGUF_GGUF_H
