@@ -11,9 +11,9 @@
 #define SPINS_PER_CLOCK_LOOK 64u
 
 struct pool {
-    // A job is published by storing its number (high half) and chunk counter (low half) at once. A chunk is claimed by
-    // compare-and-swap on the whole, so a thread that read the fields of an older job cannot claim from a newer one.
-    // The fields change only while no chunk of the current job is left to claim.
+    // A job is published by storing its number (high half) and how many of its chunks are left to claim (low half) at
+    // once. A chunk is claimed by compare-and-swap on the whole, and only then are the fields below read: they change
+    // only when every claimed chunk has been done, so whoever holds a chunk reads those of its own job.
     _Alignas(64) _Atomic uint64_t ticket;
     _Alignas(64) _Atomic uint32_t n_done;
     _Alignas(64) _Atomic(pool_work *) work;
@@ -37,9 +37,9 @@ struct pool {
     } *threads; // [n_threads - 1]
 };
 
-static uint64_t ticket_of(uint32_t job, uint32_t chunk)
+static uint64_t ticket_of(uint32_t job, uint32_t n_left)
 {
-    return (uint64_t)job << 32 | chunk;
+    return (uint64_t)job << 32 | n_left;
 }
 
 static uint32_t job_of(uint64_t ticket)
@@ -47,28 +47,32 @@ static uint32_t job_of(uint64_t ticket)
     return (uint32_t)(ticket >> 32);
 }
 
+// Claims a chunk of the current job. *n_left: chunks that were left before. False: none was.
+static bool claim(struct pool *pool, uint32_t *n_left)
+{
+    uint64_t ticket = atomic_load_explicit(&pool->ticket, memory_order_relaxed);
+    do {
+        *n_left = (uint32_t)ticket;
+        if (*n_left == 0)
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(&pool->ticket, &ticket, ticket - 1, memory_order_acquire,
+                                                    memory_order_relaxed));
+    return true;
+}
+
 // Works on the current job until none of its chunks is left to claim.
 static void work_on_current_job(struct pool *pool, uint32_t thread)
 {
-    uint64_t ticket = atomic_load_explicit(&pool->ticket, memory_order_acquire);
-    for (;;) {
-        pool_work *work = atomic_load_explicit(&pool->work, memory_order_relaxed);
-        void *context = atomic_load_explicit(&pool->context, memory_order_relaxed);
+    uint32_t n_left;
+    while (claim(pool, &n_left)) {
         const uint32_t n_chunks = atomic_load_explicit(&pool->n_chunks, memory_order_relaxed);
-        const uint32_t chunk = (uint32_t)ticket;
-        if (chunk >= n_chunks)
-            return;
-        if (!atomic_compare_exchange_weak_explicit(&pool->ticket, &ticket, ticket + 1,
-                                                   memory_order_acq_rel, memory_order_acquire))
-            continue;
-        ticket++;
-        work(context, chunk, thread);
+        pool_work *work = atomic_load_explicit(&pool->work, memory_order_relaxed);
+        work(atomic_load_explicit(&pool->context, memory_order_relaxed), n_chunks - n_left, thread);
         if (atomic_fetch_add(&pool->n_done, 1) + 1 == n_chunks && atomic_load(&pool->caller_sleeps)) {
             uv_mutex_lock(&pool->mutex);
             uv_cond_signal(&pool->finished);
             uv_mutex_unlock(&pool->mutex);
         }
-        ticket = atomic_load_explicit(&pool->ticket, memory_order_acquire);
     }
 }
 
@@ -157,7 +161,6 @@ void pool_free(struct pool *pool)
     uv_cond_broadcast(&pool->published);
     uv_mutex_unlock(&pool->mutex);
     // Wakes those that still spin: to them a closing pool looks like a job without chunks.
-    atomic_store(&pool->n_chunks, 0);
     atomic_store(&pool->ticket, ticket_of(job_of(atomic_load(&pool->ticket)) + 1, 0));
     for (uint32_t i = 0; i < pool->n_started; i++)
         uv_thread_join(&pool->threads[i].handle);
@@ -206,7 +209,7 @@ void pool_run(struct pool *pool, pool_work *work, void *context, uint32_t n_chun
     atomic_store_explicit(&pool->n_chunks, n_chunks, memory_order_relaxed);
     atomic_store_explicit(&pool->n_done, 0, memory_order_relaxed);
     const uint32_t job = job_of(atomic_load_explicit(&pool->ticket, memory_order_relaxed)) + 1;
-    atomic_store(&pool->ticket, ticket_of(job, 0));
+    atomic_store(&pool->ticket, ticket_of(job, n_chunks));
     if (atomic_load(&pool->n_sleeping) != 0) {
         uv_mutex_lock(&pool->mutex);
         uv_cond_broadcast(&pool->published);
