@@ -1,8 +1,10 @@
 'use strict'
 
-// `npm start`: builds what is missing, then runs the main job on the demo model, or on the model that is named:
-//   npm start
-//   npm start -- MODEL.gguf "prompt" [options of `chord run`]
+// The command line from a clone: builds what is missing, then runs `chord COMMAND ...`.
+//   npm start                                 text by the demo model
+//   npm start -- MODEL.gguf "prompt"          by another, with the options of `chord run`
+//   npm run bench -- MODEL.gguf               speed, with the options of `chord bench`
+//   node tools/chord.js inspect MODEL.gguf    any command
 
 const { spawn, spawnSync } = require('node:child_process')
 const fs = require('node:fs')
@@ -23,8 +25,7 @@ function ensureDependencies() {
 async function main() {
   ensureDependencies()
   await ensureAddon()
-  const words = process.argv.slice(2)
-  const child = spawn(process.execPath, [path.join(root, 'lib', 'cli', 'main.js'), 'run', ...words], { stdio: 'inherit' })
+  const child = spawn(process.execPath, [path.join(root, 'lib', 'cli', 'main.js'), ...process.argv.slice(2)], { stdio: 'inherit' })
   for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal))
   child.on('close', (status, signal) => {
     process.exitCode = signal ? 1 : status
