@@ -26,7 +26,9 @@ async function main() {
   ensureDependencies()
   await ensureAddon()
   const child = spawn(process.execPath, [path.join(root, 'lib', 'cli', 'main.js'), ...process.argv.slice(2)], { stdio: 'inherit' })
-  for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal))
+  // Ctrl-C in a terminal reaches the command by itself; a signal sent to this process alone is passed on.
+  process.on('SIGINT', () => process.stdin.isTTY || child.kill('SIGINT'))
+  process.on('SIGTERM', () => child.kill('SIGTERM'))
   child.on('close', (status, signal) => {
     process.exitCode = signal ? 1 : status
   })
