@@ -59,7 +59,7 @@ static void file_destroy(napi_env env, struct task *task)
 }
 
 // openFile(path) -> Promise<file handle>
-napi_value file_open(napi_env env, napi_callback_info info)
+napi_value wrap_file_open(napi_env env, napi_callback_info info)
 {
     napi_value argument;
     if (!util_arguments(env, info, 1, &argument))
@@ -149,7 +149,7 @@ static napi_value make_rows(napi_env env, const struct chord_file *file, uint64_
 }
 
 // fileDirectory(file, 0 parts | 1 values | 2 tensors, from, n) -> array of at most n rows
-napi_value file_directory(napi_env env, napi_callback_info info)
+napi_value wrap_file_directory(napi_env env, napi_callback_info info)
 {
     napi_value arguments[4];
     uint64_t which, from, n;
@@ -215,7 +215,7 @@ static bool cache_elements(napi_env env, struct file_box *box, uint64_t index)
 }
 
 // fileElements(file, index of the value, from, n) -> array of at most n elements; empty at the end
-napi_value file_elements(napi_env env, napi_callback_info info)
+napi_value wrap_file_elements(napi_env env, napi_callback_info info)
 {
     napi_value arguments[4];
     napi_value out;

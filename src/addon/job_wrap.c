@@ -262,7 +262,7 @@ static napi_value submit(napi_env env, struct model_box *model, struct job_box *
 }
 
 // generate(model, Uint32Array, options, listener) -> job handle
-napi_value job_generate(napi_env env, napi_callback_info info)
+napi_value wrap_job_generate(napi_env env, napi_callback_info info)
 {
     struct chord_error error = {0};
     struct generate_arguments a = {0};
@@ -289,7 +289,7 @@ napi_value job_generate(napi_env env, napi_callback_info info)
 }
 
 // evaluate(model, Uint32Array, listener) -> job handle
-napi_value job_evaluate(napi_env env, napi_callback_info info)
+napi_value wrap_job_evaluate(napi_env env, napi_callback_info info)
 {
     struct chord_error error = {0};
     const uint32_t *tokens;
@@ -309,7 +309,7 @@ napi_value job_evaluate(napi_env env, napi_callback_info info)
 }
 
 // score(model, Uint32Array, first, listener) -> job handle
-napi_value job_score(napi_env env, napi_callback_info info)
+napi_value wrap_job_score(napi_env env, napi_callback_info info)
 {
     struct chord_error error = {0};
     const uint32_t *tokens;
@@ -330,7 +330,7 @@ napi_value job_score(napi_env env, napi_callback_info info)
 }
 
 // cancelJob(job): of a finished job it does nothing.
-napi_value job_cancel(napi_env env, napi_callback_info info)
+napi_value wrap_job_cancel(napi_env env, napi_callback_info info)
 {
     napi_value argument;
     if (!util_arguments(env, info, 1, &argument))

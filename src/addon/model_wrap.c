@@ -213,12 +213,12 @@ static napi_value open_or_plan(napi_env env, napi_callback_info info, bool plan_
     return promise != NULL ? task_queue(env, &open->task, promise) : NULL;
 }
 
-napi_value model_open(napi_env env, napi_callback_info info)
+napi_value wrap_model_open(napi_env env, napi_callback_info info)
 {
     return open_or_plan(env, info, false);
 }
 
-napi_value model_plan(napi_env env, napi_callback_info info)
+napi_value wrap_model_plan(napi_env env, napi_callback_info info)
 {
     return open_or_plan(env, info, true);
 }
@@ -233,7 +233,7 @@ static struct model_box *only_model(napi_env env, napi_callback_info info)
 }
 
 // modelInfo(model) -> object
-napi_value model_info(napi_env env, napi_callback_info info)
+napi_value wrap_model_info(napi_env env, napi_callback_info info)
 {
     struct chord_model_info i;
     napi_value out;
@@ -265,7 +265,7 @@ static bool set_bytes(napi_env env, napi_value object, const char *name, uint64_
 }
 
 // modelStats(model) -> object
-napi_value model_stats(napi_env env, napi_callback_info info)
+napi_value wrap_model_stats(napi_env env, napi_callback_info info)
 {
     struct chord_stats s;
     napi_value out, memory, regions, metadata, tokenizer, weights, kv, scratch, work;
@@ -302,7 +302,7 @@ napi_value model_stats(napi_env env, napi_callback_info info)
 }
 
 // clearCache(model)
-napi_value model_clear_cache(napi_env env, napi_callback_info info)
+napi_value wrap_model_clear_cache(napi_env env, napi_callback_info info)
 {
     struct model_box *box = only_model(env, info);
     if (box != NULL)
@@ -358,7 +358,7 @@ static napi_value preload_resolve(napi_env env, struct task *task)
 }
 
 // preload(model, done, seconds, cancel | undefined) -> Promise<{ done, total }>: one stretch
-napi_value model_preload(napi_env env, napi_callback_info info)
+napi_value wrap_model_preload(napi_env env, napi_callback_info info)
 {
     napi_value arguments[4];
     if (!util_arguments(env, info, 4, arguments))
@@ -401,7 +401,7 @@ static napi_value tensor_resolve(napi_env env, struct task *task)
 }
 
 // tensor(model, name, cancel | undefined) -> Promise<{ name, type, shape, data }>
-napi_value model_tensor(napi_env env, napi_callback_info info)
+napi_value wrap_model_tensor(napi_env env, napi_callback_info info)
 {
     struct chord_error error = {0};
     napi_value arguments[3];
@@ -456,7 +456,7 @@ static napi_value close_resolve(napi_env env, struct task *task)
 }
 
 // close(model) -> Promise: cancels the jobs, waits for them and for the tasks, frees the model. Once only.
-napi_value model_close(napi_env env, napi_callback_info info)
+napi_value wrap_model_close(napi_env env, napi_callback_info info)
 {
     struct model_box *box = only_model(env, info);
     struct model_task *t = box != NULL ? model_task_make(env, box) : NULL;
@@ -474,7 +474,7 @@ napi_value model_close(napi_env env, napi_callback_info info)
 }
 
 // systemInfo() -> object
-napi_value system_info(napi_env env, napi_callback_info info)
+napi_value wrap_system_info(napi_env env, napi_callback_info info)
 {
     (void)info;
     struct chord_system_info s;

@@ -15,7 +15,7 @@ static void cancel_finalize(napi_env env, void *data, void *hint)
     cancel_release(data);
 }
 
-napi_value cancel_make(napi_env env, napi_callback_info info)
+napi_value wrap_cancel_make(napi_env env, napi_callback_info info)
 {
     (void)info;
     struct cancel_box *box = calloc(1, sizeof *box);
@@ -28,7 +28,7 @@ napi_value cancel_make(napi_env env, napi_callback_info info)
     return handle;
 }
 
-napi_value cancel_request(napi_env env, napi_callback_info info)
+napi_value wrap_cancel_request(napi_env env, napi_callback_info info)
 {
     napi_value argument;
     if (!util_arguments(env, info, 1, &argument))

@@ -45,7 +45,7 @@ void task_settle(napi_env env, struct task *task);
 void task_reject(napi_env env, struct task *task, enum chord_status code, const char *message);
 
 // makeCancel() and requestCancel(handle).
-napi_value cancel_make(napi_env env, napi_callback_info info);
-napi_value cancel_request(napi_env env, napi_callback_info info);
+napi_value wrap_cancel_make(napi_env env, napi_callback_info info);
+napi_value wrap_cancel_request(napi_env env, napi_callback_info info);
 
 #endif

@@ -95,7 +95,7 @@ static void open_destroy(napi_env env, struct task *task)
 }
 
 // openTokenizer(path) -> Promise<tokenizer handle>
-napi_value tokenizer_open(napi_env env, napi_callback_info info)
+napi_value wrap_tokenizer_open(napi_env env, napi_callback_info info)
 {
     napi_value argument;
     if (!util_arguments(env, info, 1, &argument))
@@ -116,7 +116,7 @@ napi_value tokenizer_open(napi_env env, napi_callback_info info)
 }
 
 // tokenizerOfModel(model) -> tokenizer handle
-napi_value tokenizer_of_model(napi_env env, napi_callback_info info)
+napi_value wrap_tokenizer_of_model(napi_env env, napi_callback_info info)
 {
     napi_value argument;
     if (!util_arguments(env, info, 1, &argument))
@@ -126,7 +126,7 @@ napi_value tokenizer_of_model(napi_env env, napi_callback_info info)
 }
 
 // tokenizerInfo(tokenizer) -> object
-napi_value tokenizer_info(napi_env env, napi_callback_info info)
+napi_value wrap_tokenizer_info(napi_env env, napi_callback_info info)
 {
     struct chord_tokenizer_info i;
     napi_value argument, out;
@@ -205,7 +205,7 @@ static struct tokenize_task *read_tokenize(napi_env env, const napi_value *argum
 }
 
 // tokenize(tokenizer, text, special, bos) -> Uint32Array
-napi_value tokenizer_tokenize(napi_env env, napi_callback_info info)
+napi_value wrap_tokenizer_tokenize(napi_env env, napi_callback_info info)
 {
     struct chord_error error = {0};
     napi_value arguments[4];
@@ -224,7 +224,7 @@ napi_value tokenizer_tokenize(napi_env env, napi_callback_info info)
 }
 
 // tokenizeAsync(tokenizer of a model, text, special, bos) -> Promise<Uint32Array>, in the model's queue
-napi_value tokenizer_tokenize_async(napi_env env, napi_callback_info info)
+napi_value wrap_tokenizer_tokenize_async(napi_env env, napi_callback_info info)
 {
     napi_value arguments[4];
     if (!util_arguments(env, info, 4, arguments))
@@ -238,7 +238,7 @@ napi_value tokenizer_tokenize_async(napi_env env, napi_callback_info info)
 }
 
 // detokenize(tokenizer, Uint32Array, special) -> string
-napi_value tokenizer_detokenize(napi_env env, napi_callback_info info)
+napi_value wrap_tokenizer_detokenize(napi_env env, napi_callback_info info)
 {
     struct chord_error error = {0};
     const uint32_t *ids;

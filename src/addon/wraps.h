@@ -6,33 +6,33 @@
 #include "addon/model_queue.h"
 
 // model_wrap.c
-napi_value model_open(napi_env env, napi_callback_info info);
-napi_value model_plan(napi_env env, napi_callback_info info);
-napi_value model_info(napi_env env, napi_callback_info info);
-napi_value model_stats(napi_env env, napi_callback_info info);
-napi_value model_clear_cache(napi_env env, napi_callback_info info);
-napi_value model_preload(napi_env env, napi_callback_info info);
-napi_value model_tensor(napi_env env, napi_callback_info info);
-napi_value model_close(napi_env env, napi_callback_info info);
-napi_value system_info(napi_env env, napi_callback_info info);
+napi_value wrap_model_open(napi_env env, napi_callback_info info);
+napi_value wrap_model_plan(napi_env env, napi_callback_info info);
+napi_value wrap_model_info(napi_env env, napi_callback_info info);
+napi_value wrap_model_stats(napi_env env, napi_callback_info info);
+napi_value wrap_model_clear_cache(napi_env env, napi_callback_info info);
+napi_value wrap_model_preload(napi_env env, napi_callback_info info);
+napi_value wrap_model_tensor(napi_env env, napi_callback_info info);
+napi_value wrap_model_close(napi_env env, napi_callback_info info);
+napi_value wrap_system_info(napi_env env, napi_callback_info info);
 
 // job_wrap.c
-napi_value job_generate(napi_env env, napi_callback_info info);
-napi_value job_evaluate(napi_env env, napi_callback_info info);
-napi_value job_score(napi_env env, napi_callback_info info);
-napi_value job_cancel(napi_env env, napi_callback_info info);
+napi_value wrap_job_generate(napi_env env, napi_callback_info info);
+napi_value wrap_job_evaluate(napi_env env, napi_callback_info info);
+napi_value wrap_job_score(napi_env env, napi_callback_info info);
+napi_value wrap_job_cancel(napi_env env, napi_callback_info info);
 
 // tokenizer_wrap.c
-napi_value tokenizer_open(napi_env env, napi_callback_info info);
-napi_value tokenizer_of_model(napi_env env, napi_callback_info info);
-napi_value tokenizer_info(napi_env env, napi_callback_info info);
-napi_value tokenizer_tokenize(napi_env env, napi_callback_info info);
-napi_value tokenizer_tokenize_async(napi_env env, napi_callback_info info);
-napi_value tokenizer_detokenize(napi_env env, napi_callback_info info);
+napi_value wrap_tokenizer_open(napi_env env, napi_callback_info info);
+napi_value wrap_tokenizer_of_model(napi_env env, napi_callback_info info);
+napi_value wrap_tokenizer_info(napi_env env, napi_callback_info info);
+napi_value wrap_tokenizer_tokenize(napi_env env, napi_callback_info info);
+napi_value wrap_tokenizer_tokenize_async(napi_env env, napi_callback_info info);
+napi_value wrap_tokenizer_detokenize(napi_env env, napi_callback_info info);
 
 // file_wrap.c
-napi_value file_open(napi_env env, napi_callback_info info);
-napi_value file_directory(napi_env env, napi_callback_info info);
-napi_value file_elements(napi_env env, napi_callback_info info);
+napi_value wrap_file_open(napi_env env, napi_callback_info info);
+napi_value wrap_file_directory(napi_env env, napi_callback_info info);
+napi_value wrap_file_elements(napi_env env, napi_callback_info info);
 
 #endif
