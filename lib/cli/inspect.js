@@ -5,8 +5,10 @@ const { bytes, count, printable, table } = require('./format.js')
 const cut = (text, n) => (text.length > n ? `${text.slice(0, n - 3)}...` : text)
 
 function shown(value, type) {
-  if (!Array.isArray(value)) return cut(printable(typeof value === 'string' ? JSON.stringify(value) : value), 76)
-  const first = value.slice(0, 4).map((x) => (typeof x === 'string' ? JSON.stringify(cut(x, 16)) : String(x)))
+  // A float32 has seven digits; as a double it would show its rounding.
+  const scalar = (x, n) => (typeof x === 'string' ? JSON.stringify(cut(x, n)) : type.startsWith('float32') ? String(Number(x.toPrecision(7))) : String(x))
+  if (!Array.isArray(value)) return cut(printable(scalar(value, 76)), 76)
+  const first = value.slice(0, 4).map((x) => scalar(x, 16))
   return cut(`${printable(first.join(', '))}${value.length > 4 ? `, ... ${value.length} in all` : ''}`, 76)
 }
 
@@ -16,7 +18,7 @@ function draw(info, values) {
     const row = byType.get(type) ?? { tensors: 0, bytes: 0 }
     byType.set(type, { tensors: row.tensors + 1, bytes: row.bytes + n })
   }
-  const metadata = Object.keys(info.metadata).map((key) => [printable(key), info.metadataTypes[key], shown(info.metadata[key])])
+  const metadata = Object.keys(info.metadata).map((key) => [printable(key), info.metadataTypes[key], shown(info.metadata[key], info.metadataTypes[key])])
   const types = [...byType].sort((a, b) => b[1].bytes - a[1].bytes).map(([type, row]) => [type, `${row.tensors} tensors`, bytes(row.bytes)])
   const tensors = info.tensors.map(({ name, type, shape, bytes: n }) => [printable(name), type, shape.join(' x '), bytes(n)])
   return (

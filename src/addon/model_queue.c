@@ -77,7 +77,8 @@ void job_box_release(napi_env env, struct job_box *job)
         return;
     if (job->callback != NULL)
         napi_delete_reference(env, job->callback);
-    chord_job_free(job->job);
+    if (job->job != NULL)
+        chord_job_free(job->job);
     model_box_release(env, job->model);
     free(job);
 }

@@ -317,7 +317,8 @@ struct model_task {
     struct model_box *box; // held by the slice that runs the task
     uint64_t done, total;  // preload
     double seconds;
-    struct chord_tensor_info tensor; // tensor
+    char *name;                      // tensor
+    struct chord_tensor_info tensor;
     float *data;                     // in the array behind `array`
     napi_ref array;
 };
@@ -327,6 +328,7 @@ static void model_task_destroy(napi_env env, struct task *task)
     struct model_task *t = (struct model_task *)task;
     if (t->array != NULL)
         napi_delete_reference(env, t->array);
+    free(t->name);
     free(t);
 }
 
@@ -380,7 +382,7 @@ napi_value wrap_model_preload(napi_env env, napi_callback_info info)
 static enum chord_status tensor_execute(struct task *task, struct chord_error *error)
 {
     struct model_task *t = (struct model_task *)task;
-    return chord_model_tensor_read(t->box->model, t->tensor.name, t->data, task_cancel(task), error);
+    return chord_model_tensor_read(t->box->model, t->name, t->data, task_cancel(task), error);
 }
 
 static napi_value tensor_resolve(napi_env env, struct task *task)
@@ -395,7 +397,7 @@ static napi_value tensor_resolve(napi_env env, struct task *task)
         NAPI_TRY(env, napi_set_element(env, shape, t->tensor.n_dimensions - 1 - i, dimension));
     }
     NAPI_TRY(env, napi_get_reference_value(env, t->array, &array));
-    bool ok = util_set_string(env, out, "name", t->tensor.name) && util_set_string(env, out, "type", t->tensor.type) &&
+    bool ok = util_set_string(env, out, "name", t->name) && util_set_string(env, out, "type", t->tensor.type) &&
               util_set(env, out, "shape", shape) && util_set(env, out, "data", array);
     return ok ? out : NULL;
 }
@@ -416,9 +418,8 @@ napi_value wrap_model_tensor(napi_env env, napi_callback_info info)
         free(name);
         return NULL;
     }
-    enum chord_status status = chord_model_tensor(box->model, name, &t->tensor, &error);
-    free(name);
-    if (status != CHORD_OK) {
+    t->name = name;
+    if (chord_model_tensor(box->model, name, &t->tensor, &error) != CHORD_OK) {
         model_task_destroy(env, &t->task);
         return util_throw(env, &error);
     }
