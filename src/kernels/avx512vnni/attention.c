@@ -27,11 +27,29 @@ void kv_store_avx512vnni(const float *k, const float *v, uint32_t head_dim, uint
     }
 }
 
+// Calls tile(..., N, ...) compiled for the constant number of heads. The tiles are kept out of their callers: there, the
+// constants of exp would take the registers that their sums need.
+#define FOR_HEADS(n_heads, call)                                                                   \
+    switch (n_heads) {                                                                             \
+    case 1:                                                                                        \
+        call(1);                                                                                   \
+        break;                                                                                     \
+    case 2:                                                                                        \
+        call(2);                                                                                   \
+        break;                                                                                     \
+    case 3:                                                                                        \
+        call(3);                                                                                   \
+        break;                                                                                     \
+    default:                                                                                       \
+        call(4);                                                                                   \
+        break;                                                                                     \
+    }
+
 // One KV block as the kernels below want it.
 struct block_view {
     const uint16_t *keys, *values;
-    uint32_t low, high; // visible slots
-    const void *next;   // what will be read after this part: fetched meanwhile
+    uint32_t low, high;                        // visible slots
+    const void *next_of_keys, *next_of_values; // what will be read after each part: fetched meanwhile
 };
 
 ALWAYS_INLINE __m512 load_16_halves(const uint16_t *p)
@@ -59,8 +77,8 @@ ALWAYS_INLINE void score_tile(const struct attention_args *args, const float *q,
             sums[h][p] = _mm512_setzero_ps();
     for (uint32_t d = 0; d < head_dim; d++) {
         if (n_panels == N_PANELS) {
-            prefetch_line(block->next, 2 * d);
-            prefetch_line(block->next, 2 * d + 1);
+            prefetch_line(block->next_of_keys, 2 * d);
+            prefetch_line(block->next_of_keys, 2 * d + 1);
         }
         __m512 k[N_PANELS];
         for (uint32_t p = 0; p < n_panels; p++)
@@ -75,6 +93,23 @@ ALWAYS_INLINE void score_tile(const struct attention_args *args, const float *q,
     for (uint32_t h = 0; h < n_heads; h++)
         for (uint32_t p = 0; p < n_panels; p++)
             _mm512_store_ps(&scores[h][KV_PANEL_KEYS * (panel + p)], _mm512_mul_ps(sums[h][p], scale));
+}
+
+#define SCORE_TILE(n) score_tile(args, q, block, 0, N_PANELS, n, scores)
+#define SCORE_TILE_PANEL(n) score_tile(args, q, block, p, 1, n, scores)
+static __attribute__((noinline)) void block_scores(const struct attention_args *args, const float *q,
+                                                   const struct block_view *block, uint32_t n_heads,
+                                                   float scores[MAX_TILE][KV_BLOCK_TOKENS])
+{
+    const uint32_t first = block->low / KV_PANEL_KEYS;
+    const uint32_t end = (block->high + KV_PANEL_KEYS - 1) / KV_PANEL_KEYS;
+    if (end - first == N_PANELS) {
+        FOR_HEADS(n_heads, SCORE_TILE)
+        return;
+    }
+    for (uint32_t p = first; p < end; p++) {
+        FOR_HEADS(n_heads, SCORE_TILE_PANEL)
+    }
 }
 
 // Turns scores into exp(score - max) (zero outside the visible slots), updates the head's maximum and sum, and returns
@@ -104,63 +139,59 @@ static float softmax_block(float scores[KV_BLOCK_TOKENS], uint32_t low, uint32_t
     return shrink;
 }
 
-// out[h][d .. d + 16 * n_chunks) = out * shrink[h] + sum over visible slots of p[h][slot] * values[slot]; `last` masks the
-// last chunk.
-ALWAYS_INLINE void value_tile(uint32_t head_dim, const struct block_view *block, uint32_t d, const uint32_t n_chunks,
-                              __mmask16 last, const uint32_t n_heads, float p[MAX_TILE][KV_BLOCK_TOKENS],
-                              const float shrink[MAX_TILE], float *out)
+// out[h][d .. d + 64) = out * shrink[h] + sum over visible slots of p[h][slot] * values[slot]
+ALWAYS_INLINE void value_tile(uint32_t head_dim, const struct block_view *block, uint32_t d, const uint32_t n_heads,
+                              float p[MAX_TILE][KV_BLOCK_TOKENS], const float shrink[MAX_TILE], float *out)
 {
     __m512 sums[MAX_TILE][4];
-    for (uint32_t h = 0; h < n_heads; h++) {
-        for (uint32_t c = 0; c < n_chunks; c++) {
-            const __mmask16 m = c + 1 == n_chunks ? last : 0xffff;
-            const __m512 before = _mm512_maskz_loadu_ps(m, out + (size_t)h * head_dim + d + 16 * c);
-            sums[h][c] = _mm512_mul_ps(before, _mm512_set1_ps(shrink[h]));
-        }
-    }
+    for (uint32_t h = 0; h < n_heads; h++)
+        for (uint32_t c = 0; c < 4; c++)
+            sums[h][c] = _mm512_mul_ps(_mm512_loadu_ps(out + (size_t)h * head_dim + d + 16 * c), _mm512_set1_ps(shrink[h]));
     const uint16_t *v = block->values + (size_t)block->low * head_dim + d;
-    for (uint32_t t = block->low; t < block->high; t++, v += head_dim) {
-        __m512 value[4];
-        for (uint32_t c = 0; c + 1 < n_chunks; c++)
-            value[c] = load_16_halves(v + 16 * c);
-        value[n_chunks - 1] = _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(last, v + 16 * (n_chunks - 1)));
-        for (uint32_t c = 0; c < n_chunks; c++)
-            prefetch_line(block->next, (uint64_t)t * (head_dim / 32) + d / 32 + c / 2);
+    const uint8_t *next = (const uint8_t *)block->next_of_values + ((size_t)block->low * head_dim + d) * sizeof *v;
+    for (uint32_t t = block->low; t < block->high; t++, v += head_dim, next += head_dim * sizeof *v) {
+        prefetch_line(next, 0);
+        prefetch_line(next, 1);
+        const __m512 v0 = load_16_halves(v), v1 = load_16_halves(v + 16);
+        const __m512 v2 = load_16_halves(v + 32), v3 = load_16_halves(v + 48);
         for (uint32_t h = 0; h < n_heads; h++) {
             const __m512 weight = _mm512_set1_ps(p[h][t]);
-            for (uint32_t c = 0; c < n_chunks; c++)
-                sums[h][c] = _mm512_fmadd_ps(weight, value[c], sums[h][c]);
+            sums[h][0] = _mm512_fmadd_ps(weight, v0, sums[h][0]);
+            sums[h][1] = _mm512_fmadd_ps(weight, v1, sums[h][1]);
+            sums[h][2] = _mm512_fmadd_ps(weight, v2, sums[h][2]);
+            sums[h][3] = _mm512_fmadd_ps(weight, v3, sums[h][3]);
         }
     }
     for (uint32_t h = 0; h < n_heads; h++)
-        for (uint32_t c = 0; c < n_chunks; c++)
-            _mm512_mask_storeu_ps(out + (size_t)h * head_dim + d + 16 * c, c + 1 == n_chunks ? last : 0xffff,
-                                  sums[h][c]);
+        for (uint32_t c = 0; c < 4; c++)
+            _mm512_storeu_ps(out + (size_t)h * head_dim + d + 16 * c, sums[h][c]);
 }
 
-// One KV block for `n_heads` heads (a constant when inlined).
-ALWAYS_INLINE void block_tile(const struct attention_args *args, const struct block_view *keys,
-                              const struct block_view *values, const uint32_t n_heads, const float *q, float *max,
-                              float *sum, float *out)
+// The same for up to 16 elements of one head: the end of a head_dim that is no multiple of 64.
+static void value_rest(uint32_t head_dim, const struct block_view *block, uint32_t d, const float p[KV_BLOCK_TOKENS],
+                       float shrink, float *out)
 {
-    const uint32_t head_dim = args->head_dim;
-    float scores[MAX_TILE][KV_BLOCK_TOKENS] __attribute__((aligned(64)));
-    float shrink[MAX_TILE];
-    const uint32_t first_panel = keys->low / KV_PANEL_KEYS;
-    const uint32_t end_panel = (keys->high + KV_PANEL_KEYS - 1) / KV_PANEL_KEYS;
-    if (end_panel - first_panel == N_PANELS) {
-        score_tile(args, q, keys, 0, N_PANELS, n_heads, scores);
-    } else {
-        for (uint32_t p = first_panel; p < end_panel; p++)
-            score_tile(args, q, keys, p, 1, n_heads, scores);
+    const __mmask16 m = first_lanes_16(head_dim - d);
+    __m512 sum = _mm512_mul_ps(_mm512_maskz_loadu_ps(m, out + d), _mm512_set1_ps(shrink));
+    for (uint32_t t = block->low; t < block->high; t++) {
+        const __m256i value = _mm256_maskz_loadu_epi16(m, block->values + (size_t)t * head_dim + d);
+        sum = _mm512_fmadd_ps(_mm512_set1_ps(p[t]), _mm512_cvtph_ps(value), sum);
     }
-    for (uint32_t h = 0; h < n_heads; h++)
-        shrink[h] = softmax_block(scores[h], keys->low, keys->high, &max[h], &sum[h]);
+    _mm512_mask_storeu_ps(out + d, m, sum);
+}
+
+#define VALUE_TILE(n) value_tile(head_dim, block, d, n, p, shrink, out)
+static __attribute__((noinline)) void block_values(uint32_t head_dim, const struct block_view *block, uint32_t n_heads,
+                                                   float p[MAX_TILE][KV_BLOCK_TOKENS], const float shrink[MAX_TILE],
+                                                   float *out)
+{
     uint32_t d = 0;
-    for (; d + 64 <= head_dim; d += 64)
-        value_tile(head_dim, values, d, 4, 0xffff, n_heads, scores, shrink, out);
+    for (; d + 64 <= head_dim; d += 64) {
+        FOR_HEADS(n_heads, VALUE_TILE)
+    }
     for (; d < head_dim; d += 16)
-        value_tile(head_dim, values, d, 1, first_lanes_16(head_dim - d), n_heads, scores, shrink, out);
+        for (uint32_t h = 0; h < n_heads; h++)
+            value_rest(head_dim, block, d, p[h], shrink[h], out + (size_t)h * head_dim);
 }
 
 static void attend(const struct attention_args *args, const float *q, uint32_t n_heads, float *out)
@@ -175,34 +206,24 @@ static void attend(const struct attention_args *args, const float *q, uint32_t n
     const uint32_t last_block = (args->end - 1) / KV_BLOCK_TOKENS;
     for (uint32_t b = args->first / KV_BLOCK_TOKENS; b <= last_block; b++) {
         const uint32_t start = b * KV_BLOCK_TOKENS;
-        const uint8_t *block = args->blocks[b];
+        const uint8_t *bytes = args->blocks[b];
         const uint8_t *next = args->blocks[b < last_block ? b + 1 : b];
-        struct block_view view = {
-            .keys = (const uint16_t *)(const void *)(block + args->k_offset),
-            .values = (const uint16_t *)(const void *)(block + args->v_offset),
+        const struct block_view block = {
+            .keys = (const uint16_t *)(const void *)(bytes + args->k_offset),
+            .values = (const uint16_t *)(const void *)(bytes + args->v_offset),
             .low = args->first > start ? args->first - start : 0,
             .high = args->end - start < KV_BLOCK_TOKENS ? args->end - start : KV_BLOCK_TOKENS,
+            .next_of_keys = bytes + args->v_offset,
+            .next_of_values = next + args->k_offset,
         };
-        struct block_view keys = view, values = view;
-        keys.next = view.values;
-        values.next = next + args->k_offset;
         for (uint32_t h = 0; h < n_heads; h += MAX_TILE) {
-            const float *qh = q + (size_t)h * head_dim;
-            float *oh = out + (size_t)h * head_dim;
-            switch (n_heads - h) {
-            case 1:
-                block_tile(args, &keys, &values, 1, qh, max + h, sum + h, oh);
-                break;
-            case 2:
-                block_tile(args, &keys, &values, 2, qh, max + h, sum + h, oh);
-                break;
-            case 3:
-                block_tile(args, &keys, &values, 3, qh, max + h, sum + h, oh);
-                break;
-            default:
-                block_tile(args, &keys, &values, 4, qh, max + h, sum + h, oh);
-                break;
-            }
+            const uint32_t n = n_heads - h < MAX_TILE ? n_heads - h : MAX_TILE;
+            float p[MAX_TILE][KV_BLOCK_TOKENS] __attribute__((aligned(64)));
+            float shrink[MAX_TILE];
+            block_scores(args, q + (size_t)h * head_dim, &block, n, p);
+            for (uint32_t i = 0; i < n; i++)
+                shrink[i] = softmax_block(p[i], block.low, block.high, &max[h + i], &sum[h + i]);
+            block_values(head_dim, &block, n, p, shrink, out + (size_t)h * head_dim);
         }
     }
     for (uint32_t h = 0; h < n_heads; h++) {
