@@ -112,9 +112,33 @@ void *memory_zalloc(struct memory_account *account, enum memory_region region, u
     return block;
 }
 
+// A block whose memory begins right before it can be resized in place, which for large ones moves pages, not bytes.
+static void *resize_in_place(struct memory_account *account, enum memory_region region, void *block, uint64_t bytes)
+{
+    struct block_header header = *header_of(block);
+    const uint64_t before = header.charged;
+    if (!checked_add(bytes, sizeof header + LEAST_ALIGNMENT, &header.charged) || header.charged > SIZE_MAX ||
+        injected_failure(account) || !memory_reserve(account, region, header.charged))
+        return NULL;
+    char *base = realloc(header.base, (size_t)header.charged);
+    if (base == NULL) {
+        memory_unreserve(account, region, header.charged);
+        return NULL;
+    }
+    memory_unreserve(account, (enum memory_region)header.region, before);
+    header.base = base;
+    header.bytes = bytes;
+    header.region = region;
+    memcpy(base, &header, sizeof header);
+    atomic_fetch_add_explicit(&account->n_allocations, 1, memory_order_relaxed);
+    return base + sizeof header;
+}
+
 void *memory_resize(struct memory_account *account, enum memory_region region, void *block,
                     uint64_t bytes)
 {
+    if (block != NULL && header_of(block)->base == header_of(block))
+        return resize_in_place(account, region, block, bytes);
     void *resized = memory_alloc(account, region, bytes, LEAST_ALIGNMENT);
     if (resized == NULL || block == NULL)
         return resized;
@@ -141,7 +165,9 @@ enum chord_status memory_account_fail(const struct memory_account *account, stru
 {
     const uint64_t held = atomic_load_explicit(&account->total, memory_order_relaxed);
     uint64_t wanted;
-    if (!checked_add(held, bytes, &wanted) || wanted > account->ceiling)
+    // What stands around a block counts too: an allocation just over the ceiling failed because of the ceiling.
+    if (!checked_add(held, bytes, &wanted) || !checked_add(wanted, sizeof(struct block_header) + 64, &wanted) ||
+        wanted > account->ceiling)
         return chord_fail(err, CHORD_MEMORY_BUDGET,
                           "%s needs %.1f MiB, but of the memory budget of %.1f MiB %.1f MiB are in use; "
                           "allow at least %.1f MiB",

@@ -77,28 +77,25 @@ enum chord_status chord_fail(struct chord_error *err, enum chord_status code, co
 char *chord_printable(char *out, size_t out_bytes, const char *text, size_t n)
 {
     static const char more[] = "...";
-    size_t at = 0, used = 0;
     if (out_bytes == 0)
         return out;
+    // What cannot be shown becomes '?' byte by byte, so a text takes as many bytes as it has.
+    const size_t n_more = n < out_bytes ? 0 : out_bytes - 1 < sizeof more - 1 ? out_bytes - 1 : sizeof more - 1;
+    const size_t room = out_bytes - 1 - n_more;
+    size_t at = 0;
     while (at < n) {
-        size_t length = utf8_length((const unsigned char *)text + at, n - at);
-        const bool plain = length > 1 || (length == 1 && text[at] >= 0x20 && text[at] != 0x7f);
-        const bool last = at + (length ? length : 1) == n;
-        const size_t room = out_bytes - 1 - used;
-        if (length == 0)
-            length = 1;
-        if ((plain ? length : 1) + (last ? 0 : sizeof more - 1) > room) {
-            for (size_t i = 0; i < sizeof more - 1 && used < out_bytes - 1; i++)
-                out[used++] = more[i];
+        const size_t length = utf8_length((const unsigned char *)text + at, n - at);
+        const unsigned char first = (unsigned char)text[at];
+        const size_t n_taken = length == 0 ? 1 : length;
+        if (at + n_taken > room)
             break;
-        }
-        if (plain)
-            memcpy(out + used, text + at, length);
+        if (length > 1 || (first >= 0x20 && first < 0x7f))
+            memcpy(out + at, text + at, n_taken);
         else
-            out[used] = '?';
-        used += plain ? length : 1;
-        at += length;
+            out[at] = '?';
+        at += n_taken;
     }
-    out[used] = '\0';
+    memcpy(out + at, more, n_more);
+    out[at + n_more] = '\0';
     return out;
 }

@@ -93,6 +93,7 @@ static void test_printable(void **state)
     expect_printable("\xf4\x90\x80\x80", 4, 64, "????");      // beyond U+10FFFF
     expect_printable("\xf4\x8f\xbf\xbf", 4, 64, "\xf4\x8f\xbf\xbf");
     expect_printable("12345678", 8, 12, "12345678");
+    expect_printable("12345678", 8, 9, "12345678"); // just fits
     expect_printable("123456789", 9, 9, "12345...");
     expect_printable("1234\xe2\x96\x81\xe2\x96\x81", 10, 9, "1234...");
     expect_printable("123456789", 9, 4, "...");
