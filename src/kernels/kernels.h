@@ -11,6 +11,7 @@
 #ifndef CHORD_KERNELS_KERNELS_H
 #define CHORD_KERNELS_KERNELS_H
 
+#include "kernels/gemm.h"
 #include "quant/quant.h"
 
 #include <stdbool.h>
@@ -63,6 +64,7 @@ struct kernels {
     const char *tier; // "scalar", "avx2", "avx512vnni", ...: of the highest ladder step that was taken
     struct activation_kernel activation[N_ACTIVATION_TYPES];
     matvec_kernel *matvec[N_QUANT_TYPE_IDS]; // by quant type id; NULL for ids that are no type
+    struct gemm_kernels gemm;                // prompts: kernels/gemm.h
 
     // out = x / sqrt(mean(x^2) + eps) * weight, all [n]; out may be x. weight may be NULL (all ones).
     void (*rms_norm)(const float *x, const float *weight, float eps, float *out, uint64_t n);

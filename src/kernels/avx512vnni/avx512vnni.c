@@ -11,6 +11,7 @@ void kernels_init_avx512vnni(struct kernels *k)
 #define X(id, ENUM, name, shown, block_size, block_bytes, activation) k->matvec[id] = matvec_##name##_avx512vnni;
     QUANT_TYPE_MAP(X)
 #undef X
+    gemm_init_avx512vnni(&k->gemm);
     k->rms_norm = rms_norm_avx512vnni;
     k->rope = rope_avx512vnni;
     k->silu_mul = silu_mul_avx512vnni;

@@ -66,6 +66,7 @@ void kernels_init_scalar(struct kernels *k)
     k->matvec[id] = matvec_##name##_scalar;
     QUANT_TYPE_MAP(X)
 #undef X
+    gemm_init_scalar(&k->gemm);
     k->rms_norm = rms_norm_scalar;
     k->rope = rope_scalar;
     k->silu_mul = silu_mul_scalar;

@@ -1,0 +1,218 @@
+// Private to the GEMM of the avx512vnni tier: the panel, the prepared columns, and what its files give to each other.
+// Contracts: kernels/gemm.h.
+//
+// Every quantized type is unpacked to unsigned bytes u and multiplied by VPDPBUSD; the types differ in what goes with the
+// bytes. A panel is GEMM_ROWS rows by PANEL_BLOCKS blocks of 256 elements, so that it stays in L1 while all columns pass by;
+// sums of a longer row wait in `out`. One tile is GEMM_ROWS rows (two registers) by up to TILE_COLUMNS columns: each step
+// multiplies 4 elements of every row, loaded once, by 4 elements of a column, broadcast by the load unit.
+#ifndef CHORD_KERNELS_AVX512VNNI_GEMM_PANEL_H
+#define CHORD_KERNELS_AVX512VNNI_GEMM_PANEL_H
+
+#include "kernels/avx512vnni/avx512vnni.h"
+#include "kernels/gemm.h"
+
+#define GEMM_ROWS 32
+#define TILE_COLUMNS 6
+#define PANEL_BLOCKS 3
+
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+// ---- the panel -------------------------------------------------------------------------------------------------------
+
+// 16 rows by 256 elements. Parameters are floats or pairs of 16-bit integers; the unpackers say which and what for.
+struct panel_block {
+    uint8_t codes[64][16][4]; // [element / 4][row][element % 4]
+    uint32_t params[16][16];  // [parameter][row]
+} __attribute__((aligned(64)));
+
+// The same as one row's unpacker leaves it.
+struct row_block {
+    uint8_t codes[256];
+    uint32_t params[16];
+} __attribute__((aligned(64)));
+
+// What a type's codes and parameters mean; y is the column's scale, q its codes.
+enum panel_kind {
+    // Blocks of 32, zero point 128: sum over blocks of (params[b] * y) * float(sum of (u - 128) * q)
+    PANEL_BLOCKS_32,
+    // Blocks of 32: as above with zero point 0, then + params[8 + b] * (y * float(sum of q))
+    PANEL_BLOCKS_32_MIN,
+    // Sub-blocks of 32: y * (params[12] * float(sum over sub-blocks of min * sum of q)
+    //                        + sum over sub-blocks of params[s] * float(sum of u * q))
+    // mins: 16-bit pairs in params[8..11]. Per 256.
+    PANEL_SUB_32_MIN,
+    // Sub-blocks of 16, zero point 32: y * sum over sub-blocks of params[s] * float(sum of (u - 32) * q). Per 256.
+    PANEL_SUB_16,
+    // Integer scales multiplied into the codes, zero point 124: y * params[0] * float(sum of (u - 124) * q). Per 256.
+    PANEL_WHOLE,
+    // The same without zero point, then y * params[9] * float(sum over sub-blocks of 16 of min * sum of q) added within;
+    // mins: 16-bit pairs in params[1..8]. Per 256.
+    PANEL_WHOLE_MIN,
+    N_PANEL_KINDS
+};
+
+// ---- columns ---------------------------------------------------------------------------------------------------------
+
+// 256 elements of a column in natural order; the last block of a column of Q8_PER_32 is padded with zeros.
+struct column_32 {
+    int8_t q[256];
+    float scale[8];
+    int32_t zero[8];      // -128 * the sum of each 32 codes
+    float scaled_sum[8];  // scale * float(sum)
+    int32_t padding[8];
+};
+struct column_256 {
+    int8_t q[256];
+    int32_t zero_16[16];  // -32 * the sum of each 16 codes
+    int16_t sums_16[16];
+    int16_t sums_32[8];
+    float scale;
+    int32_t zero_256;     // -124 * the sum of all codes
+    int32_t padding[2];
+};
+#define COLUMN_BLOCK_BYTES 384
+_Static_assert(sizeof(struct column_32) == COLUMN_BLOCK_BYTES, "column_32");
+_Static_assert(sizeof(struct column_256) == COLUMN_BLOCK_BYTES, "column_256");
+
+// ---- tiles -----------------------------------------------------------------------------------------------------------
+
+struct tile {
+    const void *panel;     // struct panel_block [blocks][2], or float [elements][GEMM_ROWS]
+    uint64_t n;            // elements: blocks of 32 for the kinds of 32, of 256 for the others, any number for floats
+    const uint8_t *column; // the first of the tile's columns, at the panel's first element
+    uint64_t column_stride;
+    float *out; // [column * out_stride + row]
+    uint64_t out_stride;
+    __mmask16 rows[2]; // that exist
+    bool first;        // start from 0, not from `out`
+};
+
+// [n_columns - 1]
+typedef void tile_kernel(const struct tile *t);
+extern tile_kernel *const gemm_tiles_avx512vnni[N_PANEL_KINDS][TILE_COLUMNS];
+
+// One panel as a type's file fills it: n elements (at most what a panel holds) of n_rows (1..GEMM_ROWS) rows from
+// element 0 of w. Rows that are missing repeat the last.
+struct panel_source {
+    const uint8_t *w;
+    uint64_t row_bytes;
+    uint32_t n_rows;
+    uint64_t n;
+};
+typedef void unpack_panel(const struct panel_source *source, void *panel);
+
+// What the loop over panels needs to know.
+struct gemm_format {
+    unpack_panel *unpack;
+    tile_kernel *const *tiles;
+    uint64_t panel_n;       // elements of a row in a panel
+    uint64_t panel_bytes;   // of weights, for panel_n elements of a row
+    uint64_t panel_columns; // bytes of a column, for panel_n elements
+};
+void gemm_by_panels_avx512vnni(const struct gemm_format *format, const void *w, uint64_t row_bytes, uint64_t n_rows,
+                               uint64_t n, const void *columns, uint64_t column_stride, uint64_t n_columns, float *out,
+                               uint64_t out_stride, void *scratch);
+
+// Defines gemm_<type>_avx512vnni from `unpack_panel unpack_<type>` and its tiles.
+#define DEFINE_GEMM_OF_TILES(type, tiles_, panel_n_, block_size, column_bytes)                                          \
+    void gemm_##type##_avx512vnni(const void *w, uint64_t row_bytes, uint64_t n_rows, uint64_t n, const void *columns,  \
+                                  uint64_t column_stride, uint64_t n_columns, float *out, uint64_t out_stride,          \
+                                  void *scratch)                                                                        \
+    {                                                                                                                   \
+        static const struct gemm_format format = {                                                                      \
+            .unpack = unpack_##type,                                                                                    \
+            .tiles = tiles_,                                                                                            \
+            .panel_n = (panel_n_),                                                                                      \
+            .panel_bytes = (panel_n_) / (block_size) * sizeof(struct block_##type),                                     \
+            .panel_columns = (column_bytes),                                                                            \
+        };                                                                                                              \
+        gemm_by_panels_avx512vnni(&format, w, row_bytes, n_rows, n, columns, column_stride, n_columns, out, out_stride, \
+                                  scratch);                                                                             \
+    }
+
+// ---- unpacking -------------------------------------------------------------------------------------------------------
+
+// Dword i of 16 rows becomes row i of 16 dwords: to[i][r] = dword i of the 64 bytes at from + r * stride. 16-byte pieces of
+// rows r, r + 4, r + 8, r + 12 are put side by side by loads and inserts, which any vector port takes; only the rest needs
+// the one port that shuffles.
+ALWAYS_INLINE void transpose_16x16(const void *from, uint64_t stride, void *to)
+{
+    const uint8_t *bytes = from;
+    UNROLL
+    for (int piece = 0; piece < 4; piece++) {
+        const uint8_t *p = bytes + 16 * piece;
+        const __m512i r0 = load_four_16(p, 4 * stride);
+        const __m512i r1 = load_four_16(p + stride, 4 * stride);
+        const __m512i r2 = load_four_16(p + 2 * stride, 4 * stride);
+        const __m512i r3 = load_four_16(p + 3 * stride, 4 * stride);
+        const __m512i low_01 = _mm512_unpacklo_epi32(r0, r1), high_01 = _mm512_unpackhi_epi32(r0, r1);
+        const __m512i low_23 = _mm512_unpacklo_epi32(r2, r3), high_23 = _mm512_unpackhi_epi32(r2, r3);
+        __m512i *column = (__m512i *)to + 4 * piece;
+        _mm512_store_si512(column, _mm512_unpacklo_epi64(low_01, low_23));
+        _mm512_store_si512(column + 1, _mm512_unpackhi_epi64(low_01, low_23));
+        _mm512_store_si512(column + 2, _mm512_unpacklo_epi64(high_01, high_23));
+        _mm512_store_si512(column + 3, _mm512_unpackhi_epi64(high_01, high_23));
+    }
+}
+
+ALWAYS_INLINE void transpose_rows(const struct row_block rows[16], struct panel_block *block)
+{
+    for (int v = 0; v < 4; v++)
+        transpose_16x16(rows[0].codes + 64 * v, sizeof rows[0], block->codes[16 * v]);
+    transpose_16x16(rows[0].params, sizeof rows[0], block->params);
+}
+
+// The same elements of the next panel, wanted when the columns are through with this one.
+ALWAYS_INLINE void prefetch_next_panel(const uint8_t *p, uint64_t panel_bytes, uint64_t bytes)
+{
+    for (uint64_t i = 0; i < bytes; i += 64)
+        _mm_prefetch((const char *)((uintptr_t)p + panel_bytes + i), _MM_HINT_T1);
+}
+
+// Defines unpack_<type> from `void unpack_row(const struct block_<type> *x, uint32_t n_blocks, struct row_block *row)`, which
+// fills one row's codes and parameters of 256 elements, of which n_blocks blocks exist (all, but for types of 32); what it
+// leaves of the others is never used.
+#define DEFINE_UNPACK(type, block_size)                                                                                 \
+    static void unpack_##type(const struct panel_source *s, void *panel)                                                \
+    {                                                                                                                   \
+        enum { BLOCKS = 256 / (block_size) };                                                                           \
+        struct panel_block *to = panel;                                                                                 \
+        struct row_block rows[16];                                                                                      \
+        for (uint64_t k = 0; k < s->n; k += 256) {                                                                      \
+            const uint64_t left = (s->n - k) / (block_size);                                                            \
+            for (uint32_t half = 0; half < 2; half++, to++) {                                                           \
+                for (uint32_t r = 0; r < 16; r++) {                                                                     \
+                    const uint32_t row = 16 * half + r < s->n_rows ? 16 * half + r : s->n_rows - 1;                     \
+                    const struct block_##type *x =                                                                      \
+                        (const struct block_##type *)(s->w + row * s->row_bytes) + k / (block_size);                    \
+                    prefetch_next_panel((const uint8_t *)x, PANEL_BLOCKS * BLOCKS * sizeof *x, BLOCKS * sizeof *x);     \
+                    unpack_row(x, left < BLOCKS ? (uint32_t)left : BLOCKS, &rows[r]);                                   \
+                }                                                                                                       \
+                transpose_rows(rows, to);                                                                               \
+            }                                                                                                           \
+        }                                                                                                               \
+    }
+
+#define DEFINE_GEMM(type, kind, block_size)                                                                             \
+    DEFINE_UNPACK(type, block_size)                                                                                     \
+    DEFINE_GEMM_OF_TILES(type, gemm_tiles_avx512vnni[kind], 256 * PANEL_BLOCKS, block_size,                             \
+                         PANEL_BLOCKS * COLUMN_BLOCK_BYTES)
+
+// ---- slots -----------------------------------------------------------------------------------------------------------
+
+uint64_t gemm_f32_bytes_avx512vnni(uint64_t n);
+void gemm_f32_prepare_avx512vnni(const float *x, void *out, uint64_t n);
+uint64_t gemm_q8_32_bytes_avx512vnni(uint64_t n);
+void gemm_q8_32_prepare_avx512vnni(const float *x, void *out, uint64_t n);
+uint64_t gemm_q8_256_bytes_avx512vnni(uint64_t n);
+void gemm_q8_256_prepare_avx512vnni(const float *x, void *out, uint64_t n);
+
+#define X(id, ENUM, name, shown, block_size, block_bytes, activation) gemm_kernel gemm_##name##_avx512vnni;
+QUANT_TYPE_MAP(X)
+#undef X
+
+#endif

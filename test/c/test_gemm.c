@@ -1,0 +1,554 @@
+// gemm: every type on every tier that this CPU has, against double-precision references. Inputs and scratch stand between
+// guard pages, outputs among canaries. SEED=number replays a run, CHORD_CPU=tier keeps to one tier.
+#include "checkkern.h"
+
+#include "base/half.h"
+#include "kernels/kernels.h"
+#include "os/cpu.h"
+
+#include <float.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
+#define UNIT 0x1p-24 // largest relative error of one rounding to f32
+#define CANARY 0x7fc0dead
+
+#define MAX_N 11008
+#define MAX_ROWS 97
+#define MAX_COLUMNS 20
+
+static const uint32_t all_types[] = {
+#define X(id, ENUM, name, shown, block_size, block_bytes, activation) id,
+    QUANT_TYPE_MAP(X)
+#undef X
+};
+
+static void for_each_tier(void (*test)(const struct kernels *k))
+{
+    const char *only = getenv("CHORD_CPU");
+    for (const char *const *name = kernels_tier_names(); *name != NULL; name++) {
+        uint32_t features;
+        struct kernels k;
+        if (only != NULL && strcmp(only, *name) != 0)
+            continue;
+        if (!kernels_features_of_tier(*name, cpu_features(), &features)) {
+            print_message("this CPU has no %s: not tested\n", *name);
+            continue;
+        }
+        kernels_init(&k, features);
+        test(&k);
+    }
+}
+
+static bool same_float(float a, float b)
+{
+    return bits_from_float(a) == bits_from_float(b) || (isnan(a) && isnan(b));
+}
+
+// ---- what goes in ----------------------------------------------------------------------------------------------------
+
+enum activation_fill {
+    X_RANDOM,
+    X_UNIT_SCALE, // integers with one +-127 per 32, so that scales are 1 and codes are the values
+    X_EXTREMES,   // +-127 only
+    X_POSITIVE,   // 127 only
+    X_NEGATIVE,   // -127 only
+    X_ZERO,
+    X_WILD, // magnitudes from tiny to large, single zero blocks
+    N_X_FILLS
+};
+
+static void fill_activations(float *x, uint64_t n, enum activation_fill fill)
+{
+    for (uint64_t i = 0; i < n; i++) {
+        const float sign = random_bits() & 1 ? 1.0f : -1.0f;
+        switch (fill) {
+        case X_RANDOM:
+            x[i] = random_float(-3.0f, 3.0f) * random_float(0.0f, 1.0f);
+            break;
+        case X_UNIT_SCALE:
+            x[i] = (float)random_int(-127, 127);
+            break;
+        case X_EXTREMES:
+            x[i] = 127.0f * sign;
+            break;
+        case X_POSITIVE:
+            x[i] = 127.0f;
+            break;
+        case X_NEGATIVE:
+            x[i] = -127.0f;
+            break;
+        case X_WILD:
+            x[i] = i / 32 % 5 == 3 ? 0.0f : ldexpf(sign, random_int(-30, 10) - (i / 256 % 7 == 2 ? 110 : 0));
+            break;
+        default:
+            x[i] = 0.0f;
+            break;
+        }
+    }
+    if (fill == X_UNIT_SCALE)
+        for (uint64_t b = 0; b + 32 <= n; b += 32)
+            x[b + (uint64_t)random_int(0, 31)] = random_bits() & 1 ? 127.0f : -127.0f;
+}
+
+enum weight_fill {
+    W_RANDOM,
+    W_UNIT,      // random codes, scales of 1 and small sub-scales: results are integers
+    W_ZERO_BITS, // all bytes 0
+    W_ALL_BITS,  // all code bytes 0xff
+    W_SIGN_BITS, // all code bytes 0x80: -128 in Q8_0
+    W_D_ZERO,
+    W_D_SUBNORMAL,
+    W_D_LARGEST,
+    W_D_NEGATIVE,
+    N_W_FILLS
+};
+
+static void fill_float(uint32_t type, uint8_t *block, enum weight_fill fill)
+{
+    float f;
+    switch (fill) {
+    case W_ZERO_BITS:
+    case W_D_ZERO:
+        f = 0.0f;
+        break;
+    case W_UNIT:
+        f = (float)random_int(-3, 3);
+        break;
+    case W_D_SUBNORMAL:
+        f = 0x1p-24f;
+        break;
+    case W_D_LARGEST:
+        f = 65280.0f; // a number in all three types
+        break;
+    default:
+        f = random_float(-2.0f, 2.0f);
+        break;
+    }
+    if (type == QUANT_F32)
+        memcpy(block, &f, sizeof f);
+    else
+        block_set_u16(block, type == QUANT_F16 ? half_from_float(f) : bf16_from_float(f));
+}
+
+static uint16_t half_of_fill(enum weight_fill fill)
+{
+    switch (fill) {
+    case W_UNIT:
+    case W_ALL_BITS:
+    case W_SIGN_BITS:
+        return 0x3c00; // 1
+    case W_ZERO_BITS:
+    case W_D_ZERO:
+        return 0;
+    case W_D_SUBNORMAL:
+        return (uint16_t)random_int(1, 0x3ff);
+    case W_D_LARGEST:
+        return 0x7bff;
+    case W_D_NEGATIVE:
+        return half_from_float(random_float(-0.1f, -0.01f));
+    default:
+        return half_from_float(random_float(-0.1f, 0.1f));
+    }
+}
+
+static void fill_weights(uint32_t type, uint8_t *w, uint64_t bytes, enum weight_fill fill)
+{
+    const struct quant_traits *traits = quant_traits(type);
+    for (uint64_t i = 0; i < bytes; i++)
+        w[i] = fill == W_ZERO_BITS ? 0 : fill == W_ALL_BITS ? 0xff : fill == W_SIGN_BITS ? 0x80 : (uint8_t)random_bits();
+    for (uint64_t at = 0; at < bytes; at += traits->block_bytes) {
+        uint8_t *block = w + at;
+        if (traits->activation == ACTIVATION_F32) {
+            fill_float(type, block, fill);
+            continue;
+        }
+        // Small sub-scales keep the sums of W_UNIT below 2^24.
+        if (fill == W_UNIT && type == QUANT_Q6_K)
+            for (int s = 0; s < 16; s++)
+                ((struct block_q6_k *)block)->scales[s] = (int8_t)random_int(-2, 2);
+        if (fill == W_UNIT && type == QUANT_Q3_K) // scales of 0: high bits 2
+            for (int s = 0; s < 12; s++)
+                ((struct block_q3_k *)block)->scales[s] = s < 8 ? (uint8_t)(random_bits() & 0x11) : 0xaa;
+        if (fill == W_UNIT && (type == QUANT_Q4_K || type == QUANT_Q5_K))
+            for (int s = 0; s < 12; s++)
+                block[4 + s] = s < 8 ? (uint8_t)random_int(0, 3) : (uint8_t)(random_bits() & 0x33);
+        uint8_t *d, *min;
+        block_halves(type, block, &d, &min);
+        block_set_u16(d, half_of_fill(fill));
+        if (min != NULL)
+            block_set_u16(min, half_of_fill(fill));
+    }
+}
+
+// Codes and scales of a column, plain.
+static void plain_activations(enum activation_type type, const float *x, uint64_t n, int8_t *q, float *scales)
+{
+    void *natural = malloc(activation_bytes(type, n) + 1);
+    activation_quantize(type, x, natural, n);
+    for (uint64_t b = 0; type == ACTIVATION_Q8_PER_32 && b < n / 32; b++) {
+        const struct activation_q8_32 *y = (struct activation_q8_32 *)natural + b;
+        memcpy(q + 32 * b, y->q, 32);
+        scales[b] = y->scale;
+    }
+    for (uint64_t b = 0; type == ACTIVATION_Q8_PER_256 && b < n / 256; b++) {
+        const struct activation_q8_256 *y = (struct activation_q8_256 *)natural + b;
+        memcpy(q + 256 * b, y->q, 256);
+        scales[b] = y->scale;
+    }
+    free(natural);
+}
+
+// ---- one case --------------------------------------------------------------------------------------------------------
+
+struct gemm_case {
+    uint32_t type;
+    uint64_t n, n_rows, n_columns;
+    enum weight_fill w_fill;
+    enum activation_fill x_fill;
+    enum place place;
+};
+
+static void describe(char *text, size_t bytes, const struct kernels *k, const struct gemm_case *g)
+{
+    snprintf(text, bytes, "%s %s n=%llu rows=%llu columns=%llu weights=%d activations=%d place=%d", k->tier,
+             quant_traits(g->type)->name, (unsigned long long)g->n, (unsigned long long)g->n_rows,
+             (unsigned long long)g->n_columns, g->w_fill, g->x_fill, g->place);
+}
+
+// Roundings on the way of one product to the result, at most: one per addition of its chain, and a few for its factors and
+// conversion. Types of 32 add twice per block (products, min); super-blocks add up to 17 terms, then one per 256. Floats:
+// one chain in the scalar and AVX2 tiers, else chains of 256 and one addition for each.
+static double rounding_bound(const struct kernels *k, const struct gemm_case *g)
+{
+    const uint32_t block_size = quant_traits(g->type)->block_size;
+    double steps;
+    if (block_size == 1)
+        steps = strcmp(k->tier, "avx512vnni") == 0 ? 256.0 + (double)g->n / 256.0 : (double)g->n;
+    else if (block_size == 32)
+        steps = 2.0 * (double)g->n / 32.0;
+    else
+        steps = 17.0 + (double)g->n / 256.0;
+    return (steps + 8.0) * UNIT;
+}
+
+static struct guarded weights_memory, columns_memory, scratch_memory;
+
+static void create_memory(void)
+{
+    weights_memory = guarded_create((size_t)4 * MAX_ROWS * MAX_N);
+    columns_memory = guarded_create((size_t)8 * MAX_COLUMNS * MAX_N);
+    scratch_memory = guarded_create(GEMM_MAX_SCRATCH_BYTES);
+}
+
+static void free_memory(void)
+{
+    guarded_free(&weights_memory);
+    guarded_free(&columns_memory);
+    guarded_free(&scratch_memory);
+}
+
+// The inputs of a case, and the results of the call with all rows and columns.
+struct inputs {
+    const uint8_t *w;
+    uint64_t row_bytes, stride;
+    const uint8_t *columns;
+    float *x;      // [n_columns, n]
+    int8_t *q;     // the same, quantized
+    float *scales; // [n_columns, n], the first n / 32 or n / 256 of each row in use
+    float *out;    // [n_columns, n_rows]
+};
+
+// The product of rows r.. and columns c.., with canaries around every run of results; into out[n_columns * n_rows].
+static void multiply(const struct kernels *k, const struct gemm_case *g, const struct inputs *in, uint64_t r, uint64_t n_rows,
+                     uint64_t c, uint64_t n_columns, float *out)
+{
+    const uint64_t stride = n_rows + (uint64_t)random_int(1, 40);
+    float *padded = malloc((n_columns + 2) * stride * sizeof *padded);
+    for (uint64_t i = 0; i < (n_columns + 2) * stride; i++)
+        padded[i] = float_from_bits(CANARY);
+    uint8_t *scratch = guarded_place(&scratch_memory, k->gemm.scratch_bytes, PLACE_END);
+    k->gemm.multiply[g->type](in->w + r * in->row_bytes, in->row_bytes, n_rows, g->n, in->columns + c * in->stride, in->stride,
+                              n_columns, padded + stride, stride, scratch);
+    assert_true(guarded_untouched(&scratch_memory, scratch, k->gemm.scratch_bytes));
+    for (uint64_t i = 0; i < (n_columns + 2) * stride; i++) {
+        const uint64_t column = i / stride;
+        if (column >= 1 && column <= n_columns && i % stride < n_rows)
+            out[(column - 1) * n_rows + i % stride] = padded[i];
+        else
+            assert_int_equal(bits_from_float(padded[i]), CANARY);
+    }
+    free(padded);
+}
+
+static void check_part(const struct kernels *k, const struct gemm_case *g, const struct inputs *in, uint64_t r, uint64_t n_rows,
+                       uint64_t c, uint64_t n_columns)
+{
+    float *part = malloc(n_rows * n_columns * sizeof *part);
+    multiply(k, g, in, r, n_rows, c, n_columns, part);
+    for (uint64_t j = 0; j < n_columns; j++) {
+        for (uint64_t i = 0; i < n_rows; i++) {
+            const float whole = in->out[(c + j) * g->n_rows + r + i];
+            if (same_float(part[j * n_rows + i], whole))
+                continue;
+            char text[200];
+            describe(text, sizeof text, k, g);
+            fail_msg("%s: row %llu column %llu is %a among rows %llu+%llu, columns %llu+%llu, but %a among all", text,
+                     (unsigned long long)(r + i), (unsigned long long)(c + j), (double)part[j * n_rows + i],
+                     (unsigned long long)r, (unsigned long long)n_rows, (unsigned long long)c, (unsigned long long)n_columns,
+                     (double)whole);
+        }
+    }
+    free(part);
+}
+
+static void check_row(const struct kernels *k, const struct gemm_case *g, const struct inputs *in, uint64_t r,
+                      const struct element *row)
+{
+    const enum activation_type activation = quant_traits(g->type)->activation;
+    const uint64_t per_scale = activation == ACTIVATION_Q8_PER_32 ? 32 : 256;
+    for (uint64_t c = 0; c < g->n_columns; c++) {
+        double want = 0.0, terms = 0.0;
+        for (uint64_t e = 0; e < g->n; e++) {
+            const double y = activation == ACTIVATION_F32 ? (double)in->x[c * g->n + e]
+                                                          : (double)in->scales[c * g->n + e / per_scale] * in->q[c * g->n + e];
+            want += y * (row[e].step * (row[e].code - row[e].zero) - row[e].min);
+            terms += fabs(y) * (fabs(row[e].step) * (row[e].code + row[e].zero) + fabs(row[e].min));
+        }
+        // Sums of quarters (mins) below 2^22 are exact in any order, and so are sums of integers.
+        const bool integers = g->w_fill == W_UNIT && g->x_fill != X_RANDOM && g->x_fill != X_WILD;
+        const double bound =
+            terms == 0.0 || (integers && terms < 0x1p22) ? 0.0 : rounding_bound(k, g) * terms + FLT_MIN;
+        const double got = (double)in->out[c * g->n_rows + r];
+        if (fabs(got - want) <= bound)
+            continue;
+        char text[200];
+        describe(text, sizeof text, k, g);
+        fail_msg("%s: row %llu column %llu is %.9g, expected %.9g +- %.3g", text, (unsigned long long)r, (unsigned long long)c,
+                 got, want, bound);
+    }
+}
+
+static struct inputs create_inputs(const struct kernels *k, const struct gemm_case *g)
+{
+    const struct quant_traits *traits = quant_traits(g->type);
+    const struct gemm_column_kernel *column = &k->gemm.columns[traits->activation];
+    struct inputs in = {.row_bytes = g->n / traits->block_size * traits->block_bytes};
+    const uint64_t bytes = column->bytes(g->n);
+    assert_int_equal(bytes % GEMM_ALIGNMENT, 0);
+    in.stride = bytes + GEMM_ALIGNMENT * (uint64_t)random_int(0, 2);
+
+    // Rows that are not contiguous, now and then.
+    const uint64_t extra = random_int(0, 3) == 0 ? (uint64_t)random_int(1, 70) : 0;
+    uint8_t *w = guarded_place(&weights_memory, g->n_rows * in.row_bytes + (g->n_rows - 1) * extra, g->place);
+    for (uint64_t r = 0; r < g->n_rows; r++)
+        fill_weights(g->type, w + r * (in.row_bytes + extra), in.row_bytes, g->w_fill);
+    in.w = w;
+    in.row_bytes += extra;
+
+    in.x = malloc(g->n_columns * g->n * sizeof *in.x);
+    in.q = malloc(g->n_columns * g->n);
+    in.scales = malloc(g->n_columns * g->n * sizeof *in.scales);
+    in.out = malloc(g->n_columns * g->n_rows * sizeof *in.out);
+    const uint64_t all_bytes = (g->n_columns - 1) * in.stride + bytes;
+    uint8_t *columns = guarded_place(&columns_memory, all_bytes, g->place == PLACE_START ? PLACE_START : PLACE_END);
+    for (uint64_t c = 0; c < g->n_columns; c++) {
+        float *x = in.x + c * g->n;
+        fill_activations(x, g->n, g->x_fill);
+        plain_activations(traits->activation, x, g->n, in.q + c * g->n, in.scales + c * g->n);
+        column->prepare(x, columns + c * in.stride, g->n);
+    }
+    assert_true(guarded_untouched(&columns_memory, columns, all_bytes));
+    in.columns = columns;
+    return in;
+}
+
+static void free_inputs(struct inputs *in)
+{
+    free(in->x);
+    free(in->q);
+    free(in->scales);
+    free(in->out);
+}
+
+static void check_gemm(const struct kernels *k, const struct gemm_case *g)
+{
+    struct inputs in = create_inputs(k, g);
+    multiply(k, g, &in, 0, g->n_rows, 0, g->n_columns, in.out);
+
+    struct element *row = malloc(g->n * sizeof *row);
+    for (uint64_t r = 0; r < g->n_rows; r++) {
+        for (uint64_t e = 0; e < g->n; e++)
+            row[e] = element_at(g->type, in.w + r * in.row_bytes, e);
+        check_row(k, g, &in, r, row);
+    }
+    free(row);
+
+    // One row, one column, both, and a part from the middle: bit for bit what they are among all.
+    const uint64_t r = random_bits() % g->n_rows, c = random_bits() % g->n_columns;
+    check_part(k, g, &in, r, 1, 0, g->n_columns);
+    check_part(k, g, &in, 0, g->n_rows, c, 1);
+    check_part(k, g, &in, r, 1, c, 1);
+    check_part(k, g, &in, r, 1 + random_bits() % (g->n_rows - r), c, 1 + random_bits() % (g->n_columns - c));
+    free_inputs(&in);
+}
+
+// ---- tests -----------------------------------------------------------------------------------------------------------
+
+static const uint64_t *sizes_of(uint32_t block_size, size_t *count)
+{
+    static const uint64_t floats[] = {1, 2, 15, 16, 17, 33, 255, 256, 257, 300, 800};
+    static const uint64_t blocks_32[] = {1, 2, 3, 7, 8, 9, 23, 24, 25, 28};
+    static const uint64_t blocks_256[] = {1, 2, 3, 4, 5, 7};
+    *count = block_size == 1 ? LENGTH(floats) : block_size == 32 ? LENGTH(blocks_32) : LENGTH(blocks_256);
+    return block_size == 1 ? floats : block_size == 32 ? blocks_32 : blocks_256;
+}
+
+static void fills_of_tier(const struct kernels *k)
+{
+    for (size_t t = 0; t < LENGTH(all_types); t++) {
+        const struct quant_traits *traits = quant_traits(all_types[t]);
+        size_t n_sizes;
+        const uint64_t *sizes = sizes_of(traits->block_size, &n_sizes);
+        for (size_t s = 0; s < n_sizes; s++) {
+            for (int w_fill = 0; w_fill < N_W_FILLS; w_fill++) {
+                for (int x_fill = 0; x_fill < N_X_FILLS; x_fill++) {
+                    const struct gemm_case g = {.type = all_types[t],
+                                                .n = sizes[s] * traits->block_size,
+                                                .n_rows = (uint64_t)random_int(1, 5),
+                                                .n_columns = (uint64_t)random_int(1, 3),
+                                                .w_fill = (enum weight_fill)w_fill,
+                                                .x_fill = (enum activation_fill)x_fill,
+                                                .place = (enum place)random_int(0, N_PLACES - 1)};
+                    check_gemm(k, &g);
+                }
+            }
+        }
+    }
+}
+
+static void fills(void **state)
+{
+    (void)state;
+    for_each_tier(fills_of_tier);
+}
+
+static void shapes_of_tier(const struct kernels *k)
+{
+    static const uint64_t rows[] = {1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 97};
+    static const uint64_t long_rows[] = {2816, 4096, 11008};
+    for (size_t t = 0; t < LENGTH(all_types); t++) {
+        const struct quant_traits *traits = quant_traits(all_types[t]);
+        struct gemm_case g = {.type = all_types[t], .w_fill = W_UNIT, .x_fill = X_UNIT_SCALE};
+        for (uint64_t columns = 1; columns <= MAX_COLUMNS; columns++) {
+            g.n = traits->block_size == 1 ? 70 : traits->block_size == 32 ? 288 : 256;
+            g.n_rows = rows[columns % LENGTH(rows)];
+            g.n_columns = columns;
+            g.place = (enum place)(columns % N_PLACES);
+            check_gemm(k, &g);
+        }
+        for (size_t i = 0; i < LENGTH(rows); i++) {
+            g.n = traits->block_size == 1 ? 300 : traits->block_size == 32 ? 320 : 512;
+            g.n_rows = rows[i];
+            g.n_columns = (uint64_t)random_int(1, 7);
+            g.place = (enum place)(i % N_PLACES);
+            g.w_fill = i % 2 == 0 ? W_UNIT : W_RANDOM;
+            check_gemm(k, &g);
+        }
+        for (size_t i = 0; i < LENGTH(long_rows); i++) {
+            g.n = long_rows[i];
+            g.n_rows = 5;
+            g.n_columns = 7;
+            g.w_fill = W_RANDOM;
+            g.x_fill = X_RANDOM;
+            check_gemm(k, &g);
+        }
+    }
+}
+
+static void shapes(void **state)
+{
+    (void)state;
+    for_each_tier(shapes_of_tier);
+}
+
+// Nothing to do is done: no rows, no columns.
+static void empty_of_tier(const struct kernels *k)
+{
+    for (size_t t = 0; t < LENGTH(all_types); t++) {
+        const struct gemm_case g = {.type = all_types[t], .n = 256, .n_rows = 2, .n_columns = 2};
+        struct inputs in = create_inputs(k, &g);
+        float none;
+        multiply(k, &g, &in, 0, 0, 0, 2, &none);
+        multiply(k, &g, &in, 0, 2, 0, 0, &none);
+        free_inputs(&in);
+    }
+}
+
+static void empty(void **state)
+{
+    (void)state;
+    for_each_tier(empty_of_tier);
+}
+
+// A NaN in a column makes all of its results NaN and no other's.
+static void nan_of_tier(const struct kernels *k)
+{
+    for (size_t t = 0; t < LENGTH(all_types); t++) {
+        const struct gemm_case g = {.type = all_types[t], .n = 1024, .n_rows = 40, .n_columns = 8, .place = PLACE_END};
+        struct inputs in = create_inputs(k, &g);
+        const uint64_t bad = random_bits() % g.n_columns;
+        const struct gemm_column_kernel *column = &k->gemm.columns[quant_traits(g.type)->activation];
+        multiply(k, &g, &in, 0, g.n_rows, 0, g.n_columns, in.out);
+        in.x[bad * g.n + random_bits() % g.n] = random_bits() & 1 ? NAN : INFINITY;
+        column->prepare(in.x + bad * g.n, (uint8_t *)(uintptr_t)in.columns + bad * in.stride, g.n);
+        float *after = malloc(g.n_rows * g.n_columns * sizeof *after);
+        multiply(k, &g, &in, 0, g.n_rows, 0, g.n_columns, after);
+        for (uint64_t i = 0; i < g.n_rows * g.n_columns; i++) {
+            if (i / g.n_rows == bad)
+                assert_false(isfinite(after[i]));
+            else
+                assert_true(same_float(after[i], in.out[i]));
+        }
+        free(after);
+        free_inputs(&in);
+    }
+}
+
+static void nan_columns(void **state)
+{
+    (void)state;
+    for_each_tier(nan_of_tier);
+}
+
+static void table_of_tier(const struct kernels *k)
+{
+    for (uint32_t id = 0; id < GEMM_TYPE_IDS; id++)
+        assert_int_equal(k->gemm.multiply[id] != NULL, quant_traits(id) != NULL);
+    assert_true(k->gemm.rows >= 1);
+    assert_true(k->gemm.scratch_bytes <= GEMM_MAX_SCRATCH_BYTES);
+    assert_int_equal(k->gemm.scratch_bytes % GEMM_ALIGNMENT, 0);
+}
+
+static void table(void **state)
+{
+    (void)state;
+    for_each_tier(table_of_tier);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(table), cmocka_unit_test(fills),       cmocka_unit_test(shapes),
+        cmocka_unit_test(empty), cmocka_unit_test(nan_columns),
+    };
+    check_seed();
+    create_memory();
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    free_memory();
+    return failed;
+}
