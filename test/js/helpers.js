@@ -1,0 +1,61 @@
+'use strict'
+
+// What the tests of the JavaScript API share: the models they use, and processes to run things in.
+
+const { spawn } = require('node:child_process')
+const fs = require('node:fs')
+const os = require('node:os')
+const path = require('node:path')
+const { test } = require('node:test')
+
+const root = path.resolve(__dirname, '..', '..')
+const fixtures = process.env.CHORD_FIXTURES || path.resolve(root, '..', 'shared', 'fixtures')
+
+const STORIES = path.join(fixtures, 'models', 'stories260K-f32.gguf')
+const RANDOM = path.join(fixtures, 'models', 'llama-2-tiny-random.gguf')
+const VOCABULARY = path.join(fixtures, 'vocab', 'ggml-vocab-qwen2.gguf')
+const MALFORMED = path.join(fixtures, 'malformed')
+const TEXT = path.join(fixtures, 'text', 'war-and-peace.txt')
+const DEMO = path.join(root, 'models', 'demo.gguf')
+
+/** A test that needs files: skips with a message where one is missing. */
+function testWith(files, name, options, body) {
+  if (typeof options === 'function') [options, body] = [{}, options]
+  const missing = [files].flat().find((file) => !fs.existsSync(file))
+  const skip = missing && `${path.relative(root, missing)} is not here (set CHORD_FIXTURES to the folder of the fixtures)`
+  return test(name, skip ? { skip } : options, body)
+}
+
+/** Runs node with these arguments to its end: { code, signal, stdout, stderr }. `during(child)` may meddle. */
+function runNode(args, { env = {}, timeout = 60_000, input, during } = {}) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, args, { cwd: root, env: { ...process.env, ...env }, stdio: ['pipe', 'pipe', 'pipe'] })
+    const timer = setTimeout(() => {
+      child.kill('SIGKILL')
+      reject(new Error(`${args.join(' ')} did not end in ${timeout / 1000} s; it wrote:\n${stdout}${stderr}`))
+    }, timeout)
+    let stdout = ''
+    let stderr = ''
+    child.stdout.setEncoding('utf8').on('data', (chunk) => (stdout += chunk))
+    child.stderr.setEncoding('utf8').on('data', (chunk) => (stderr += chunk))
+    child.on('error', reject)
+    child.on('close', (code, signal) => {
+      clearTimeout(timer)
+      resolve({ code, signal, stdout, stderr })
+    })
+    child.stdin.on('error', () => {}) // the child may be gone before it has read
+    child.stdin.end(input)
+    during?.(child)
+  })
+}
+
+/** A folder that goes with the test. */
+function temporaryFolder(t) {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'chord-test-'))
+  t.after(() => fs.rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
+
+module.exports = { DEMO, MALFORMED, RANDOM, STORIES, TEXT, VOCABULARY, root, runNode, sleep, temporaryFolder, testWith }
