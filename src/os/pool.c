@@ -9,8 +9,6 @@
 // (microseconds), shorter than anything a user would notice as a busy core.
 #define SPIN_NS 60000u
 #define SPINS_PER_CLOCK_LOOK 64u
-// A chunk counter that no job reaches.
-#define NO_CHUNK UINT32_MAX
 
 struct pool {
     // A job is published by storing its number (high half) and how many of its chunks are left to claim (low half) at
