@@ -22,7 +22,8 @@ const DEMO = path.join(root, 'models', 'demo.gguf')
 function testWith(files, name, options, body) {
   if (typeof options === 'function') [options, body] = [{}, options]
   const missing = [files].flat().find((file) => !fs.existsSync(file))
-  const skip = missing && `${path.relative(root, missing)} is not here (set CHORD_FIXTURES to the folder of the fixtures)`
+  const how = missing === DEMO ? 'tools/demo-model makes it' : 'set CHORD_FIXTURES to the folder of the fixtures'
+  const skip = missing && `${path.relative(root, missing)} is not here: ${how}`
   return test(name, skip ? { skip } : options, body)
 }
 

@@ -1,0 +1,30 @@
+'use strict'
+
+// The examples run as they stand.
+
+const assert = require('node:assert/strict')
+const fs = require('node:fs')
+const path = require('node:path')
+const { DEMO, STORIES, root, runNode, testWith } = require('./helpers.js')
+
+const EXPECTED = {
+  'cancel.js': /^break: .*\ncancel: (cancelled|stop|length) after \d+ tokens\nsignal: .*\n$/,
+  'concurrent.js': /one by one: (\d+) steps, together: (\d+)\n$/,
+  'generate.js': /\d+ tokens, [\d.]+ per second, ended by (length|stop)\n$/,
+  'perplexity.js': /perplexity of LICENSE: [\d.]+ over \d+ tokens in \d+ windows\nafter .*\n/,
+}
+const names = fs.readdirSync(path.join(root, 'examples')).filter((name) => name.endsWith('.js'))
+
+for (const name of names) {
+  for (const file of [STORIES, DEMO]) {
+    testWith(file, `${name} on ${path.basename(file)}`, async () => {
+      assert.ok(EXPECTED[name], `${name} has no expectation here`)
+      // On the demo model, as a newcomer starts it: without a word.
+      const { code, stdout, stderr } = await runNode([path.join(root, 'examples', name), ...(file === DEMO ? [] : [file])])
+      assert.equal(code, 0, stderr)
+      assert.match(stdout, EXPECTED[name])
+      const steps = /one by one: (\d+) steps, together: (\d+)/.exec(stdout)
+      if (steps) assert.ok(Number(steps[2]) * 2 < Number(steps[1]), steps[0])
+    })
+  }
+}
