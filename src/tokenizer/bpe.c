@@ -58,48 +58,92 @@ static uint32_t find_result(const struct vocabulary *vocabulary, const char *tex
     return vocabulary_find(vocabulary, text, n_bytes);
 }
 
-// One merge: two tokens with a space between them. *result: in, what the merge before gave; out, what this one gives.
-static enum chord_status add_merge(struct bpe *bpe, uint32_t rank, struct gguf_string merge, char *joined,
-                                   uint32_t *result, struct chord_error *err)
+// A merge on its way into the table.
+struct pending_merge {
+    struct gguf_string text;
+    uint64_t n_left;                // bytes before the space
+    uint64_t left_hash, right_hash; // of the two tokens' texts
+    uint32_t left, right, result;
+};
+
+// Two tokens with a space between them.
+static enum chord_status parse_merge(const struct vocabulary *vocabulary, uint64_t index, struct pending_merge *merge,
+                                     struct chord_error *err)
 {
-    const struct vocabulary *vocabulary = bpe->vocabulary;
-    const char *space = merge.n_bytes < 3 ? NULL : memchr(merge.bytes + 1, ' ', (size_t)merge.n_bytes - 2);
+    const struct gguf_string text = merge->text;
+    const char *space = text.n_bytes < 3 ? NULL : memchr(text.bytes + 1, ' ', (size_t)text.n_bytes - 2);
     if (space == NULL)
-        return bad_merge(err, rank, merge, "is not two tokens with a space between them");
-    const uint64_t n_left = (uint64_t)(space - merge.bytes), n_right = merge.n_bytes - n_left - 1;
-    if (n_left + n_right > vocabulary->max_bytes)
-        return bad_merge(err, rank, merge, "gives a text that is no token");
-    memcpy(joined, merge.bytes, (size_t)n_left);
-    memcpy(joined + n_left, space + 1, (size_t)n_right);
-    const uint32_t left = vocabulary_find(vocabulary, merge.bytes, n_left);
-    const uint32_t right = vocabulary_find(vocabulary, space + 1, n_right);
-    *result = find_result(vocabulary, joined, n_left + n_right, *result);
-    if (left == TOKEN_NONE || right == TOKEN_NONE)
-        return bad_merge(err, rank, merge, "names a text that is no token");
-    if (*result == TOKEN_NONE)
-        return bad_merge(err, rank, merge, "gives a text that is no token");
-    if (!token_is_text(&vocabulary->tokens[*result]))
-        return CHORD_OK; // text never becomes a control token
-    struct bpe_merge *slot = find_slot(bpe, left, right);
-    if (slot->pair.rank == MERGE_NONE) // of equal ones the first counts
-        *slot = (struct bpe_merge){.left = left, .right = right, .pair = {.rank = rank, .result = *result}};
+        return bad_merge(err, index, text, "is not two tokens with a space between them");
+    merge->n_left = (uint64_t)(space - text.bytes);
+    merge->left_hash = vocabulary_hash(vocabulary, text.bytes, merge->n_left);
+    merge->right_hash = vocabulary_hash(vocabulary, space + 1, text.n_bytes - merge->n_left - 1);
     return CHORD_OK;
 }
 
-static enum chord_status add_merges(struct bpe *bpe, const struct gguf_value *array, struct chord_error *err)
+// Finds the ids. *last: in, what the merge before gives; out, what this one gives. `joined` has room for any token.
+static enum chord_status resolve_merge(const struct vocabulary *vocabulary, uint64_t index, struct pending_merge *merge,
+                                       char *joined, uint32_t *last, struct chord_error *err)
 {
-    struct memory_account *account = bpe->vocabulary->account;
-    char *joined = memory_alloc(account, MEMORY_TOKENIZER, bpe->vocabulary->max_bytes, 16);
-    if (joined == NULL)
-        return memory_account_fail(account, err, bpe->vocabulary->max_bytes, "the merges of the vocabulary");
+    const char *left = merge->text.bytes, *right = left + merge->n_left + 1;
+    const uint64_t n_left = merge->n_left, n_right = merge->text.n_bytes - n_left - 1;
+    merge->left = vocabulary_find_hashed(vocabulary, left, n_left, merge->left_hash);
+    merge->right = vocabulary_find_hashed(vocabulary, right, n_right, merge->right_hash);
+    if (merge->left == TOKEN_NONE || merge->right == TOKEN_NONE)
+        return bad_merge(err, index, merge->text, "names a text that is no token");
+    merge->result = TOKEN_NONE;
+    if (n_left + n_right <= vocabulary->max_bytes) {
+        memcpy(joined, left, (size_t)n_left);
+        memcpy(joined + n_left, right, (size_t)n_right);
+        merge->result = find_result(vocabulary, joined, n_left + n_right, *last);
+    }
+    if (merge->result == TOKEN_NONE)
+        return bad_merge(err, index, merge->text, "gives a text that is no token");
+    *last = merge->result;
+    return CHORD_OK;
+}
+
+static void insert_merge(struct bpe *bpe, uint32_t rank, const struct pending_merge *merge)
+{
+    if (!token_is_text(&bpe->vocabulary->tokens[merge->result]))
+        return; // text never becomes a control token
+    struct bpe_merge *slot = find_slot(bpe, merge->left, merge->right);
+    if (slot->pair.rank == MERGE_NONE) // of equal ones the first counts
+        *slot = (struct bpe_merge){
+            .left = merge->left, .right = merge->right, .pair = {.rank = rank, .result = merge->result}};
+}
+
+#define MERGE_BATCH 32
+
+// Hundreds of thousands of merges are looked up in tables larger than the caches: in batches, so that the waits overlap.
+static enum chord_status add_merges(struct bpe *bpe, const struct gguf_value *array, char *joined,
+                                    struct chord_error *err)
+{
+    const struct vocabulary *vocabulary = bpe->vocabulary;
+    struct pending_merge batch[MERGE_BATCH];
     struct gguf_string_walk walk = gguf_strings(array);
-    struct gguf_string merge;
-    enum chord_status status = CHORD_OK;
-    uint32_t result = 0;
-    for (uint32_t rank = 0; status == CHORD_OK && gguf_next_string(&walk, &merge); rank++)
-        status = add_merge(bpe, rank, merge, joined, &result, err);
-    memory_free(account, joined);
-    return status;
+    uint32_t rank = 0, n, last = 0;
+    do {
+        for (n = 0; n < MERGE_BATCH && gguf_next_string(&walk, &batch[n].text); n++) {
+            const enum chord_status status = parse_merge(vocabulary, rank + n, &batch[n], err);
+            if (status != CHORD_OK)
+                return status;
+        }
+        for (int step = 0; step < 3; step++)
+            for (uint32_t i = 0; i < n; i++) {
+                vocabulary_prefetch(vocabulary, batch[i].left_hash, step);
+                vocabulary_prefetch(vocabulary, batch[i].right_hash, step);
+            }
+        for (uint32_t i = 0; i < n; i++) {
+            const enum chord_status status = resolve_merge(vocabulary, rank + i, &batch[i], joined, &last, err);
+            if (status != CHORD_OK)
+                return status;
+            __builtin_prefetch(&bpe->slots[slot_at(bpe, batch[i].left, batch[i].right)]);
+        }
+        for (uint32_t i = 0; i < n; i++)
+            insert_merge(bpe, rank + i, &batch[i]);
+        rank += n;
+    } while (n == MERGE_BATCH);
+    return CHORD_OK;
 }
 
 enum chord_status bpe_load(struct bpe *bpe, const struct vocabulary *vocabulary,
@@ -123,7 +167,12 @@ enum chord_status bpe_load(struct bpe *bpe, const struct vocabulary *vocabulary,
     if (bpe->slots == NULL)
         return memory_account_fail(vocabulary->account, err, n_bytes, "the merges of the vocabulary");
     memset(bpe->slots, 0xff, (size_t)n_bytes);
-    const enum chord_status status = add_merges(bpe, array, err);
+    char *joined = memory_alloc(vocabulary->account, MEMORY_TOKENIZER, vocabulary->max_bytes, 16);
+    const enum chord_status status =
+        joined != NULL
+            ? add_merges(bpe, array, joined, err)
+            : memory_account_fail(vocabulary->account, err, vocabulary->max_bytes, "the merges of the vocabulary");
+    memory_free(vocabulary->account, joined);
     if (status != CHORD_OK)
         bpe_free(bpe);
     return status;

@@ -73,11 +73,34 @@ static struct vocabulary_slot *slot_of(const struct vocabulary *vocabulary, cons
     }
 }
 
+uint64_t vocabulary_hash(const struct vocabulary *vocabulary, const char *text, uint64_t n_bytes)
+{
+    return hash_bytes(text, n_bytes, vocabulary->seed);
+}
+
+void vocabulary_prefetch(const struct vocabulary *vocabulary, uint64_t hash, int step)
+{
+    const struct vocabulary_slot *slot = &vocabulary->slots[hash & (vocabulary->n_slots - 1)];
+    if (step == 0)
+        __builtin_prefetch(slot);
+    else if (slot->id != TOKEN_NONE && step == 1)
+        __builtin_prefetch(&vocabulary->tokens[slot->id]);
+    else if (slot->id != TOKEN_NONE)
+        __builtin_prefetch(vocabulary->tokens[slot->id].text);
+}
+
+uint32_t vocabulary_find_hashed(const struct vocabulary *vocabulary, const char *text, uint64_t n_bytes, uint64_t hash)
+{
+    if (n_bytes == 0 || n_bytes > vocabulary->max_bytes)
+        return TOKEN_NONE;
+    return slot_of(vocabulary, text, n_bytes, hash)->id;
+}
+
 uint32_t vocabulary_find(const struct vocabulary *vocabulary, const char *text, uint64_t n_bytes)
 {
     if (n_bytes == 0 || n_bytes > vocabulary->max_bytes)
         return TOKEN_NONE;
-    return slot_of(vocabulary, text, n_bytes, hash_bytes(text, n_bytes, vocabulary->seed))->id;
+    return vocabulary_find_hashed(vocabulary, text, n_bytes, vocabulary_hash(vocabulary, text, n_bytes));
 }
 
 static enum chord_status missing(struct chord_error *err, const char *key)

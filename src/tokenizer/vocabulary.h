@@ -54,6 +54,12 @@ void vocabulary_free(struct vocabulary *vocabulary);
 // The id of the token spelled so, of any type, or TOKEN_NONE.
 uint32_t vocabulary_find(const struct vocabulary *vocabulary, const char *text, uint64_t n_bytes);
 
+// The same in steps, for many texts at once: a search waits for memory three times, and those waits can overlap.
+// First the hash of every text, then prefetch steps 0, 1 and 2 for each, then what is found.
+uint64_t vocabulary_hash(const struct vocabulary *vocabulary, const char *text, uint64_t n_bytes);
+void vocabulary_prefetch(const struct vocabulary *vocabulary, uint64_t hash, int step);
+uint32_t vocabulary_find_hashed(const struct vocabulary *vocabulary, const char *text, uint64_t n_bytes, uint64_t hash);
+
 // True for tokens that plain text may become: control, unknown and byte tokens are none of its business.
 static inline bool token_is_text(const struct vocabulary_token *token)
 {
