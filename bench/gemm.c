@@ -28,7 +28,8 @@ static struct {
     uint64_t columns[MAX_COUNTS];
     uint32_t n_counts, rounds;
     double seconds;
-} options = {.rows = 4096, .n = 4096, .chunk = 64, .columns = {6, 16, 64, 128, 512}, .n_counts = 5, .rounds = 1, .seconds = 0.1};
+} options = {
+    .rows = 4096, .n = 4096, .chunk = 64, .columns = {6, 16, 64, 128, 512}, .n_counts = 5, .rounds = 1, .seconds = 0.1};
 
 static void *checked_alloc(uint64_t bytes)
 {
@@ -58,8 +59,7 @@ static volatile float sink;
 __attribute__((target("avx512f,avx512vnni"))) static double peak_vpdpbusd(uint64_t steps)
 {
     __m512i v[CHAINS];
-    _Pragma("GCC unroll 12") for (int i = 0; i < CHAINS; i++)
-        v[i] = _mm512_set1_epi32(i);
+    _Pragma("GCC unroll 12") for (int i = 0; i < CHAINS; i++) v[i] = _mm512_set1_epi32(i);
     __m512i w = _mm512_set1_epi32(0x01020304);
     for (uint64_t s = 0; s < steps; s++) {
         _Pragma("GCC unroll 12") for (int i = 0; i < CHAINS; i++)
@@ -68,8 +68,7 @@ __attribute__((target("avx512f,avx512vnni"))) static double peak_vpdpbusd(uint64
             __asm__("" : "+v"(v[i]));
         }
     }
-    _Pragma("GCC unroll 12") for (int i = 1; i < CHAINS; i++)
-        v[0] = _mm512_add_epi32(v[0], v[i]);
+    _Pragma("GCC unroll 12") for (int i = 1; i < CHAINS; i++) v[0] = _mm512_add_epi32(v[0], v[i]);
     sink = (float)_mm512_reduce_add_epi32(v[0]);
     return 2.0 * 64 * CHAINS * (double)steps;
 }
@@ -77,8 +76,7 @@ __attribute__((target("avx512f,avx512vnni"))) static double peak_vpdpbusd(uint64
 __attribute__((target("avx512f"))) static double peak_fma_512(uint64_t steps)
 {
     __m512 v[CHAINS], w = _mm512_set1_ps(1e-30f);
-    _Pragma("GCC unroll 12") for (int i = 0; i < CHAINS; i++)
-        v[i] = _mm512_set1_ps((float)i);
+    _Pragma("GCC unroll 12") for (int i = 0; i < CHAINS; i++) v[i] = _mm512_set1_ps((float)i);
     for (uint64_t s = 0; s < steps; s++) {
         _Pragma("GCC unroll 12") for (int i = 0; i < CHAINS; i++)
         {
@@ -86,8 +84,7 @@ __attribute__((target("avx512f"))) static double peak_fma_512(uint64_t steps)
             __asm__("" : "+v"(v[i]));
         }
     }
-    _Pragma("GCC unroll 12") for (int i = 1; i < CHAINS; i++)
-        v[0] = _mm512_add_ps(v[0], v[i]);
+    _Pragma("GCC unroll 12") for (int i = 1; i < CHAINS; i++) v[0] = _mm512_add_ps(v[0], v[i]);
     sink = _mm512_reduce_add_ps(v[0]);
     return 2.0 * 16 * CHAINS * (double)steps;
 }
@@ -95,8 +92,7 @@ __attribute__((target("avx512f"))) static double peak_fma_512(uint64_t steps)
 __attribute__((target("avx2"))) static double peak_maddubs(uint64_t steps)
 {
     __m256i v[CHAINS], w = _mm256_set1_epi32(0x01020304);
-    _Pragma("GCC unroll 12") for (int i = 0; i < CHAINS; i++)
-        v[i] = _mm256_set1_epi32(i);
+    _Pragma("GCC unroll 12") for (int i = 0; i < CHAINS; i++) v[i] = _mm256_set1_epi32(i);
     for (uint64_t s = 0; s < steps; s++) {
         _Pragma("GCC unroll 12") for (int i = 0; i < CHAINS; i++)
         {
@@ -106,8 +102,7 @@ __attribute__((target("avx2"))) static double peak_maddubs(uint64_t steps)
             __asm__("" : "+x"(v[i]));
         }
     }
-    _Pragma("GCC unroll 12") for (int i = 1; i < CHAINS; i++)
-        v[0] = _mm256_add_epi16(v[0], v[i]);
+    _Pragma("GCC unroll 12") for (int i = 1; i < CHAINS; i++) v[0] = _mm256_add_epi16(v[0], v[i]);
     sink = (float)_mm256_extract_epi32(v[0], 0);
     return 2.0 * 32 * CHAINS * (double)steps;
 }
@@ -115,8 +110,7 @@ __attribute__((target("avx2"))) static double peak_maddubs(uint64_t steps)
 __attribute__((target("avx2,fma"))) static double peak_fma_256(uint64_t steps)
 {
     __m256 v[CHAINS], w = _mm256_set1_ps(1e-30f);
-    _Pragma("GCC unroll 12") for (int i = 0; i < CHAINS; i++)
-        v[i] = _mm256_set1_ps((float)i);
+    _Pragma("GCC unroll 12") for (int i = 0; i < CHAINS; i++) v[i] = _mm256_set1_ps((float)i);
     for (uint64_t s = 0; s < steps; s++) {
         _Pragma("GCC unroll 12") for (int i = 0; i < CHAINS; i++)
         {
@@ -124,8 +118,7 @@ __attribute__((target("avx2,fma"))) static double peak_fma_256(uint64_t steps)
             __asm__("" : "+x"(v[i]));
         }
     }
-    _Pragma("GCC unroll 12") for (int i = 1; i < CHAINS; i++)
-        v[0] = _mm256_add_ps(v[0], v[i]);
+    _Pragma("GCC unroll 12") for (int i = 1; i < CHAINS; i++) v[0] = _mm256_add_ps(v[0], v[i]);
     sink = _mm_cvtss_f32(_mm256_castps256_ps128(v[0]));
     return 2.0 * 8 * CHAINS * (double)steps;
 }
@@ -182,8 +175,8 @@ static double measure_gemm(const struct quant_traits *traits, const uint8_t *w, 
     uint64_t r = 0;
     do {
         const uint64_t n_rows = options.rows - r < options.chunk ? options.rows - r : options.chunk;
-        multiply(w + r * row_bytes, row_bytes, n_rows, options.n, columns, column_bytes, n_columns, out + r, options.rows,
-                 scratch);
+        multiply(w + r * row_bytes, row_bytes, n_rows, options.n, columns, column_bytes, n_columns, out + r,
+                 options.rows, scratch);
         ops += 2.0 * (double)(n_rows * n_columns) * (double)options.n;
         r = r + n_rows == options.rows ? 0 : r + n_rows;
         spent = cpu_seconds() - start;

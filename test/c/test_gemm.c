@@ -160,7 +160,10 @@ static void fill_weights(uint32_t type, uint8_t *w, uint64_t bytes, enum weight_
 {
     const struct quant_traits *traits = quant_traits(type);
     for (uint64_t i = 0; i < bytes; i++)
-        w[i] = fill == W_ZERO_BITS ? 0 : fill == W_ALL_BITS ? 0xff : fill == W_SIGN_BITS ? 0x80 : (uint8_t)random_bits();
+        w[i] = fill == W_ZERO_BITS   ? 0
+               : fill == W_ALL_BITS  ? 0xff
+               : fill == W_SIGN_BITS ? 0x80
+                                     : (uint8_t)random_bits();
     for (uint64_t at = 0; at < bytes; at += traits->block_bytes) {
         uint8_t *block = w + at;
         if (traits->activation == ACTIVATION_F32) {
@@ -264,16 +267,16 @@ struct inputs {
 };
 
 // The product of rows r.. and columns c.., with canaries around every run of results; into out[n_columns * n_rows].
-static void multiply(const struct kernels *k, const struct gemm_case *g, const struct inputs *in, uint64_t r, uint64_t n_rows,
-                     uint64_t c, uint64_t n_columns, float *out)
+static void multiply(const struct kernels *k, const struct gemm_case *g, const struct inputs *in, uint64_t r,
+                     uint64_t n_rows, uint64_t c, uint64_t n_columns, float *out)
 {
     const uint64_t stride = n_rows + (uint64_t)random_int(1, 40);
     float *padded = malloc((n_columns + 2) * stride * sizeof *padded);
     for (uint64_t i = 0; i < (n_columns + 2) * stride; i++)
         padded[i] = float_from_bits(CANARY);
     uint8_t *scratch = guarded_place(&scratch_memory, k->gemm.scratch_bytes, PLACE_END);
-    k->gemm.multiply[g->type](in->w + r * in->row_bytes, in->row_bytes, n_rows, g->n, in->columns + c * in->stride, in->stride,
-                              n_columns, padded + stride, stride, scratch);
+    k->gemm.multiply[g->type](in->w + r * in->row_bytes, in->row_bytes, n_rows, g->n, in->columns + c * in->stride,
+                              in->stride, n_columns, padded + stride, stride, scratch);
     assert_true(guarded_untouched(&scratch_memory, scratch, k->gemm.scratch_bytes));
     for (uint64_t i = 0; i < (n_columns + 2) * stride; i++) {
         const uint64_t column = i / stride;
@@ -285,8 +288,8 @@ static void multiply(const struct kernels *k, const struct gemm_case *g, const s
     free(padded);
 }
 
-static void check_part(const struct kernels *k, const struct gemm_case *g, const struct inputs *in, uint64_t r, uint64_t n_rows,
-                       uint64_t c, uint64_t n_columns)
+static void check_part(const struct kernels *k, const struct gemm_case *g, const struct inputs *in, uint64_t r,
+                       uint64_t n_rows, uint64_t c, uint64_t n_columns)
 {
     float *part = malloc(n_rows * n_columns * sizeof *part);
     multiply(k, g, in, r, n_rows, c, n_columns, part);
@@ -299,8 +302,8 @@ static void check_part(const struct kernels *k, const struct gemm_case *g, const
             describe(text, sizeof text, k, g);
             fail_msg("%s: row %llu column %llu is %a among rows %llu+%llu, columns %llu+%llu, but %a among all", text,
                      (unsigned long long)(r + i), (unsigned long long)(c + j), (double)part[j * n_rows + i],
-                     (unsigned long long)r, (unsigned long long)n_rows, (unsigned long long)c, (unsigned long long)n_columns,
-                     (double)whole);
+                     (unsigned long long)r, (unsigned long long)n_rows, (unsigned long long)c,
+                     (unsigned long long)n_columns, (double)whole);
         }
     }
     free(part);
@@ -314,8 +317,9 @@ static void check_row(const struct kernels *k, const struct gemm_case *g, const 
     for (uint64_t c = 0; c < g->n_columns; c++) {
         double want = 0.0, terms = 0.0;
         for (uint64_t e = 0; e < g->n; e++) {
-            const double y = activation == ACTIVATION_F32 ? (double)in->x[c * g->n + e]
-                                                          : (double)in->scales[c * g->n + e / per_scale] * in->q[c * g->n + e];
+            const double y = activation == ACTIVATION_F32
+                                 ? (double)in->x[c * g->n + e]
+                                 : (double)in->scales[c * g->n + e / per_scale] * in->q[c * g->n + e];
             want += y * (row[e].step * (row[e].code - row[e].zero) - row[e].min);
             terms += fabs(y) * (fabs(row[e].step) * (row[e].code + row[e].zero) + fabs(row[e].min));
         }
@@ -328,8 +332,8 @@ static void check_row(const struct kernels *k, const struct gemm_case *g, const 
             continue;
         char text[200];
         describe(text, sizeof text, k, g);
-        fail_msg("%s: row %llu column %llu is %.9g, expected %.9g +- %.3g", text, (unsigned long long)r, (unsigned long long)c,
-                 got, want, bound);
+        fail_msg("%s: row %llu column %llu is %.9g, expected %.9g +- %.3g", text, (unsigned long long)r,
+                 (unsigned long long)c, got, want, bound);
     }
 }
 

@@ -35,10 +35,10 @@ ALWAYS_INLINE void multiply_tile(const struct tile *t, const uint32_t n_columns)
 }
 
 #define ALL_TILES TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
-#define TILE(n_columns)                                \
+#define TILE(n_columns)                                    \
     static void tile_f32_##n_columns(const struct tile *t) \
-    {                                                  \
-        multiply_tile(t, n_columns);                   \
+    {                                                      \
+        multiply_tile(t, n_columns);                       \
     }
 ALL_TILES
 #undef TILE
@@ -66,25 +66,25 @@ ALWAYS_INLINE __m512 load_bf16(const struct block_bf16 *x, uint64_t count)
 }
 
 // Defines unpack_<type> from load_<type>.
-#define DEFINE_UNPACK_FLOATS(type)                                                                                      \
-    static void unpack_##type(const struct panel_source *s, void *panel)                                                \
-    {                                                                                                                   \
-        float(*to)[GEMM_ROWS] = panel;                                                                                  \
-        float rows[16][16] __attribute__((aligned(64)));                                                                \
-        float columns[16][16] __attribute__((aligned(64)));                                                             \
-        for (uint64_t k = 0; k < s->n; k += 16) {                                                                       \
-            for (uint32_t half = 0; half < 2; half++) {                                                                 \
-                for (uint32_t r = 0; r < 16; r++) {                                                                     \
-                    const uint32_t row = 16 * half + r < s->n_rows ? 16 * half + r : s->n_rows - 1;                     \
-                    const struct block_##type *x = (const struct block_##type *)(s->w + row * s->row_bytes) + k;        \
-                    prefetch_next_panel((const uint8_t *)x, PANEL_ELEMENTS * sizeof *x, 16 * sizeof *x);                \
-                    _mm512_store_ps(rows[r], load_##type(x, s->n - k));                                                 \
-                }                                                                                                       \
-                transpose_16x16(rows, sizeof rows[0], columns);                                                         \
-                for (uint32_t i = 0; i < 16; i++)                                                                       \
-                    _mm512_store_ps(to[k + i] + 16 * half, _mm512_load_ps(columns[i]));                                 \
-            }                                                                                                           \
-        }                                                                                                               \
+#define DEFINE_UNPACK_FLOATS(type)                                                                               \
+    static void unpack_##type(const struct panel_source *s, void *panel)                                         \
+    {                                                                                                            \
+        float(*to)[GEMM_ROWS] = panel;                                                                           \
+        float rows[16][16] __attribute__((aligned(64)));                                                         \
+        float columns[16][16] __attribute__((aligned(64)));                                                      \
+        for (uint64_t k = 0; k < s->n; k += 16) {                                                                \
+            for (uint32_t half = 0; half < 2; half++) {                                                          \
+                for (uint32_t r = 0; r < 16; r++) {                                                              \
+                    const uint32_t row = 16 * half + r < s->n_rows ? 16 * half + r : s->n_rows - 1;              \
+                    const struct block_##type *x = (const struct block_##type *)(s->w + row * s->row_bytes) + k; \
+                    prefetch_next_panel((const uint8_t *)x, PANEL_ELEMENTS * sizeof *x, 16 * sizeof *x);         \
+                    _mm512_store_ps(rows[r], load_##type(x, s->n - k));                                          \
+                }                                                                                                \
+                transpose_16x16(rows, sizeof rows[0], columns);                                                  \
+                for (uint32_t i = 0; i < 16; i++)                                                                \
+                    _mm512_store_ps(to[k + i] + 16 * half, _mm512_load_ps(columns[i]));                          \
+            }                                                                                                    \
+        }                                                                                                        \
     }
 
 #define DEFINE_GEMM_FLOATS(type) \

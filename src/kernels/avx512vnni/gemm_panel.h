@@ -61,17 +61,17 @@ enum panel_kind {
 struct column_32 {
     int8_t q[256];
     float scale[8];
-    int32_t zero[8];      // -128 * the sum of each 32 codes
-    float scaled_sum[8];  // scale * float(sum)
+    int32_t zero[8];     // -128 * the sum of each 32 codes
+    float scaled_sum[8]; // scale * float(sum)
     int32_t padding[8];
 };
 struct column_256 {
     int8_t q[256];
-    int32_t zero_16[16];  // -32 * the sum of each 16 codes
+    int32_t zero_16[16]; // -32 * the sum of each 16 codes
     int16_t sums_16[16];
     int16_t sums_32[8];
     float scale;
-    int32_t zero_256;     // -124 * the sum of all codes
+    int32_t zero_256; // -124 * the sum of all codes
     int32_t padding[2];
 };
 #define COLUMN_BLOCK_BYTES 384
@@ -118,20 +118,20 @@ void gemm_by_panels_avx512vnni(const struct gemm_format *format, const void *w, 
                                uint64_t out_stride, void *scratch);
 
 // Defines gemm_<type>_avx512vnni from `unpack_panel unpack_<type>` and its tiles.
-#define DEFINE_GEMM_OF_TILES(type, tiles_, panel_n_, block_size, column_bytes)                                          \
-    void gemm_##type##_avx512vnni(const void *w, uint64_t row_bytes, uint64_t n_rows, uint64_t n, const void *columns,  \
-                                  uint64_t column_stride, uint64_t n_columns, float *out, uint64_t out_stride,          \
-                                  void *scratch)                                                                        \
-    {                                                                                                                   \
-        static const struct gemm_format format = {                                                                      \
-            .unpack = unpack_##type,                                                                                    \
-            .tiles = tiles_,                                                                                            \
-            .panel_n = (panel_n_),                                                                                      \
-            .panel_bytes = (panel_n_) / (block_size) * sizeof(struct block_##type),                                     \
-            .panel_columns = (column_bytes),                                                                            \
-        };                                                                                                              \
-        gemm_by_panels_avx512vnni(&format, w, row_bytes, n_rows, n, columns, column_stride, n_columns, out, out_stride, \
-                                  scratch);                                                                             \
+#define DEFINE_GEMM_OF_TILES(type, tiles_, panel_n_, block_size, column_bytes)                                         \
+    void gemm_##type##_avx512vnni(const void *w, uint64_t row_bytes, uint64_t n_rows, uint64_t n, const void *columns, \
+                                  uint64_t column_stride, uint64_t n_columns, float *out, uint64_t out_stride,         \
+                                  void *scratch)                                                                       \
+    {                                                                                                                  \
+        static const struct gemm_format format = {                                                                     \
+            .unpack = unpack_##type,                                                                                   \
+            .tiles = tiles_,                                                                                           \
+            .panel_n = (panel_n_),                                                                                     \
+            .panel_bytes = (panel_n_) / (block_size) * sizeof(struct block_##type),                                    \
+            .panel_columns = (column_bytes),                                                                           \
+        };                                                                                                             \
+        gemm_by_panels_avx512vnni(&format, w, row_bytes, n_rows, n, columns, column_stride, n_columns, out,            \
+                                  out_stride, scratch);                                                                \
     }
 
 // ---- unpacking -------------------------------------------------------------------------------------------------------
@@ -176,30 +176,30 @@ ALWAYS_INLINE void prefetch_next_panel(const uint8_t *p, uint64_t panel_bytes, u
 // Defines unpack_<type> from `void unpack_row(const struct block_<type> *x, uint32_t n_blocks, struct row_block *row)`, which
 // fills one row's codes and parameters of 256 elements, of which n_blocks blocks exist (all, but for types of 32); what it
 // leaves of the others is never used.
-#define DEFINE_UNPACK(type, block_size)                                                                                 \
-    static void unpack_##type(const struct panel_source *s, void *panel)                                                \
-    {                                                                                                                   \
-        enum { BLOCKS = 256 / (block_size) };                                                                           \
-        struct panel_block *to = panel;                                                                                 \
-        struct row_block rows[16];                                                                                      \
-        for (uint64_t k = 0; k < s->n; k += 256) {                                                                      \
-            const uint64_t left = (s->n - k) / (block_size);                                                            \
-            for (uint32_t half = 0; half < 2; half++, to++) {                                                           \
-                for (uint32_t r = 0; r < 16; r++) {                                                                     \
-                    const uint32_t row = 16 * half + r < s->n_rows ? 16 * half + r : s->n_rows - 1;                     \
-                    const struct block_##type *x =                                                                      \
-                        (const struct block_##type *)(s->w + row * s->row_bytes) + k / (block_size);                    \
-                    prefetch_next_panel((const uint8_t *)x, PANEL_BLOCKS * BLOCKS * sizeof *x, BLOCKS * sizeof *x);     \
-                    unpack_row(x, left < BLOCKS ? (uint32_t)left : BLOCKS, &rows[r]);                                   \
-                }                                                                                                       \
-                transpose_rows(rows, to);                                                                               \
-            }                                                                                                           \
-        }                                                                                                               \
+#define DEFINE_UNPACK(type, block_size)                                                                            \
+    static void unpack_##type(const struct panel_source *s, void *panel)                                           \
+    {                                                                                                              \
+        enum { BLOCKS = 256 / (block_size) };                                                                      \
+        struct panel_block *to = panel;                                                                            \
+        struct row_block rows[16];                                                                                 \
+        for (uint64_t k = 0; k < s->n; k += 256) {                                                                 \
+            const uint64_t left = (s->n - k) / (block_size);                                                       \
+            for (uint32_t half = 0; half < 2; half++, to++) {                                                      \
+                for (uint32_t r = 0; r < 16; r++) {                                                                \
+                    const uint32_t row = 16 * half + r < s->n_rows ? 16 * half + r : s->n_rows - 1;                \
+                    const struct block_##type *x =                                                                 \
+                        (const struct block_##type *)(s->w + row * s->row_bytes) + k / (block_size);               \
+                    prefetch_next_panel((const uint8_t *)x, PANEL_BLOCKS *BLOCKS * sizeof *x, BLOCKS * sizeof *x); \
+                    unpack_row(x, left < BLOCKS ? (uint32_t)left : BLOCKS, &rows[r]);                              \
+                }                                                                                                  \
+                transpose_rows(rows, to);                                                                          \
+            }                                                                                                      \
+        }                                                                                                          \
     }
 
-#define DEFINE_GEMM(type, kind, block_size)                                                                             \
-    DEFINE_UNPACK(type, block_size)                                                                                     \
-    DEFINE_GEMM_OF_TILES(type, gemm_tiles_avx512vnni[kind], 256 * PANEL_BLOCKS, block_size,                             \
+#define DEFINE_GEMM(type, kind, block_size)                                                 \
+    DEFINE_UNPACK(type, block_size)                                                         \
+    DEFINE_GEMM_OF_TILES(type, gemm_tiles_avx512vnni[kind], 256 * PANEL_BLOCKS, block_size, \
                          PANEL_BLOCKS * COLUMN_BLOCK_BYTES)
 
 // ---- slots -----------------------------------------------------------------------------------------------------------

@@ -46,7 +46,8 @@ ALWAYS_INLINE __m512i broadcast_32(const uint8_t *p)
 }
 
 // Sets both halves of every column to one 32-bit number of the column, `at` bytes into its block.
-ALWAYS_INLINE void start_products(const uint8_t *const y[TILE_COLUMNS], uint64_t at, const uint32_t n_columns, sums_i32 sums)
+ALWAYS_INLINE void start_products(const uint8_t *const y[TILE_COLUMNS], uint64_t at, const uint32_t n_columns,
+                                  sums_i32 sums)
 {
     UNROLL
     for (uint32_t c = 0; c < n_columns; c++)
@@ -135,8 +136,8 @@ ALWAYS_INLINE void add_block(const uint8_t *const y[TILE_COLUMNS], const uint32_
 // ---- kinds: what one block of 256 adds -------------------------------------------------------------------------------
 
 // n_groups: blocks of 32 that exist.
-ALWAYS_INLINE void add_blocks_32(const struct panel_block block[2], const uint8_t *const y[TILE_COLUMNS], uint32_t n_groups,
-                                 const bool min, const uint32_t n_columns, sums_f32 sums)
+ALWAYS_INLINE void add_blocks_32(const struct panel_block block[2], const uint8_t *const y[TILE_COLUMNS],
+                                 uint32_t n_groups, const bool min, const uint32_t n_columns, sums_f32 sums)
 {
     for (uint32_t g = 0; g < n_groups; g++) {
         sums_i32 products;
@@ -263,10 +264,10 @@ ALWAYS_INLINE void multiply_tile(const struct tile *t, const enum panel_kind kin
     TILES_OF(PANEL_WHOLE)         \
     TILES_OF(PANEL_WHOLE_MIN)
 
-#define TILE(kind, n_columns)                               \
+#define TILE(kind, n_columns)                                   \
     static void tile_##kind##_##n_columns(const struct tile *t) \
-    {                                                       \
-        multiply_tile(t, kind, n_columns);                  \
+    {                                                           \
+        multiply_tile(t, kind, n_columns);                      \
     }
 ALL_TILES
 #undef TILE

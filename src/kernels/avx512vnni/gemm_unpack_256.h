@@ -20,7 +20,8 @@ ALWAYS_INLINE void store_codes(struct row_block *row, int v, __m512i codes)
 
 // The parameters of Q4_K and Q5_K: params[0..7] = d * scale (exact: 11 bits by 6), [8..11] = mins as 16-bit pairs,
 // [12] = -dmin. `scales` is the 12 bytes of quant/blocks.h: q4_k_scale_min, four sub-blocks at a time.
-ALWAYS_INLINE void unpack_q4_k_params(const uint8_t d[2], const uint8_t dmin[2], const uint8_t scales[12], uint32_t *params)
+ALWAYS_INLINE void unpack_q4_k_params(const uint8_t d[2], const uint8_t dmin[2], const uint8_t scales[12],
+                                      uint32_t *params)
 {
     uint32_t a, b, c;
     memcpy(&a, scales, sizeof a);
@@ -39,11 +40,12 @@ ALWAYS_INLINE void unpack_q4_k_params(const uint8_t d[2], const uint8_t dmin[2],
 // twice; all must lie in 0..255.
 ALWAYS_INLINE __m512i scaled_codes(__m256i scales, int v, int zero, int bias)
 {
-    const __m512i lanes = _mm512_set_epi64(0x0003000300030003, 0x0003000300030003, 0x0002000200020002, 0x0002000200020002,
-                                           0x0001000100010001, 0x0001000100010001, 0, 0);
+    const __m512i lanes = _mm512_set_epi64(0x0003000300030003, 0x0003000300030003, 0x0002000200020002,
+                                           0x0002000200020002, 0x0001000100010001, 0x0001000100010001, 0, 0);
     const __m512i scale = _mm512_permutexvar_epi16(_mm512_add_epi16(lanes, _mm512_set1_epi16((short)(4 * v))),
                                                    _mm512_castsi256_si512(scales));
-    const __m512i steps = _mm512_broadcast_i32x4(_mm_sub_epi16(_mm_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7), _mm_set1_epi16((short)zero)));
+    const __m512i steps =
+        _mm512_broadcast_i32x4(_mm_sub_epi16(_mm_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7), _mm_set1_epi16((short)zero)));
     const __m512i products = _mm512_add_epi16(_mm512_mullo_epi16(scale, steps), _mm512_set1_epi16((short)bias));
     return _mm512_packus_epi16(products, products);
 }

@@ -33,30 +33,30 @@ ALWAYS_INLINE void store_halves(const uint16_t halves[8], uint32_t *params)
 
 // Defines unpack_row from `__m512i codes_of_two(const struct block_<type> *x, const struct block_<type> *next)`.
 // A lone last block is taken twice.
-#define DEFINE_UNPACK_ROW_32(type)                                                                          \
-    ALWAYS_INLINE void unpack_row(const struct block_##type *x, uint32_t n_blocks, struct row_block *row)   \
-    {                                                                                                       \
-        uint16_t d[8] = {0};                                                                                \
-        for (uint32_t b = 0; b < n_blocks; b++)                                                             \
-            memcpy(&d[b], x[b].d, sizeof d[b]);                                                             \
-        for (uint32_t b = 0; b < n_blocks; b += 2)                                                          \
+#define DEFINE_UNPACK_ROW_32(type)                                                                            \
+    ALWAYS_INLINE void unpack_row(const struct block_##type *x, uint32_t n_blocks, struct row_block *row)     \
+    {                                                                                                         \
+        uint16_t d[8] = {0};                                                                                  \
+        for (uint32_t b = 0; b < n_blocks; b++)                                                               \
+            memcpy(&d[b], x[b].d, sizeof d[b]);                                                               \
+        for (uint32_t b = 0; b < n_blocks; b += 2)                                                            \
             _mm512_store_si512(row->codes + 32 * b, codes_of_two(x + b, x + (b + 1 < n_blocks ? b + 1 : b))); \
-        store_halves(d, row->params);                                                                       \
+        store_halves(d, row->params);                                                                         \
     }
 
 // The same for a type with mins m.
-#define DEFINE_UNPACK_ROW_32_MIN(type)                                                                      \
-    ALWAYS_INLINE void unpack_row(const struct block_##type *x, uint32_t n_blocks, struct row_block *row)   \
-    {                                                                                                       \
-        uint16_t d[8] = {0}, m[8] = {0};                                                                    \
-        for (uint32_t b = 0; b < n_blocks; b++) {                                                           \
-            memcpy(&d[b], x[b].d, sizeof d[b]);                                                             \
-            memcpy(&m[b], x[b].m, sizeof m[b]);                                                             \
-        }                                                                                                   \
-        for (uint32_t b = 0; b < n_blocks; b += 2)                                                          \
+#define DEFINE_UNPACK_ROW_32_MIN(type)                                                                        \
+    ALWAYS_INLINE void unpack_row(const struct block_##type *x, uint32_t n_blocks, struct row_block *row)     \
+    {                                                                                                         \
+        uint16_t d[8] = {0}, m[8] = {0};                                                                      \
+        for (uint32_t b = 0; b < n_blocks; b++) {                                                             \
+            memcpy(&d[b], x[b].d, sizeof d[b]);                                                               \
+            memcpy(&m[b], x[b].m, sizeof m[b]);                                                               \
+        }                                                                                                     \
+        for (uint32_t b = 0; b < n_blocks; b += 2)                                                            \
             _mm512_store_si512(row->codes + 32 * b, codes_of_two(x + b, x + (b + 1 < n_blocks ? b + 1 : b))); \
-        store_halves(d, row->params);                                                                       \
-        store_halves(m, row->params + 8);                                                                   \
+        store_halves(d, row->params);                                                                         \
+        store_halves(m, row->params + 8);                                                                     \
     }
 
 #endif

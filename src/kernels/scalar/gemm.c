@@ -37,8 +37,9 @@ static void q8_256_prepare(const float *x, void *out, uint64_t n)
     activation_quantize(ACTIVATION_Q8_PER_256, x, out, n);
 }
 
-static void gemm_by_dot(uint32_t type, const void *w, uint64_t row_bytes, uint64_t n_rows, uint64_t n, const void *columns,
-                        uint64_t column_stride, uint64_t n_columns, float *out, uint64_t out_stride)
+static void gemm_by_dot(uint32_t type, const void *w, uint64_t row_bytes, uint64_t n_rows, uint64_t n,
+                        const void *columns, uint64_t column_stride, uint64_t n_columns, float *out,
+                        uint64_t out_stride)
 {
     float (*const dot)(const void *, const void *, uint64_t) = quant_traits(type)->dot;
     const uint8_t *row = w;
@@ -47,13 +48,13 @@ static void gemm_by_dot(uint32_t type, const void *w, uint64_t row_bytes, uint64
             out[c * out_stride + r] = dot(row, (const uint8_t *)columns + c * column_stride, n);
 }
 
-#define X(id, ENUM, name, shown, block_size, block_bytes, activation)                                                 \
-    static void gemm_##name##_scalar(const void *w, uint64_t row_bytes, uint64_t n_rows, uint64_t n,                  \
-                                     const void *columns, uint64_t column_stride, uint64_t n_columns, float *out,     \
-                                     uint64_t out_stride, void *scratch)                                              \
-    {                                                                                                                 \
-        (void)scratch;                                                                                                \
-        gemm_by_dot(id, w, row_bytes, n_rows, n, columns, column_stride, n_columns, out, out_stride);                 \
+#define X(id, ENUM, name, shown, block_size, block_bytes, activation)                                             \
+    static void gemm_##name##_scalar(const void *w, uint64_t row_bytes, uint64_t n_rows, uint64_t n,              \
+                                     const void *columns, uint64_t column_stride, uint64_t n_columns, float *out, \
+                                     uint64_t out_stride, void *scratch)                                          \
+    {                                                                                                             \
+        (void)scratch;                                                                                            \
+        gemm_by_dot(id, w, row_bytes, n_rows, n, columns, column_stride, n_columns, out, out_stride);             \
     }
 QUANT_TYPE_MAP(X)
 #undef X
