@@ -89,10 +89,12 @@ enum chord_status kv_cache_reserve(struct kv_cache *cache, uint64_t n_tokens, st
     while (cache->n_blocks < wanted) {
         void *data = block_create(cache);
         if (data == NULL) {
+            // Before the release: what is held now tells whether the budget was the cause.
+            const enum chord_status failure = memory_account_fail(cache->account, err, cache->layout->block_bytes,
+                                                                  "another 64 tokens of KV cache");
             while (cache->n_blocks > before)
                 block_release(cache, cache->blocks[--cache->n_blocks]);
-            return memory_account_fail(cache->account, err, cache->layout->block_bytes,
-                                       "another 64 tokens of KV cache");
+            return failure;
         }
         cache->blocks[cache->n_blocks++] = data;
     }
