@@ -8,6 +8,7 @@
     {'target_name': 'test_gguf_bad', 'includes': ['test.gypi']},
     {'target_name': 'test_gguf_split', 'includes': ['test.gypi']},
     {'target_name': 'test_kernels', 'includes': ['test.gypi']},
+    {'target_name': 'test_kv', 'includes': ['test.gypi']},
     {'target_name': 'test_pool', 'includes': ['test.gypi']},
     {'target_name': 'test_pretokenizers', 'includes': ['test.gypi']},
     {'target_name': 'test_quant', 'includes': ['test.gypi']},
@@ -16,5 +17,6 @@
     {'target_name': 'test_stop', 'includes': ['test.gypi']},
     {'target_name': 'test_tokenizer', 'includes': ['test.gypi']},
     {'target_name': 'test_vocabularies', 'includes': ['test.gypi']},
+    {'target_name': 'test_weights', 'includes': ['test.gypi']},
   ],
 }
