@@ -1,7 +1,8 @@
 // Runs a graph over a batch of token rows.
 //
-// A batch mixes rows of any number of sequences: generated tokens and prompt chunks. Rows of one sequence stand in ascending order
-// of position. A row's results depend on its sequence's earlier tokens alone, never on its batch mates.
+// A batch mixes rows of any number of sequences: first those of generated tokens, then those of prompts; rows of one sequence
+// in ascending order of position. A row's results depend on its sequence's tokens up to it, and which of them were prompt,
+// never on its batch mates.
 #ifndef CHORD_BACKEND_BACKEND_H
 #define CHORD_BACKEND_BACKEND_H
 
@@ -20,6 +21,7 @@
 struct batch_row {
     uint32_t token;
     uint32_t position;
+    bool in_prompt;      // multiplied by the GEMM; generated tokens by the matvec family, whatever stands beside them
     struct kv_cache *kv; // reserved up to position + 1
 };
 
@@ -40,13 +42,13 @@ uint64_t backend_scratch_bytes(const struct graph *graph, const struct kernels *
 enum chord_status backend_reserve(struct backend *backend, uint32_t n_rows, uint32_t n_outputs,
                                   struct chord_error *err);
 
-// Computes the trunk over rows[n_rows] (n_rows <= what was reserved) and writes their keys and values. `abort_requested(user)` is asked before
-// every layer: CANCELLED when it says so, and the batch may be run again.
+// Computes the trunk over rows[n_rows] (n_rows <= what was reserved) and writes their keys and values.
+// `abort_requested(user)` is asked before every operation: CANCELLED when it says so, and the batch may be run again.
 enum chord_status backend_run_trunk(struct backend *backend, const struct batch_row *rows, uint32_t n_rows,
                                     bool (*abort_requested)(void *user), void *user, struct chord_error *err);
 
-// Logits of the trunk's rows output_rows[n_outputs] (n_outputs <= what was reserved): *logits [n_outputs, n_vocab], the
-// backend's, may be overwritten by the caller, valid until the next run.
+// Logits of the trunk's rows output_rows[n_outputs] (n_outputs <= what was reserved), always by the matvec family:
+// *logits [n_outputs, n_vocab], the backend's, may be overwritten by the caller, valid until the next run.
 enum chord_status backend_run_head(struct backend *backend, const uint32_t *output_rows, uint32_t n_outputs,
                                    float **logits, struct chord_error *err);
 

@@ -7,7 +7,9 @@
 
 // Bytes of weights in one chunk of a LINEAR: large enough that handing it out costs nothing, small enough that a thread
 // which loses its core delays the others by some microseconds only.
-#define LINEAR_CHUNK_BYTES 65536u
+#define LINEAR_CHUNK_BYTES 131072u
+// The same where prompts make each row cost hundreds of times as much.
+#define PROMPT_CHUNK_BYTES 32768u
 // Work per chunk below which threads are not worth waking, in floats touched.
 #define ROW_CHUNK_FLOATS 16384u
 
@@ -20,10 +22,11 @@ struct backend {
     struct memory_account *account;
 
     uint32_t row_capacity, output_capacity;
-    float *tokens;     // [token_floats * row_capacity]: values of token rows, each value contiguous
-    float *outputs;    // [output_floats * output_capacity]
-    float *rope;       // [row_capacity, 2, n_rot / 2]: cosines, then sines of each row's position
-    char *activations[N_ACTIVATION_TYPES]; // [row_capacity, column bytes] or NULL where no weight wants the type
+    float *tokens;                         // [token_floats * row_capacity]: values of token rows, each value contiguous
+    float *outputs;                        // [output_floats * output_capacity]
+    float *rope;                           // [row_capacity, 2, n_rot / 2]: cosines, then sines of each row's position
+    char *activations[N_ACTIVATION_TYPES]; // [row_capacity, column_bytes], NULL where no weight wants the type
+    char *gemm_scratch;                    // [n_threads, gemm.scratch_bytes]
     _Atomic uint64_t weight_bytes;
 };
 
@@ -33,6 +36,7 @@ struct run {
     const struct batch_row *rows; // NULL in the head
     const uint32_t *output_rows;  // NULL in the trunk
     uint32_t n_rows;              // token rows in the trunk, output rows in the head
+    uint32_t n_matvec;            // of them, the first ones, that take the matvec family; the others take the GEMM
     struct chord_error *err;
 };
 
@@ -50,8 +54,15 @@ static uint32_t width_of(const struct backend *backend, graph_value id)
 
 // ---- Scratch --------------------------------------------------------------------------------------------------------
 
-// Bytes of one prepared column of the widest input that some weight wants in this form; 0: none does.
-static uint64_t column_bytes(const struct graph *graph, const struct kernels *kernels, enum activation_type type)
+// Bytes from one prepared column of n elements to the next: room for the form of the matvec family and of the GEMM.
+static uint64_t column_bytes(const struct kernels *kernels, enum activation_type type, uint64_t n)
+{
+    const uint64_t for_matvec = kernels->activation[type].bytes(n), for_gemm = kernels->gemm.columns[type].bytes(n);
+    return for_matvec > for_gemm ? for_matvec : for_gemm;
+}
+
+// The most column_bytes of any input that some weight wants in this form; 0: none does.
+static uint64_t most_column_bytes(const struct graph *graph, const struct kernels *kernels, enum activation_type type)
 {
     uint64_t most = 0;
     for (uint32_t i = 0; i < graph->n_nodes; i++) {
@@ -59,7 +70,7 @@ static uint64_t column_bytes(const struct graph *graph, const struct kernels *ke
         for (uint32_t k = 0; node->op == GRAPH_LINEAR && k < node->n_out; k++) {
             if (node->weight[k]->type->activation != type)
                 continue;
-            const uint64_t bytes = kernels->activation[type].bytes(node->weight[k]->n);
+            const uint64_t bytes = column_bytes(kernels, type, node->weight[k]->n);
             most = bytes > most ? bytes : most;
         }
     }
@@ -71,14 +82,13 @@ uint64_t backend_scratch_bytes(const struct graph *graph, const struct kernels *
 {
     uint64_t per_row = (graph->token_floats + graph->rope.n_rot) * sizeof(float);
     for (int type = 0; type < N_ACTIVATION_TYPES; type++)
-        per_row += column_bytes(graph, kernels, (enum activation_type)type);
+        per_row += most_column_bytes(graph, kernels, (enum activation_type)type);
     return per_row * n_rows + graph->output_floats * sizeof(float) * n_outputs;
 }
 
 enum chord_status backend_create(struct backend **out, const struct graph *graph, struct weights *weights,
-                                 const struct kernels *kernels, struct pool *pool,
-                                 const struct kv_layout *kv_layout, struct memory_account *account,
-                                 struct chord_error *err)
+                                 const struct kernels *kernels, struct pool *pool, const struct kv_layout *kv_layout,
+                                 struct memory_account *account, struct chord_error *err)
 {
     struct backend *backend = memory_zalloc(account, MEMORY_METADATA, 1, sizeof *backend);
     if (backend == NULL)
@@ -89,6 +99,12 @@ enum chord_status backend_create(struct backend **out, const struct graph *graph
     backend->pool = pool;
     backend->kv = kv_layout;
     backend->account = account;
+    const uint64_t scratch = (uint64_t)kernels->gemm.scratch_bytes * pool_n_threads(pool);
+    backend->gemm_scratch = memory_alloc(account, MEMORY_SCRATCH, scratch, GEMM_ALIGNMENT);
+    if (backend->gemm_scratch == NULL) {
+        backend_free(backend);
+        return memory_account_fail(account, err, scratch, "the panels of the GEMM");
+    }
     *out = backend;
     return CHORD_OK;
 }
@@ -111,6 +127,7 @@ void backend_free(struct backend *backend)
         return;
     release_token_scratch(backend);
     memory_free(backend->account, backend->outputs);
+    memory_free(backend->account, backend->gemm_scratch);
     memory_free(backend->account, backend);
 }
 
@@ -118,13 +135,12 @@ void backend_free(struct backend *backend)
 static bool allocate_token_scratch(struct backend *backend, uint32_t n_rows)
 {
     const struct graph *graph = backend->graph;
-    backend->tokens = memory_alloc(backend->account, MEMORY_SCRATCH,
-                                   graph->token_floats * n_rows * sizeof(float), 64);
-    backend->rope = memory_alloc(backend->account, MEMORY_SCRATCH,
-                                 (uint64_t)graph->rope.n_rot * n_rows * sizeof(float), 64);
+    backend->tokens = memory_alloc(backend->account, MEMORY_SCRATCH, graph->token_floats * n_rows * sizeof(float), 64);
+    backend->rope =
+        memory_alloc(backend->account, MEMORY_SCRATCH, (uint64_t)graph->rope.n_rot * n_rows * sizeof(float), 64);
     bool complete = backend->tokens != NULL && backend->rope != NULL;
     for (int type = 0; complete && type < N_ACTIVATION_TYPES; type++) {
-        const uint64_t bytes = column_bytes(graph, backend->kernels, (enum activation_type)type);
+        const uint64_t bytes = most_column_bytes(graph, backend->kernels, (enum activation_type)type);
         if (bytes == 0)
             continue;
         backend->activations[type] =
@@ -155,8 +171,7 @@ static enum chord_status reserve_rows(struct backend *backend, uint32_t n_rows, 
     return status;
 }
 
-enum chord_status backend_reserve(struct backend *backend, uint32_t n_rows, uint32_t n_outputs,
-                                  struct chord_error *err)
+enum chord_status backend_reserve(struct backend *backend, uint32_t n_rows, uint32_t n_outputs, struct chord_error *err)
 {
     const enum chord_status status = reserve_rows(backend, n_rows, err);
     if (status != CHORD_OK || n_outputs <= backend->output_capacity)
@@ -207,9 +222,8 @@ static float *row_of(const struct run *run, graph_value value, uint32_t row)
 static enum chord_status run_embed(const struct run *run, const struct graph_node *node)
 {
     for (uint32_t r = 0; r < run->n_rows; r++) {
-        const enum chord_status status =
-            weights_read_rows(run->backend->weights, node->weight[0], run->rows[r].token, 1,
-                              row_of(run, node->out[0], r), run->err);
+        const enum chord_status status = weights_read_rows(run->backend->weights, node->weight[0], run->rows[r].token,
+                                                           1, row_of(run, node->out[0], r), run->err);
         if (status != CHORD_OK)
             return status;
     }
@@ -242,8 +256,8 @@ static void rope_row(const struct run *run, const struct graph_node *node, uint3
 {
     const struct graph_rope *rope = &run->backend->graph->rope;
     const float *cosines = run->backend->rope + (uint64_t)row * rope->n_rot;
-    run->backend->kernels->rope(row_of(run, node->in[0], row), node->rope.n_heads, node->rope.head_dim,
-                                rope->n_rot, rope->kind, cosines, cosines + rope->n_rot / 2);
+    run->backend->kernels->rope(row_of(run, node->in[0], row), node->rope.n_heads, node->rope.head_dim, rope->n_rot,
+                                rope->kind, cosines, cosines + rope->n_rot / 2);
 }
 
 static enum chord_status run_rope(const struct run *run, const struct graph_node *node)
@@ -352,7 +366,7 @@ struct linear_job {
     uint32_t n_parts;
     uint32_t columns_per_chunk; // when activations are prepared
     _Atomic bool failed;
-    _Atomic bool error_taken;   // by the first chunk that failed: it alone writes run->err
+    _Atomic bool error_taken; // by the first chunk that failed: it alone writes run->err
     enum chord_status status;
 };
 
@@ -360,35 +374,68 @@ static void prepare_columns(void *context, uint32_t chunk, uint32_t thread)
 {
     const struct linear_job *job = context;
     struct backend *backend = job->run->backend;
+    const struct kernels *kernels = backend->kernels;
     (void)thread;
     const uint32_t first = chunk * job->columns_per_chunk;
     for (uint32_t c = first; c < first + job->columns_per_chunk && c < job->run->n_rows; c++)
-        for (int type = 0; type < N_ACTIVATION_TYPES; type++)
-            if (job->column_bytes[type] != 0)
-                backend->kernels->activation[type].quantize(job->in + (uint64_t)c * job->width,
-                                                            backend->activations[type] + c * job->column_bytes[type],
-                                                            job->width);
+        for (int type = 0; type < N_ACTIVATION_TYPES; type++) {
+            if (job->column_bytes[type] == 0)
+                continue;
+            const float *in = job->in + (uint64_t)c * job->width;
+            char *out = backend->activations[type] + c * job->column_bytes[type];
+            if (c < job->run->n_matvec)
+                kernels->activation[type].quantize(in, out, job->width);
+            else
+                kernels->gemm.columns[type].prepare(in, out, job->width);
+        }
 }
 
-static void multiply_rows(const struct linear_job *job, const struct linear_part *part, const void *rows,
-                          uint64_t first_row, uint64_t n_rows)
+// A run of rows of one matrix, inside one tile.
+struct row_range {
+    const void *rows;
+    uint64_t first, n;
+};
+
+static void multiply_generated(const struct linear_job *job, const struct linear_part *part, struct row_range range)
 {
     const struct backend *backend = job->run->backend;
     const struct weight *weight = part->weight;
     const enum activation_type type = weight->type->activation;
     matvec_kernel *matvec = backend->kernels->matvec[weight->type->type];
-    for (uint32_t c = 0; c < job->run->n_rows; c += MATVEC_MAX_COLUMNS) {
+    for (uint32_t c = 0; c < job->run->n_matvec; c += MATVEC_MAX_COLUMNS) {
         const void *columns[MATVEC_MAX_COLUMNS];
         float *out[MATVEC_MAX_COLUMNS];
-        const uint32_t left = job->run->n_rows - c;
+        const uint32_t left = job->run->n_matvec - c;
         const uint32_t n_columns = left < MATVEC_MAX_COLUMNS ? left : MATVEC_MAX_COLUMNS;
         for (uint32_t k = 0; k < n_columns; k++) {
             columns[k] = backend->activations[type] + (c + k) * job->column_bytes[type];
-            out[k] = part->out + (c + k) * weight->n_rows + first_row;
+            out[k] = part->out + (c + k) * weight->n_rows + range.first;
         }
-        matvec(rows, weight->row_bytes, n_rows, weight->n, columns, n_columns, out);
-        for (uint32_t k = 0; part->bias != NULL && k < n_columns; k++)
-            backend->kernels->add(out[k], part->bias + first_row, out[k], n_rows);
+        matvec(range.rows, weight->row_bytes, range.n, weight->n, columns, n_columns, out);
+    }
+}
+
+static void multiply_prompt(const struct linear_job *job, const struct linear_part *part, struct row_range range,
+                            uint32_t thread)
+{
+    const struct backend *backend = job->run->backend;
+    const struct gemm_kernels *gemm = &backend->kernels->gemm;
+    const struct weight *weight = part->weight;
+    const enum activation_type type = weight->type->activation;
+    const uint64_t first = job->run->n_matvec, stride = job->column_bytes[type];
+    if (first == job->run->n_rows)
+        return;
+    gemm->multiply[weight->type->type](range.rows, weight->row_bytes, range.n, weight->n,
+                                       backend->activations[type] + first * stride, stride, job->run->n_rows - first,
+                                       part->out + first * weight->n_rows + range.first, weight->n_rows,
+                                       backend->gemm_scratch + (uint64_t)thread * gemm->scratch_bytes);
+}
+
+static void add_bias(const struct linear_job *job, const struct linear_part *part, struct row_range range)
+{
+    for (uint32_t c = 0; part->bias != NULL && c < job->run->n_rows; c++) {
+        float *out = part->out + (uint64_t)c * part->weight->n_rows + range.first;
+        job->run->backend->kernels->add(out, part->bias + range.first, out, range.n);
     }
 }
 
@@ -396,7 +443,6 @@ static void run_linear_chunk(void *context, uint32_t chunk, uint32_t thread)
 {
     struct linear_job *job = context;
     const struct linear_part *part = job->parts;
-    (void)thread;
     if (atomic_load_explicit(&job->failed, memory_order_relaxed))
         return;
     for (; chunk >= part->n_chunks; part++)
@@ -405,8 +451,8 @@ static void run_linear_chunk(void *context, uint32_t chunk, uint32_t thread)
     const uint64_t tile = chunk / part->chunks_per_tile;
     const uint64_t in_tile = chunk % part->chunks_per_tile * part->rows_per_chunk;
     const uint64_t first_row = tile * weight->tile_rows + in_tile;
-    const uint64_t tile_end = (tile + 1) * weight->tile_rows < weight->n_rows ? (tile + 1) * weight->tile_rows
-                                                                             : weight->n_rows;
+    const uint64_t tile_end =
+        (tile + 1) * weight->tile_rows < weight->n_rows ? (tile + 1) * weight->tile_rows : weight->n_rows;
     if (first_row >= tile_end)
         return; // the last tile is shorter than the others
     const uint64_t left = tile_end - first_row;
@@ -424,17 +470,22 @@ static void run_linear_chunk(void *context, uint32_t chunk, uint32_t thread)
         atomic_store(&job->failed, true);
         return;
     }
-    multiply_rows(job, part, (const char *)rows + in_tile * weight->row_bytes, first_row, n_rows);
+    const struct row_range range = {(const char *)rows + in_tile * weight->row_bytes, first_row, n_rows};
+    multiply_generated(job, part, range);
+    multiply_prompt(job, part, range, thread);
+    add_bias(job, part, range);
     weights_release(backend->weights, weight, tile);
     atomic_fetch_add_explicit(&backend->weight_bytes, n_rows * weight->row_bytes, memory_order_relaxed);
 }
 
-static void split_into_chunks(struct linear_part *part, uint32_t n_columns)
+static void split_into_chunks(struct linear_part *part, const struct run *run)
 {
     const struct weight *weight = part->weight;
-    // Several columns multiply the work of a chunk; an eighth is where rows become too few for the kernels.
-    const uint64_t bytes = LINEAR_CHUNK_BYTES / (n_columns < 8 ? n_columns : 8);
-    const uint64_t rows = bytes / weight->row_bytes + 1;
+    const uint64_t multiple = run->n_matvec < run->n_rows ? run->backend->kernels->gemm.rows : 1;
+    // Several generated tokens multiply the work of a chunk; an eighth is where rows become too few for the kernels.
+    const uint64_t bytes =
+        run->n_matvec < run->n_rows ? PROMPT_CHUNK_BYTES : LINEAR_CHUNK_BYTES / (run->n_rows < 8 ? run->n_rows : 8);
+    const uint64_t rows = (bytes / weight->row_bytes / multiple + 1) * multiple;
     part->rows_per_chunk = rows < weight->tile_rows ? rows : weight->tile_rows;
     part->chunks_per_tile = (weight->tile_rows + part->rows_per_chunk - 1) / part->rows_per_chunk;
     part->n_chunks = (uint32_t)(weight->n_tiles * part->chunks_per_tile);
@@ -450,15 +501,14 @@ static enum chord_status run_linear(const struct run *run, const struct graph_no
     uint32_t n_chunks = 0;
     for (uint32_t i = 0; i < node->n_out; i++) {
         const enum activation_type type = node->weight[i]->type->activation;
-        job.column_bytes[type] = backend->kernels->activation[type].bytes(job.width);
+        job.column_bytes[type] = column_bytes(backend->kernels, type, job.width);
         job.parts[i] = (struct linear_part){
             .weight = node->weight[i], .bias = node->vector[i], .out = value_of(backend, node->out[i])};
-        split_into_chunks(&job.parts[i], run->n_rows);
+        split_into_chunks(&job.parts[i], run);
         n_chunks += job.parts[i].n_chunks;
     }
     job.columns_per_chunk = ROW_CHUNK_FLOATS / (job.width + 1) + 1;
-    pool_run(backend->pool, prepare_columns, &job,
-             (run->n_rows + job.columns_per_chunk - 1) / job.columns_per_chunk);
+    pool_run(backend->pool, prepare_columns, &job, (run->n_rows + job.columns_per_chunk - 1) / job.columns_per_chunk);
     pool_run(backend->pool, run_linear_chunk, &job, n_chunks);
     return job.status;
 }
@@ -490,7 +540,9 @@ enum chord_status backend_run_trunk(struct backend *backend, const struct batch_
                                     bool (*abort_requested)(void *user), void *user, struct chord_error *err)
 {
     const struct graph *graph = backend->graph;
-    const struct run run = {.backend = backend, .rows = rows, .n_rows = n_rows, .err = err};
+    struct run run = {.backend = backend, .rows = rows, .n_rows = n_rows, .err = err};
+    while (run.n_matvec < n_rows && !rows[run.n_matvec].in_prompt)
+        run.n_matvec++;
     fill_rope_tables(backend, rows, n_rows);
     for (uint32_t i = 0; i < graph->head_begin; i++) {
         if (abort_requested != NULL && abort_requested(user))
@@ -507,7 +559,7 @@ enum chord_status backend_run_head(struct backend *backend, const uint32_t *outp
 {
     const struct graph *graph = backend->graph;
     const struct run run = {
-        .backend = backend, .output_rows = output_rows, .n_rows = n_outputs, .err = err};
+        .backend = backend, .output_rows = output_rows, .n_rows = n_outputs, .n_matvec = n_outputs, .err = err};
     for (uint32_t i = graph->head_begin; i < graph->n_nodes; i++) {
         const enum chord_status status = run_op[graph->nodes[i].op](&run, &graph->nodes[i]);
         if (status != CHORD_OK)

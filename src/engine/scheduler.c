@@ -100,8 +100,10 @@ static void add_rows(struct scheduler *s, struct chord_job *job, uint64_t n)
     for (uint64_t position = job->n_done; position < job->n_done + n; position++) {
         if (wants_logits(job, position))
             s->outputs[s->n_outputs++] = (struct batch_output){job, s->n_rows};
-        s->rows[s->n_rows++] = (struct batch_row){
-            .token = job->tokens[position], .position = (uint32_t)position, .kv = &job->kv};
+        s->rows[s->n_rows++] = (struct batch_row){.token = job->tokens[position],
+                                                  .position = (uint32_t)position,
+                                                  .in_prompt = position < job->n_prompt,
+                                                  .kv = &job->kv};
     }
 }
 
