@@ -7,6 +7,7 @@
     {'target_name': 'test_gguf', 'includes': ['test.gypi']},
     {'target_name': 'test_gguf_bad', 'includes': ['test.gypi']},
     {'target_name': 'test_gguf_split', 'includes': ['test.gypi']},
+    {'target_name': 'test_graph', 'includes': ['test.gypi']},
     {'target_name': 'test_kernels', 'includes': ['test.gypi']},
     {'target_name': 'test_kv', 'includes': ['test.gypi']},
     {'target_name': 'test_pool', 'includes': ['test.gypi']},

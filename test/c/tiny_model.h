@@ -211,6 +211,21 @@ static inline struct tiny_tensor *tiny_add(struct tiny_model *m, const char *nam
     return t;
 }
 
+// Gives the tensor another shape; its values begin as they were.
+static inline void tiny_reshape(struct tiny_tensor *t, uint64_t n, uint64_t n_rows)
+{
+    const uint64_t before = t->ne[0] * t->ne[1];
+    t->values = realloc(t->values, n * n_rows * sizeof *t->values);
+    if (t->values == NULL)
+        abort();
+    for (uint64_t i = before; i < n * n_rows; i++)
+        t->values[i] = 0.5f;
+    t->n_dimensions = n_rows > 1 ? 2 : 1;
+    t->ne[0] = n;
+    t->ne[1] = n_rows;
+    tiny_quantize(t);
+}
+
 static inline void tiny_drop_tensor(struct tiny_model *m, const char *name)
 {
     struct tiny_tensor *t = tiny_tensor(m, name);
