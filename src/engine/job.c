@@ -139,20 +139,27 @@ void chord_job_free(struct chord_job *job)
     job_release(job);
 }
 
-void job_finish(struct chord_job *job, enum chord_finish finish, const struct chord_error *error)
+// The end of the text without a stop string: nothing held back can become one, or a character, any more.
+static void release_held(struct chord_job *job)
 {
-    uint64_t n = 0;
-    kv_cache_free(&job->kv);
+    uint64_t n;
+    const uint64_t n_piece = detokenizer_finish(&job->detokenizer, job->piece);
+    const bool stopped = stop_matcher_push(job->stop, job->piece, n_piece, job->released, &n);
     uv_mutex_lock(&job->mutex);
-    if (job->kind == JOB_GENERATE && finish != CHORD_FINISH_ERROR && finish != CHORD_FINISH_STOP) {
-        // The text ends here, so nothing held back can become a stop string or a character any more.
-        uint64_t n_piece = detokenizer_finish(&job->detokenizer, job->piece);
-        if (!stop_matcher_push(job->stop, job->piece, n_piece, job->released, &n)) {
-            append_text(job, job->released, n);
-            stop_matcher_finish(job->stop, job->released, &n);
-        }
+    append_text(job, job->released, n);
+    if (!stopped) {
+        stop_matcher_finish(job->stop, job->released, &n);
         append_text(job, job->released, n);
     }
+    uv_mutex_unlock(&job->mutex);
+}
+
+void job_finish(struct chord_job *job, enum chord_finish finish, const struct chord_error *error)
+{
+    kv_cache_free(&job->kv);
+    if (job->kind == JOB_GENERATE && (finish == CHORD_FINISH_LENGTH || finish == CHORD_FINISH_CANCELLED))
+        release_held(job);
+    uv_mutex_lock(&job->mutex);
     job->finished_ns = os_now_ns();
     job->finish = finish;
     if (error != NULL)
@@ -191,21 +198,6 @@ static enum chord_finish accept_token(struct chord_job *job)
     if (job->n_generated >= job->max_tokens || job->n_tokens >= job->model->n_ctx)
         return CHORD_FINISH_LENGTH;
     return CHORD_RUNNING;
-}
-
-// The text held back when an end-of-generation token comes: no stop string was completed, so it belongs to the text.
-static void release_held(struct chord_job *job)
-{
-    uint64_t n;
-    const uint64_t n_piece = detokenizer_finish(&job->detokenizer, job->piece);
-    const bool stopped = stop_matcher_push(job->stop, job->piece, n_piece, job->released, &n);
-    uv_mutex_lock(&job->mutex);
-    append_text(job, job->released, n);
-    if (!stopped) {
-        stop_matcher_finish(job->stop, job->released, &n);
-        append_text(job, job->released, n);
-    }
-    uv_mutex_unlock(&job->mutex);
 }
 
 static void accept_generated(struct chord_job *job, float *logits)

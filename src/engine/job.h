@@ -55,7 +55,7 @@ struct chord_job {
     enum chord_finish finish;
     struct chord_error error;
     uint64_t n_prompt_done, n_generated;
-    bool out_of_memory;             // output could not be stored: the job fails at its next step
+    bool out_of_memory;             // output could not be stored: the job fails
 };
 
 // The job computes its prompt (or what is to be evaluated or scored) still.
@@ -64,7 +64,7 @@ static inline bool job_in_prompt(const struct chord_job *job)
     return job->n_done < job->n_prompt;
 }
 
-// Takes note of logits after position n_done - 1 - back (scoring), or chooses the next token (generation).
+// Logits after `position`: chooses the next token, keeps them, or scores the token that follows. May finish the job.
 void job_accept_logits(struct chord_job *job, uint64_t position, float *logits);
 
 // Ends the job: gives out held text, frees its cache, publishes the finish. `error` only with CHORD_FINISH_ERROR.
