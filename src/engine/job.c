@@ -146,19 +146,26 @@ static void release_held(struct chord_job *job)
     const uint64_t n_piece = detokenizer_finish(&job->detokenizer, job->piece);
     const bool stopped = stop_matcher_push(job->stop, job->piece, n_piece, job->released, &n);
     uv_mutex_lock(&job->mutex);
-    append_text(job, job->released, n);
+    bool stored = append_text(job, job->released, n);
     if (!stopped) {
         stop_matcher_finish(job->stop, job->released, &n);
-        append_text(job, job->released, n);
+        stored = append_text(job, job->released, n) && stored;
     }
     uv_mutex_unlock(&job->mutex);
+    job->out_of_memory |= !stored;
 }
 
 void job_finish(struct chord_job *job, enum chord_finish finish, const struct chord_error *error)
 {
+    struct chord_error memory_error;
     kv_cache_free(&job->kv);
     if (job->kind == JOB_GENERATE && (finish == CHORD_FINISH_LENGTH || finish == CHORD_FINISH_CANCELLED))
         release_held(job);
+    if (job->out_of_memory && finish != CHORD_FINISH_ERROR) {
+        memory_account_fail(&job->model->account, &memory_error, job->pending.text_capacity, "generated text");
+        finish = CHORD_FINISH_ERROR;
+        error = &memory_error;
+    }
     uv_mutex_lock(&job->mutex);
     job->finished_ns = os_now_ns();
     job->finish = finish;
@@ -224,13 +231,8 @@ static void accept_generated(struct chord_job *job, float *logits)
     } else {
         finish = accept_token(job);
     }
-    if (job->out_of_memory) {
-        struct chord_error error;
-        memory_account_fail(&job->model->account, &error, job->pending.text_capacity, "generated text");
-        job_finish(job, CHORD_FINISH_ERROR, &error);
-    } else if (finish != CHORD_RUNNING) {
+    if (finish != CHORD_RUNNING || job->out_of_memory)
         job_finish(job, finish, NULL);
-    }
 }
 
 void job_accept_logits(struct chord_job *job, uint64_t position, float *logits)
