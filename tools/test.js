@@ -50,7 +50,7 @@ const SUITES = {
 }
 
 // Tests of code that runs on one thread: ThreadSanitizer has nothing to say about them, and takes its time.
-const SINGLE_THREADED = /^test_(kernels|quant|sampler|stop|tokenizer|gguf|bpe|spm|vocabularies|unicode|pretokenizers|base|half)/
+const SINGLE_THREADED = /^test_(kernels|gemm|quant|sampler|stop|tokenizer|gguf|bpe|spm|vocabularies|unicode|pretokenizers|base|half)/
 
 class SetupError extends Error {}
 
