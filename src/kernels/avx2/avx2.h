@@ -19,7 +19,7 @@
 // ---- helpers ---------------------------------------------------------------------------------------------------------
 
 // Bytes ahead of the kernel, see avx512vnni/avx512vnni.h.
-#define PREFETCH_FAR 8192
+#define PREFETCH_FAR 3072
 #define PREFETCH_NEAR 1024
 
 // Prefetches the `bytes` (a constant) of the stream that correspond to p. Running past the end is harmless.
