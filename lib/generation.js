@@ -14,6 +14,7 @@ const perSecond = (n, seconds) => (seconds > 0 ? n / seconds : 0)
  */
 class Generation {
   #handle = null
+  #cancelled = false
   #signal
   #onAbort = () => this.#settle(this.#signal.reason)
   #withLogprobs
@@ -33,8 +34,11 @@ class Generation {
   #news = null
   #readable = null
 
-  /** `submit(listener)` hands the work to the addon and returns its handle; what it throws, this throws. */
-  constructor(secret, submit, { signal, withLogprobs }) {
+  /**
+   * `prompt`: the tokens, or a promise of them. `submit(tokens, listener)` hands the work to the addon and returns its handle; what
+   * it throws this throws, if the tokens are there.
+   */
+  constructor(secret, prompt, submit, { signal, withLogprobs }) {
     if (secret !== SECRET) throw new TypeError('a Generation is made by model.generate()')
     this.#signal = signal
     this.#withLogprobs = withLogprobs
@@ -43,12 +47,32 @@ class Generation {
       this.#settle(signal.reason)
       return
     }
-    this.#handle = submit((events, rest, promptDone, final) => this.#take(events, rest, final))
+    const listener = (events, rest, promptDone, final) => this.#take(events, rest, final)
+    if (prompt instanceof Promise) this.#submitLater(prompt, (tokens) => submit(tokens, listener))
+    else this.#handle = submit(prompt, listener)
     signal?.addEventListener('abort', this.#onAbort, { once: true })
+  }
+
+  async #submitLater(prompt, submit) {
+    let promptTokens = 0
+    try {
+      const tokens = await prompt
+      promptTokens = tokens.length
+      if (this.#settled) return
+      if (!this.#cancelled) this.#handle = submit(tokens)
+    } catch (error) {
+      // The model was closed in between: that cancels, as it does a generation under way.
+      if (error.code === 'CLOSED') this.#cancelled = true
+      else this.#settle(error)
+    }
+    if (this.#cancelled && !this.#handle && !this.#settled) {
+      this.#finish({ finish: 'cancelled', promptTokens, generatedTokens: 0, promptSeconds: 0, generateSeconds: 0 })
+    }
   }
 
   /** Stops within one layer of the step under way. The result then has what was generated so far. */
   cancel() {
+    this.#cancelled = true
     if (!this.#settled && this.#handle) binding.cancelJob(this.#handle)
   }
 
@@ -165,7 +189,7 @@ class Generation {
   }
 }
 
-const startGeneration = (submit, options) => new Generation(SECRET, submit, options)
+const startGeneration = (prompt, submit, options) => new Generation(SECRET, prompt, submit, options)
 
 /** Runs a job without a stream: resolves with what the addon reports at its end, rejects with its error or the signal's reason. */
 function runJob(submit, signal) {

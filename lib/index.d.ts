@@ -89,7 +89,7 @@ export class Model {
   /** How well the model foretells a text: the exponential of the mean negative log-likelihood per token; less is better. */
   perplexity(text: string, options?: PerplexityOptions): Promise<PerplexityResult>
 
-  /** The token ids of a text. */
+  /** The token ids of a text. Synchronous: a megabyte takes a fraction of a second. */
   tokenize(text: string, options?: TokenizeOptions): number[]
 
   /** The text of token ids. */

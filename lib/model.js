@@ -13,6 +13,7 @@ const SECRET = Symbol('chord')
 if (!Symbol.asyncDispose) Object.defineProperty(Symbol, 'asyncDispose', { value: Symbol.for('Symbol.asyncDispose') })
 
 const PRELOAD_SECONDS = 0.02
+const LONG_PROMPT = 8192 // characters; about a millisecond of work
 
 /** A loaded model. From loadModel(). */
 class Model {
@@ -39,8 +40,7 @@ class Model {
       for (const token of logitBias.tokens) v.tokenIds("option 'logitBias' of generate(), keys", [token], this.#info.vocabulary)
       Object.assign(native, { biasTokens: logitBias.tokens, biasValues: logitBias.values })
     }
-    const tokens = this.#promptTokens(prompt)
-    return startGeneration((listener) => binding.generate(this.#handle, tokens, native, listener), {
+    return startGeneration(this.#promptTokens(prompt), (tokens, listener) => binding.generate(this.#handle, tokens, native, listener), {
       signal,
       withLogprobs: native.logprobs !== undefined,
     })
@@ -136,11 +136,13 @@ class Model {
     return ids
   }
 
+  /** The tokens of a prompt; a promise of them if the text is so long that this would hold up the event loop. */
   #promptTokens(prompt) {
     if (typeof prompt !== 'string') {
       if (!Array.isArray(prompt) && !ArrayBuffer.isView(prompt)) throw v.invalidOption('prompt', 'a string or an array of token ids', prompt)
       return this.#tokenIds('prompt', prompt)
     }
+    if (prompt.length > LONG_PROMPT) return located(this.#tokenizer.tokenizeLong(prompt))
     const ids = this.#tokenizer.tokenize(prompt)
     if (ids.length > 0) return Uint32Array.from(ids)
     const { bos } = this.#tokenizer.info

@@ -40,9 +40,9 @@ static void finalize(napi_env env, void *data, void *hint)
     addon_release(addon);
 }
 
-#define FUNCTION(name, callback)                                                                                       \
-    {                                                                                                                  \
-        name, NULL, callback, NULL, NULL, NULL, napi_enumerable, NULL                                                  \
+#define FUNCTION(name, callback)                                      \
+    {                                                                 \
+        name, NULL, callback, NULL, NULL, NULL, napi_enumerable, NULL \
     }
 
 NAPI_MODULE_INIT()

@@ -117,7 +117,8 @@ static napi_value make_tensor(napi_env env, const struct chord_file *file, uint6
     bool ok = util_set(env, out, "name", util_make_string(env, tensor.name.bytes, (size_t)tensor.name.n_bytes)) &&
               util_set_string(env, out, "type", tensor.type) && util_set(env, out, "shape", shape) &&
               util_set_double(env, out, "bytes", (double)tensor.n_bytes) &&
-              util_set_double(env, out, "part", tensor.file) && util_set_double(env, out, "offset", (double)tensor.offset);
+              util_set_double(env, out, "part", tensor.file) &&
+              util_set_double(env, out, "offset", (double)tensor.offset);
     return ok ? out : NULL;
 }
 
@@ -129,7 +130,8 @@ static napi_value make_part_row(napi_env env, const struct chord_file *file, uin
 }
 
 // Rows [from, from + n) of a list of n_all, as an array.
-static napi_value make_rows(napi_env env, const struct chord_file *file, uint64_t from, uint64_t n, uint64_t n_all, make_row make)
+static napi_value make_rows(napi_env env, const struct chord_file *file, uint64_t from, uint64_t n, uint64_t n_all,
+                            make_row make)
 {
     napi_value rows;
     from = from < n_all ? from : n_all;

@@ -27,7 +27,8 @@ static napi_value make_top(napi_env env, const struct chord_token_event *event)
 }
 
 // *at: where the text of the event begins; moved to its end.
-static napi_value make_event(napi_env env, const struct chord_output *output, const struct chord_token_event *event, uint64_t *at)
+static napi_value make_event(napi_env env, const struct chord_output *output, const struct chord_token_event *event,
+                             uint64_t *at)
 {
     napi_value made;
     NAPI_TRY(env, napi_create_object(env, &made));
@@ -250,8 +251,8 @@ static struct job_box *make_box(napi_env env, struct model_box *model, napi_valu
 }
 
 // Puts a job into the queue, or throws what kept chord from taking it.
-static napi_value submit(napi_env env, struct model_box *model, struct job_box *box, napi_value handle, enum chord_status status,
-                         const struct chord_error *error)
+static napi_value submit(napi_env env, struct model_box *model, struct job_box *box, napi_value handle,
+                         enum chord_status status, const struct chord_error *error)
 {
     if (status == CHORD_OK) {
         model_queue_job(env, model, box);

@@ -184,7 +184,8 @@ static void queue_next(napi_env env, struct model_box *box)
     box->current = take_task(box);
     box->task_was_last = box->current != NULL;
     napi_value name = util_make_string(env, "chord", 5);
-    if (name != NULL && napi_create_async_work(env, NULL, name, slice_execute, slice_complete, box, &box->work) == napi_ok) {
+    if (name != NULL &&
+        napi_create_async_work(env, NULL, name, slice_execute, slice_complete, box, &box->work) == napi_ok) {
         if (napi_queue_async_work(env, box->work) == napi_ok) {
             box->n_references++;
         } else {

@@ -11,15 +11,15 @@
 #include "addon/task.h"
 
 struct job_box {
-    struct job_box *next;      // in model_box.jobs
-    struct model_box *model;   // referenced
-    struct chord_job *job;     // NULL once finished
-    napi_ref callback;         // of the listener, strong while the job runs
-    uint32_t n_references;     // of the handle and of the queue
+    struct job_box *next;    // in model_box.jobs
+    struct model_box *model; // referenced
+    struct chord_job *job;   // NULL once finished
+    napi_ref callback;       // of the listener, strong while the job runs
+    uint32_t n_references;   // of the handle and of the queue
 };
 
 struct model_box {
-    struct model_box *next;    // in addon.models
+    struct model_box *next; // in addon.models
     struct addon *addon;
     struct chord_model *model; // NULL once closed
     struct chord_cancel stop;  // set when the environment is about to end
@@ -29,8 +29,8 @@ struct model_box {
     struct task *current;      // the task of the slice under way; NULL when that is of the jobs
     napi_async_work work;      // the slice under way
     bool task_was_last;
-    bool closing;              // takes nothing new
-    int64_t external_bytes;    // told to the garbage collector
+    bool closing;           // takes nothing new
+    int64_t external_bytes; // told to the garbage collector
 };
 
 // A box for an open model, which it takes over. NULL when there is no memory; the model is then still the caller's.

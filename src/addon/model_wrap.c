@@ -185,8 +185,8 @@ static bool listen_to_progress(napi_env env, struct open_task *open, napi_value 
     if (name == NULL)
         return false;
     NAPI_TRY(env, napi_create_reference(env, listener, 1, &open->listener));
-    NAPI_TRY(env, napi_create_threadsafe_function(env, NULL, NULL, name, 0, 1, NULL, progress_finalize, open, progress_call,
-                                                  &open->on_progress));
+    NAPI_TRY(env, napi_create_threadsafe_function(env, NULL, NULL, name, 0, 1, NULL, progress_finalize, open,
+                                                  progress_call, &open->on_progress));
     return true;
 }
 
@@ -246,7 +246,8 @@ napi_value wrap_model_info(napi_env env, napi_callback_info info)
               util_set_string(env, out, "quantization", i.quantization) &&
               util_set_double(env, out, "parameters", (double)i.n_params) &&
               util_set_double(env, out, "fileBytes", (double)i.file_bytes) &&
-              util_set_double(env, out, "context", i.n_ctx) && util_set_double(env, out, "contextTrained", i.n_ctx_train) &&
+              util_set_double(env, out, "context", i.n_ctx) &&
+              util_set_double(env, out, "contextTrained", i.n_ctx_train) &&
               util_set_double(env, out, "vocabulary", i.n_vocab) && util_set_double(env, out, "layers", i.n_layer) &&
               util_set_double(env, out, "embedding", i.n_embd) && util_set_double(env, out, "feedForward", i.n_ff) &&
               util_set_double(env, out, "heads", i.n_head) && util_set_double(env, out, "headsKv", i.n_head_kv) &&
@@ -293,7 +294,8 @@ napi_value wrap_model_stats(napi_env env, napi_callback_info info)
               util_set_double(env, kv, "blockBytes", (double)s.kv_block_bytes) &&
               util_set_double(env, kv, "tokens", (double)s.kv_tokens) && util_set(env, regions, "scratch", scratch) &&
               util_set_double(env, scratch, "heldBytes", (double)s.held_scratch) && util_set(env, out, "work", work) &&
-              util_set_double(env, work, "running", s.n_jobs) && util_set_double(env, work, "steps", (double)s.n_steps) &&
+              util_set_double(env, work, "running", s.n_jobs) &&
+              util_set_double(env, work, "steps", (double)s.n_steps) &&
               util_set_double(env, work, "promptTokens", (double)s.n_prompt_tokens) &&
               util_set_double(env, work, "generatedTokens", (double)s.n_generated_tokens) &&
               util_set_double(env, work, "weightBytesUsed", (double)s.weight_bytes_used) &&
@@ -317,9 +319,9 @@ struct model_task {
     struct model_box *box; // held by the slice that runs the task
     uint64_t done, total;  // preload
     double seconds;
-    char *name;                      // tensor
+    char *name; // tensor
     struct chord_tensor_info tensor;
-    float *data;                     // in the array behind `array`
+    float *data; // in the array behind `array`
     napi_ref array;
 };
 
@@ -355,7 +357,8 @@ static napi_value preload_resolve(napi_env env, struct task *task)
     struct model_task *t = (struct model_task *)task;
     napi_value out;
     NAPI_TRY(env, napi_create_object(env, &out));
-    bool ok = util_set_double(env, out, "done", (double)t->done) && util_set_double(env, out, "total", (double)t->total);
+    bool ok =
+        util_set_double(env, out, "done", (double)t->done) && util_set_double(env, out, "total", (double)t->total);
     return ok ? out : NULL;
 }
 

@@ -22,7 +22,8 @@ void util_throw_last(napi_env env)
     const napi_extended_error_info *info = NULL;
     bool pending = false;
     napi_get_last_error_info(env, &info);
-    const char *message = info != NULL && info->error_message != NULL ? info->error_message : "a call of Node-API failed";
+    const char *message =
+        info != NULL && info->error_message != NULL ? info->error_message : "a call of Node-API failed";
     napi_is_exception_pending(env, &pending);
     if (!pending)
         napi_throw_error(env, NULL, message);
@@ -73,7 +74,7 @@ static const napi_type_tag handle_tags[] = {
     [HANDLE_FILE] = {0x91be5a3c68d74f20ULL, 0x8e0d7c4b3f2a1695ULL},
 };
 static const char *const handle_names[] = {
-    [HANDLE_MODEL] = "model", [HANDLE_JOB] = "job",   [HANDLE_CANCEL] = "cancel",
+    [HANDLE_MODEL] = "model",         [HANDLE_JOB] = "job",   [HANDLE_CANCEL] = "cancel",
     [HANDLE_TOKENIZER] = "tokenizer", [HANDLE_FILE] = "file",
 };
 

@@ -11,21 +11,21 @@
 
 // What one environment (the main thread or a worker) owns; its instance data.
 struct addon {
-    napi_ref error_class;         // of `new ChordError(message, { code })`
-    bool stopping;                // the environment ends: JavaScript can no longer be called
-    struct model_box *models;     // open ones
-    uint32_t n_references;        // of the environment and of the models, which are let go in any order at its end
+    napi_ref error_class;     // of `new ChordError(message, { code })`
+    bool stopping;            // the environment ends: JavaScript can no longer be called
+    struct model_box *models; // open ones
+    uint32_t n_references;    // of the environment and of the models, which are let go in any order at its end
 };
 struct addon *addon_of(napi_env env);
 void addon_release(struct addon *addon);
 
 // Returns from the calling function with an exception pending when a Node-API call fails.
-#define NAPI_TRY(env, call)                                                                                            \
-    do {                                                                                                               \
-        if ((call) != napi_ok) {                                                                                       \
-            util_throw_last(env);                                                                                      \
-            return 0;                                                                                                  \
-        }                                                                                                              \
+#define NAPI_TRY(env, call)       \
+    do {                          \
+        if ((call) != napi_ok) {  \
+            util_throw_last(env); \
+            return 0;             \
+        }                         \
     } while (0)
 
 // Makes the failure of the last Node-API call the pending exception, unless there is one already.

@@ -122,7 +122,8 @@ static void work_complete(napi_env env, napi_status status, void *data)
 napi_value task_queue(napi_env env, struct task *task, napi_value promise)
 {
     napi_value name = util_make_string(env, "chord", 5);
-    if (name != NULL && napi_create_async_work(env, NULL, name, work_execute, work_complete, task, &task->work) == napi_ok &&
+    if (name != NULL &&
+        napi_create_async_work(env, NULL, name, work_execute, work_complete, task, &task->work) == napi_ok &&
         napi_queue_async_work(env, task->work) == napi_ok)
         return promise;
     task_reject(env, task, CHORD_THREAD, "the work could not be queued");

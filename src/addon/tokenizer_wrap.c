@@ -137,7 +137,8 @@ napi_value wrap_tokenizer_info(napi_env env, napi_callback_info info)
         return NULL;
     chord_tokenizer_info(tokenizer, &i);
     NAPI_TRY(env, napi_create_object(env, &out));
-    bool ok = util_set_string(env, out, "model", i.model) && util_set_string(env, out, "pretokenizer", i.pretokenizer) &&
+    bool ok = util_set_string(env, out, "model", i.model) &&
+              util_set_string(env, out, "pretokenizer", i.pretokenizer) &&
               util_set_double(env, out, "vocabulary", i.n_vocab) && util_set_token(env, out, "bos", i.bos) &&
               util_set_token(env, out, "eos", i.eos) && util_set_token(env, out, "eot", i.eot) &&
               util_set_token(env, out, "unknown", i.unk) && util_set_token(env, out, "padding", i.pad) &&
@@ -196,7 +197,8 @@ static struct tokenize_task *read_tokenize(napi_env env, const napi_value *argum
     t->task.destroy = tokenize_destroy;
     t->tokenizer = tokenizer;
     t->text = util_get_string(env, arguments[1], &t->n_bytes);
-    if (t->text == NULL || !util_get_bool(env, arguments[2], &t->special) || !util_get_double(env, arguments[3], &bos)) {
+    if (t->text == NULL || !util_get_bool(env, arguments[2], &t->special) ||
+        !util_get_double(env, arguments[3], &bos)) {
         tokenize_destroy(env, &t->task);
         return NULL;
     }
@@ -250,7 +252,8 @@ napi_value wrap_tokenizer_detokenize(napi_env env, napi_callback_info info)
     if (!util_arguments(env, info, 3, arguments))
         return NULL;
     const struct chord_tokenizer *tokenizer = get(env, arguments[0]);
-    if (tokenizer == NULL || !util_get_u32s(env, arguments[1], &ids, &n_ids) || !util_get_bool(env, arguments[2], &special))
+    if (tokenizer == NULL || !util_get_u32s(env, arguments[1], &ids, &n_ids) ||
+        !util_get_bool(env, arguments[2], &special))
         return NULL;
     if (chord_detokenize(tokenizer, ids, n_ids, special, &text, &n_bytes, &error) != CHORD_OK)
         return util_throw(env, &error);

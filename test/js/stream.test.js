@@ -154,7 +154,7 @@ testWith(STORIES, 'evaluate, perplexity, tensor and preload heed their signals',
   const tokens = new Array(500).fill(7)
   const calls = [
     (signal) => model.evaluate(tokens, { signal }),
-    (signal) => model.perplexity('Once upon a time there was a girl. '.repeat(400), { signal }),
+    (signal) => model.perplexity('Once upon a time there was a girl. '.repeat(240), { signal }),
     (signal) => model.tensor('token_embd.weight', { signal }),
     (signal) => model.preload({ signal }),
   ]
@@ -168,6 +168,29 @@ testWith(STORIES, 'evaluate, perplexity, tensor and preload heed their signals',
     await assert.rejects(promise, reason, String(call))
   }
   while (model.stats().work.running > 0) await sleep(1)
+})
+
+testWith(STORIES, 'a long prompt is tokenized beside the event loop, with the same result', async () => {
+  const own = await loadModel(STORIES, { context: 4096 })
+  const prompt = 'Once upon a time, there was a girl. '.repeat(240)
+  const expected = await own.generate(own.tokenize(prompt), { temperature: 0, maxTokens: 5 })
+  const generation = own.generate(prompt, { temperature: 0, maxTokens: 5 })
+  assert.deepEqual((await generation).tokens, expected.tokens)
+  assert.equal((await collect(generation)).join(''), expected.text)
+
+  const early = own.generate(prompt, LONG)
+  early.cancel()
+  assert.equal((await early).finishReason, 'cancelled')
+  assert.equal((await early).tokens.length, 0)
+  const reason = new Error('enough')
+  const controller = new AbortController()
+  const aborted = own.generate(prompt, { signal: controller.signal })
+  controller.abort(reason)
+  await assert.rejects(aborted, reason)
+  await assert.rejects(own.generate(prompt.repeat(4)), { code: 'CONTEXT_FULL', message: /4096/ })
+  const last = own.generate(prompt, LONG)
+  await own.close()
+  assert.equal((await last).finishReason, 'cancelled')
 })
 
 testWith(STORIES, 'an error that nobody awaits is no unhandled rejection', async () => {
