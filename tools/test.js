@@ -39,7 +39,11 @@ const SUITES = {
     return { ok: lint.ok && types.ok, n: lint.n + types.n, output: lint.output + types.output }
   },
   asan: async () =>
-    runPrograms(await buildVariant('asan'), { UBSAN_OPTIONS: 'print_stacktrace=1', ASAN_OPTIONS: 'detect_stack_use_after_return=1' }),
+    runPrograms(await buildVariant('asan'), {
+      UBSAN_OPTIONS: 'print_stacktrace=1',
+      ASAN_OPTIONS: 'detect_stack_use_after_return=1',
+      CHORD_TEST_QUICK: '1', // fewer combinations of the kernel tests, which are slow when instrumented
+    }),
   // Address randomisation of newer kernels is more than the runtime of ThreadSanitizer expects.
   tsan: async () =>
     runPrograms(await buildVariant('tsan'), { TSAN_OPTIONS: 'halt_on_error=1' }, {
