@@ -103,6 +103,7 @@
       'src/kernels/avx2/bf16.c',
       'src/kernels/avx2/f16.c',
       'src/kernels/avx2/f32.c',
+      'src/kernels/avx2/gemm.c',
       'src/kernels/avx2/q2_k.c',
       'src/kernels/avx2/q3_k.c',
       'src/kernels/avx2/q4_0.c',

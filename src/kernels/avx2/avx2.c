@@ -10,6 +10,7 @@ void kernels_init_avx2(struct kernels *k)
 #define X(id, ENUM, name, shown, block_size, block_bytes, activation) k->matvec[id] = matvec_##name##_avx2;
     QUANT_TYPE_MAP(X)
 #undef X
+    gemm_init_avx2(&k->gemm);
     k->rms_norm = rms_norm_avx2;
     k->rope = rope_avx2;
     k->silu_mul = silu_mul_avx2;
