@@ -239,7 +239,7 @@ testWith(STORIES, 'an ESM program streams', async () => {
     await model.close()`
   const { code, stdout, stderr } = await runNode(['--input-type=module', '-e', program, STORIES])
   assert.equal(code, 0, stderr)
-  assert.equal(stdout, 'Once upon a time, there')
+  assert.equal(stdout, 'Once upon a time, there was a')
 })
 
 test('a missing addon is reported with the command that builds it', async () => {
