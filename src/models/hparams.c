@@ -102,6 +102,10 @@ static void read_rope_scaling(struct reader *r, struct hparams *h)
         h->rope_n_ctx_orig =
             read_u32_or(r, "rope.scaling.original_context_length", h->n_ctx_train, 1, MAX_CONTEXT);
         h->rope_attn_factor = read_f32_or(r, "rope.scaling.attn_factor", 1, 1e-3f, 1e3f);
+        if (r->status == CHORD_OK && !(h->rope_base > 1))
+            r->status = chord_fail(r->err, CHORD_MODEL_HPARAMS,
+                                   "'%s' is %g; YaRN needs waves of different lengths, so more than 1",
+                                   key_of(r, "rope.freq_base"), (double)h->rope_base);
     } else {
         char printable[64];
         r->status = chord_fail(r->err, CHORD_MODEL_HPARAMS, "RoPE scaling of type '%s' is not supported",
