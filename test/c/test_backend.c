@@ -1,0 +1,513 @@
+// The CPU backend: forward passes of tiny models against a reference in double precision, and results that do not depend on
+// batches, threads or neighbours.
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h> // cmocka.h needs these four before it
+#include <cmocka.h>
+
+#include "backend/backend.h"
+#include "os/cpu.h"
+#include "test_folder.h"
+#include "tiny_graph.h"
+#include "tiny_reference.h"
+
+static struct memory_account account;
+static struct tiny_model m;
+
+static int set_up(void **state)
+{
+    (void)state;
+    memory_account_init(&account, UINT64_MAX);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    return atomic_load(&account.total) == 0 ? 0 : -1;
+}
+
+// A backend with all it stands on.
+struct rig {
+    struct built built;
+    struct kernels kernels;
+    struct kv_layout layout;
+    struct pool *pool;
+    struct backend *backend;
+};
+
+static void rig_open(struct rig *rig, const char *tier, uint32_t n_threads)
+{
+    struct chord_error err;
+    uint32_t features;
+    *rig = (struct rig){0};
+    if (build_mapped(&rig->built, &m, test_path("backend.gguf"), &account, &err) != CHORD_OK)
+        fail_msg("%s", err.message);
+    assert_true(kernels_features_of_tier(tier, cpu_features(), &features));
+    kernels_init(&rig->kernels, features);
+    const struct graph *graph = rig->built.graph;
+    kv_layout_init(&rig->layout, graph->n_layer, graph->n_head_kv, graph->head_dim);
+    assert_int_equal(pool_create(&rig->pool, n_threads, &account, &err), CHORD_OK);
+    assert_int_equal(backend_create(&rig->backend, graph, rig->built.weights, &rig->kernels, rig->pool, &rig->layout,
+                                    &account, &err),
+                     CHORD_OK);
+}
+
+static void rig_close(struct rig *rig)
+{
+    backend_free(rig->backend);
+    pool_free(rig->pool);
+    built_free(&rig->built);
+}
+
+static const char *best_tier(void)
+{
+    struct kernels kernels;
+    kernels_init(&kernels, cpu_features());
+    return kernels.tier;
+}
+
+#define MOST_TOKENS 200
+
+static void random_tokens(uint32_t *tokens, uint32_t n, uint64_t seed)
+{
+    for (uint32_t i = 0; i < n; i++)
+        tokens[i] = (uint32_t)(tiny_random(&seed) % m.options.n_vocab);
+}
+
+// Runs rows[n_rows] and copies their logits, in groups of at most `group`, to out [n_rows, n_vocab].
+static void run_rows(struct rig *rig, const struct batch_row *rows, uint32_t n_rows, uint32_t group, float *out)
+{
+    struct chord_error err;
+    assert_int_equal(backend_reserve(rig->backend, n_rows, group < n_rows ? group : n_rows, &err), CHORD_OK);
+    assert_int_equal(backend_run_trunk(rig->backend, rows, n_rows, NULL, NULL, &err), CHORD_OK);
+    for (uint32_t first = 0; first < n_rows; first += group) {
+        uint32_t wanted[MOST_TOKENS];
+        float *logits;
+        const uint32_t n = n_rows - first < group ? n_rows - first : group;
+        for (uint32_t i = 0; i < n; i++)
+            wanted[i] = first + i;
+        assert_int_equal(backend_run_head(rig->backend, wanted, n, &logits, &err), CHORD_OK);
+        memcpy(out + (size_t)first * m.options.n_vocab, logits, (size_t)n * m.options.n_vocab * sizeof *out);
+    }
+}
+
+// Logits after each of tokens[n], in batches of `batch` tokens: malloc'd [n, n_vocab].
+static float *run_sequence(struct rig *rig, const uint32_t *tokens, uint32_t n, uint32_t batch, uint32_t group)
+{
+    struct kv_cache kv;
+    struct batch_row rows[MOST_TOKENS];
+    float *logits = malloc((size_t)n * m.options.n_vocab * sizeof *logits);
+    assert_non_null(logits);
+    kv_cache_init(&kv, &rig->layout, &account);
+    for (uint32_t first = 0; first < n; first += batch) {
+        const uint32_t count = n - first < batch ? n - first : batch;
+        assert_int_equal(kv_cache_reserve(&kv, first + count, NULL), CHORD_OK);
+        for (uint32_t i = 0; i < count; i++)
+            rows[i] = (struct batch_row){.token = tokens[first + i], .position = first + i, .kv = &kv};
+        run_rows(rig, rows, count, group, logits + (size_t)first * m.options.n_vocab);
+    }
+    kv_cache_free(&kv);
+    return logits;
+}
+
+// ---- Against the reference -----------------------------------------------------------------------------------------------
+
+// How far logits are from the reference, relative to the reference's spread.
+struct distance {
+    double worst;
+    double typical; // root of the mean square
+};
+
+static struct distance difference(const float *actual, const double *reference, uint64_t n)
+{
+    double least = INFINITY, most = -INFINITY, worst = 0, squares = 0;
+    for (uint64_t i = 0; i < n; i++) {
+        least = fmin(least, reference[i]);
+        most = fmax(most, reference[i]);
+        const double distance = fabs((double)actual[i] - reference[i]);
+        worst = distance > worst || isnan(distance) ? distance : worst;
+        squares += distance * distance;
+    }
+    return (struct distance){worst / (most - least), sqrt(squares / (double)n) / (most - least)};
+}
+
+// Runs the model with every tier of this machine, alone and in batches, and compares with the reference: no logit further
+// than `bound` from its true values, and typically within `tight_bound` of one that rounds where chord rounds.
+static void compare(double bound, double tight_bound)
+{
+    enum { n = 100 };
+    uint32_t tokens[n], ignored;
+    const uint64_t n_logits = (uint64_t)n * m.options.n_vocab;
+    const bool neox = strcmp(m.options.arch, "llama") != 0;
+    double *exact = malloc(n_logits * sizeof *exact), *rounded = malloc(n_logits * sizeof *rounded);
+    random_tokens(tokens, n, 7);
+    reference_run(&m, tokens, n, (struct reference_options){.neox = neox}, exact);
+    reference_run(&m, tokens, n, (struct reference_options){.neox = neox, .round_kv = true, .round_activations = true}, rounded);
+    for (const char *const *tier = kernels_tier_names(); *tier != NULL; tier++)
+        for (uint32_t batch = 1; batch <= n; batch += n - 1) {
+            struct rig rig;
+            if (!kernels_features_of_tier(*tier, cpu_features(), &ignored))
+                continue;
+            rig_open(&rig, *tier, 2);
+            float *logits = run_sequence(&rig, tokens, n, batch, 16);
+            const struct distance d = difference(logits, exact, n_logits), r = difference(logits, rounded, n_logits);
+            if (getenv("CHORD_TEST_NUMBERS") != NULL)
+                print_message("%s type %u, %s, batches of %u: %.2e (%.2e), rounded %.2e (%.2e)\n", m.options.arch,
+                              m.options.type, *tier, batch, d.worst, d.typical, r.worst, r.typical);
+            if (!(d.worst <= bound) || !(r.typical <= tight_bound))
+                fail_msg("%s, type %u, %s, batches of %u: off by %.2e (at most %.2e), rounded by %.2e (at most %.2e)",
+                         m.options.arch, m.options.type, *tier, batch, d.worst, bound, r.typical, tight_bound);
+            free(logits);
+            rig_close(&rig);
+        }
+    free(exact);
+    free(rounded);
+}
+
+static void compare_model(struct tiny_options options, double bound, double tight_bound)
+{
+    tiny_init(&m, options);
+    compare(bound, tight_bound);
+    tiny_free(&m);
+}
+
+// Halves in the cache move a key or value by 2^-12 (2.4e-4) of itself at most. Of the comparison with halves in the reference
+// too the typical distance counts: what single precision leaves is some 1e-7, and a key or value in a thousand rounds to the
+// other half.
+#define F32_BOUND 5e-4
+#define F32_TIGHT_BOUND 1e-5
+
+static void llama(void **state)
+{
+    (void)state;
+    compare_model((struct tiny_options){.arch = "llama"}, F32_BOUND, F32_TIGHT_BOUND);
+    compare_model((struct tiny_options){.n_head = 4, .n_head_kv = 4, .tied = true, .seed = 2}, F32_BOUND, F32_TIGHT_BOUND);
+    compare_model((struct tiny_options){.n_head = 8, .n_head_kv = 1, .n_embd = 64, .n_layer = 3, .biases = true, .seed = 3},
+                  F32_BOUND, F32_TIGHT_BOUND);
+    compare_model((struct tiny_options){.head_dim = 20, .n_rot = 12, .n_ff = 77, .rope_freqs = true, .seed = 4}, F32_BOUND,
+                  F32_TIGHT_BOUND);
+    compare_model((struct tiny_options){.n_head = 1, .n_head_kv = 1, .n_embd = 3, .head_dim = 2, .n_ff = 1, .n_layer = 1, .seed = 5},
+                  F32_BOUND, F32_TIGHT_BOUND);
+}
+
+static void qwen2(void **state)
+{
+    (void)state;
+    compare_model((struct tiny_options){.arch = "qwen2", .biases = true}, F32_BOUND, F32_TIGHT_BOUND);
+    compare_model((struct tiny_options){.arch = "qwen2", .biases = true, .tied = true, .n_head = 6, .n_embd = 96, .n_rot = 8, .seed = 6},
+                  F32_BOUND, F32_TIGHT_BOUND);
+}
+
+static void qwen3(void **state)
+{
+    (void)state;
+    compare_model((struct tiny_options){.arch = "qwen3"}, F32_BOUND, F32_TIGHT_BOUND);
+    compare_model((struct tiny_options){.arch = "qwen3", .head_dim = 32, .n_head = 5, .n_head_kv = 5, .n_embd = 40, .tied = true, .seed = 8},
+                  F32_BOUND, F32_TIGHT_BOUND);
+}
+
+static void types_of_floats(void **state)
+{
+    (void)state;
+    compare_model((struct tiny_options){.type = QUANT_F16}, F32_BOUND, F32_TIGHT_BOUND);
+    compare_model((struct tiny_options){.type = QUANT_BF16, .arch = "qwen2"}, F32_BOUND, F32_TIGHT_BOUND);
+}
+
+// Activations of 8 bits are off by 1/254 (4e-3) of the largest of their block at most, evenly spread, in each of a layer's four
+// inputs and the output's. Rounded alike in the reference, what is left is an integer in a thousand that rounds to its
+// neighbour, so that typically the distance is a fraction of the 1.2e-3 that it is without.
+#define Q8_BOUND 2e-2
+#define Q8_TIGHT_BOUND 7e-4
+
+static void quantized_types(void **state)
+{
+    (void)state;
+    static const uint32_t types[] = {QUANT_Q8_0, QUANT_Q4_0, QUANT_Q4_1, QUANT_Q5_0, QUANT_Q5_1, QUANT_Q2_K,
+                                     QUANT_Q3_K, QUANT_Q4_K, QUANT_Q5_K, QUANT_Q6_K};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        compare_model((struct tiny_options){.type = types[i],
+                                            .arch = i % 2 == 0 ? "llama" : "qwen3",
+                                            .n_embd = 256,
+                                            .n_head = 4,
+                                            .n_ff = 256,
+                                            .n_layer = 1},
+                      Q8_BOUND, Q8_TIGHT_BOUND);
+}
+
+// Matrices of several types in one node, as mixtures such as Q4_K_M have them.
+static void mixed_types(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        uint32_t type;
+    } changes[] = {{"blk.0.attn_v.weight", QUANT_Q6_K}, {"blk.0.attn_k.weight", QUANT_F16}, {"blk.0.ffn_up.weight", QUANT_Q8_0},
+                   {"blk.0.ffn_down.weight", QUANT_F32}, {"output.weight", QUANT_Q6_K}, {"token_embd.weight", QUANT_Q5_0}};
+    tiny_init(&m, (struct tiny_options){.type = QUANT_Q4_K, .n_embd = 256, .n_head = 4, .n_ff = 256, .n_layer = 1});
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+        struct tiny_tensor *t = tiny_tensor(&m, changes[i].name);
+        t->type = changes[i].type;
+        tiny_quantize(t);
+    }
+    compare(Q8_BOUND, Q8_TIGHT_BOUND);
+    tiny_free(&m);
+}
+
+// ---- Independence --------------------------------------------------------------------------------------------------------
+
+static const uint32_t types_to_compare[] = {QUANT_F32, QUANT_Q8_0, QUANT_Q4_K};
+
+static void make_wide(uint32_t type)
+{
+    tiny_init(&m, (struct tiny_options){.type = type, .n_embd = 256, .n_head = 4, .n_ff = 512, .n_layer = 2});
+}
+
+// The same logits to the last bit, whatever the threads.
+static void threads_change_nothing(void **state)
+{
+    (void)state;
+    enum { n = 70 };
+    uint32_t tokens[n];
+    for (size_t i = 0; i < 3; i++) {
+        float *first = NULL;
+        make_wide(types_to_compare[i]);
+        random_tokens(tokens, n, 1);
+        for (uint32_t n_threads = 1; n_threads <= 5; n_threads += 1 + (n_threads == 3)) {
+            struct rig rig;
+            rig_open(&rig, best_tier(), n_threads);
+            float *logits = run_sequence(&rig, tokens, n, n, 16);
+            if (first == NULL)
+                first = logits;
+            else {
+                assert_memory_equal(logits, first, (size_t)n * m.options.n_vocab * sizeof *logits);
+                free(logits);
+            }
+            rig_close(&rig);
+        }
+        free(first);
+        tiny_free(&m);
+    }
+}
+
+static void batches_change_nothing(void **state)
+{
+    (void)state;
+    enum { n = 70 };
+    static const uint32_t batches[][2] = {{n, 16}, {n, 1}, {n, n}, {1, 1}, {3, 2}, {64, 5}, {65, 16}};
+    uint32_t tokens[n];
+    for (size_t i = 0; i < 3; i++) {
+        struct rig rig;
+        make_wide(types_to_compare[i]);
+        random_tokens(tokens, n, 2);
+        rig_open(&rig, best_tier(), 2);
+        float *first = run_sequence(&rig, tokens, n, n, 16);
+        for (size_t b = 1; b < sizeof batches / sizeof *batches; b++) {
+            float *logits = run_sequence(&rig, tokens, n, batches[b][0], batches[b][1]);
+            assert_memory_equal(logits, first, (size_t)n * m.options.n_vocab * sizeof *logits);
+            free(logits);
+        }
+        free(first);
+        rig_close(&rig);
+        tiny_free(&m);
+    }
+}
+
+// Several sequences in one batch, at positions of their own: each as if it were alone.
+static void neighbours_change_nothing(void **state)
+{
+    (void)state;
+    enum { n_sequences = 5, n = 30 };
+    uint32_t tokens[n_sequences][n];
+    for (size_t i = 0; i < 3; i++) {
+        struct rig rig;
+        struct kv_cache kv[n_sequences];
+        uint32_t done[n_sequences] = {0};
+        float *alone[n_sequences];
+        make_wide(types_to_compare[i]);
+        rig_open(&rig, best_tier(), 2);
+        for (uint32_t s = 0; s < n_sequences; s++) {
+            random_tokens(tokens[s], n, 100 + s);
+            alone[s] = run_sequence(&rig, tokens[s], n, n, 16);
+            kv_cache_init(&kv[s], &rig.layout, &account);
+            assert_int_equal(kv_cache_reserve(&kv[s], n, NULL), CHORD_OK);
+        }
+        for (uint32_t step = 0;; step++) {
+            struct batch_row rows[MOST_TOKENS];
+            uint32_t owner[MOST_TOKENS], n_rows = 0;
+            for (uint32_t k = 0; k < n_sequences; k++) {
+                const uint32_t s = (k + step) % n_sequences, count = 1 + (s * 3 + step) % 4;
+                for (uint32_t c = 0; c < count && done[s] < n; c++, n_rows++) {
+                    owner[n_rows] = s;
+                    rows[n_rows] = (struct batch_row){.token = tokens[s][done[s]], .position = done[s], .kv = &kv[s]};
+                    done[s]++;
+                }
+            }
+            if (n_rows == 0)
+                break;
+            float *logits = malloc((size_t)n_rows * m.options.n_vocab * sizeof *logits);
+            run_rows(&rig, rows, n_rows, 7, logits);
+            for (uint32_t r = 0; r < n_rows; r++)
+                assert_memory_equal(logits + (size_t)r * m.options.n_vocab,
+                                    alone[owner[r]] + (size_t)rows[r].position * m.options.n_vocab,
+                                    m.options.n_vocab * sizeof *logits);
+            free(logits);
+        }
+        for (uint32_t s = 0; s < n_sequences; s++) {
+            kv_cache_free(&kv[s]);
+            free(alone[s]);
+        }
+        rig_close(&rig);
+        tiny_free(&m);
+    }
+}
+
+// ---- Aborting, memory ----------------------------------------------------------------------------------------------------
+
+static bool count_down(void *user)
+{
+    uint32_t *left = user;
+    return (*left)-- == 0;
+}
+
+// Given up at any node and run again, a batch gives the same.
+static void an_aborted_batch_can_be_repeated(void **state)
+{
+    (void)state;
+    enum { n = 20 };
+    uint32_t tokens[n];
+    struct rig rig;
+    struct kv_cache kv;
+    struct batch_row rows[n];
+    tiny_init(&m, (struct tiny_options){0});
+    random_tokens(tokens, n, 3);
+    rig_open(&rig, best_tier(), 2);
+    float *expected = run_sequence(&rig, tokens, n, n, n);
+    float *logits = malloc((size_t)n * m.options.n_vocab * sizeof *logits);
+    for (uint32_t stop_at = 0;; stop_at++) {
+        struct chord_error err;
+        uint32_t left = stop_at;
+        kv_cache_init(&kv, &rig.layout, &account);
+        assert_int_equal(kv_cache_reserve(&kv, n, NULL), CHORD_OK);
+        for (uint32_t i = 0; i < n; i++)
+            rows[i] = (struct batch_row){.token = tokens[i], .position = i, .kv = &kv};
+        const enum chord_status status = backend_run_trunk(rig.backend, rows, n, count_down, &left, &err);
+        if (status == CHORD_OK) {
+            assert_true(stop_at >= m.options.n_layer); // it was asked before every layer
+            kv_cache_free(&kv);
+            break;
+        }
+        assert_int_equal(status, CHORD_CANCELLED);
+        run_rows(&rig, rows, n, n, logits);
+        assert_memory_equal(logits, expected, (size_t)n * m.options.n_vocab * sizeof *logits);
+        kv_cache_free(&kv);
+    }
+    free(logits);
+    free(expected);
+    rig_close(&rig);
+    tiny_free(&m);
+}
+
+static uint64_t held_scratch(void)
+{
+    return atomic_load(&account.held[MEMORY_SCRATCH]);
+}
+
+// What backend_scratch_bytes says is what is taken, but for the few bytes around each block.
+static void scratch_is_what_was_planned(void **state)
+{
+    (void)state;
+    for (uint32_t type = 0; type < 2; type++) {
+        struct rig rig;
+        make_wide(type == 0 ? QUANT_F16 : QUANT_Q4_K);
+        rig_open(&rig, best_tier(), 1);
+        const uint64_t before = held_scratch();
+        const uint32_t rows[] = {1, 7, 3, 512, 100};
+        uint32_t most = 0;
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+            most = rows[i] > most ? rows[i] : most;
+            const uint64_t n_allocations = atomic_load(&account.n_allocations);
+            assert_int_equal(backend_reserve(rig.backend, rows[i], most < 16 ? most : 16, NULL), CHORD_OK);
+            const uint64_t planned =
+                backend_scratch_bytes(rig.built.graph, &rig.kernels, most, most < 16 ? most : 16);
+            const uint64_t taken = held_scratch() - before;
+            if (taken < planned || taken > planned + 2048)
+                fail_msg("%u rows: %u bytes planned, %u taken", rows[i], (unsigned)planned, (unsigned)taken);
+            assert_true(rows[i] == most || atomic_load(&account.n_allocations) == n_allocations);
+        }
+        rig_close(&rig);
+        tiny_free(&m);
+    }
+}
+
+static void a_failed_reserve_leaves_what_was(void **state)
+{
+    (void)state;
+    enum { n = 10 };
+    uint32_t tokens[n];
+    struct rig rig;
+    make_wide(QUANT_Q4_K);
+    random_tokens(tokens, n, 4);
+    rig_open(&rig, best_tier(), 1);
+    float *expected = run_sequence(&rig, tokens, n, n, n);
+    for (int64_t at = 0;; at++) {
+        struct chord_error err;
+        atomic_store(&account.fail_after, at);
+        const enum chord_status status = backend_reserve(rig.backend, 100, 100, &err);
+        atomic_store(&account.fail_after, -1);
+        float *logits = run_sequence(&rig, tokens, n, n, n); // which reserves no more than before
+        assert_memory_equal(logits, expected, (size_t)n * m.options.n_vocab * sizeof *logits);
+        free(logits);
+        if (status == CHORD_OK) {
+            assert_true(at >= 1);
+            break;
+        }
+        assert_int_equal(status, CHORD_OUT_OF_MEMORY);
+    }
+    free(expected);
+    rig_close(&rig);
+    backend_free(NULL);
+    tiny_free(&m);
+}
+
+// Each matrix once per step, however many rows; the embedding's rows and the output matrix for the head alone.
+static void weight_bytes_are_counted(void **state)
+{
+    (void)state;
+    enum { n = 9 };
+    uint32_t tokens[n];
+    struct rig rig;
+    make_wide(QUANT_Q8_0);
+    random_tokens(tokens, n, 5);
+    rig_open(&rig, best_tier(), 2);
+    free(run_sequence(&rig, tokens, n, n, n));
+    assert_int_equal(backend_weight_bytes(rig.backend), rig.built.graph->weight_bytes);
+    free(run_sequence(&rig, tokens, n, 1, 1));
+    assert_int_equal(backend_weight_bytes(rig.backend), (n + 1) * rig.built.graph->weight_bytes);
+    rig_close(&rig);
+    tiny_free(&m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+        TEST(llama),
+        TEST(qwen2),
+        TEST(qwen3),
+        TEST(types_of_floats),
+        TEST(quantized_types),
+        TEST(mixed_types),
+        TEST(threads_change_nothing),
+        TEST(batches_change_nothing),
+        TEST(neighbours_change_nothing),
+        TEST(an_aborted_batch_can_be_repeated),
+        TEST(scratch_is_what_was_planned),
+        TEST(a_failed_reserve_leaves_what_was),
+        TEST(weight_bytes_are_counted),
+#undef TEST
+    };
+    return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);
+}
