@@ -15,7 +15,7 @@
 
 #define GEMM_ALIGNMENT 64
 #define GEMM_TYPE_IDS 64 // type ids are below this
-#define GEMM_MAX_SCRATCH_BYTES 65536
+#define GEMM_MAX_SCRATCH_BYTES 262144
 
 // One column of activations as a tier's GEMM wants it: the integers and scales of quant/quant.h, in an order of the tier's
 // own, which need not be that of its matvec family.
@@ -37,7 +37,7 @@ typedef void gemm_kernel(const void *w, uint64_t row_bytes, uint64_t n_rows, uin
                          uint64_t column_stride, uint64_t n_columns, float *out, uint64_t out_stride, void *scratch);
 
 struct gemm_kernels {
-    uint32_t rows;          // unpacked at once: n_rows that are a multiple of it waste nothing
+    uint32_t rows;          // done at once: calls of a multiple of it read the columns least often
     uint32_t scratch_bytes; // at most GEMM_MAX_SCRATCH_BYTES
     struct gemm_column_kernel columns[N_ACTIVATION_TYPES];
     gemm_kernel *multiply[GEMM_TYPE_IDS]; // by quant type id; NULL for ids that are no type

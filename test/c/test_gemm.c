@@ -463,6 +463,11 @@ static void shapes_of_tier(const struct kernels *k)
             g.w_fill = i % 2 == 0 ? W_UNIT : W_RANDOM;
             check_gemm(k, &g);
         }
+        g.n = traits->block_size == 1 ? 300 : traits->block_size == 32 ? 288 : 256;
+        g.n_rows = 2;
+        g.n_columns = 1031;
+        g.w_fill = W_UNIT;
+        check_gemm(k, &g);
         for (size_t i = 0; i < LENGTH(long_rows); i++) {
             g.n = long_rows[i];
             g.n_rows = 5;

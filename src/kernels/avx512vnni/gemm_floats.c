@@ -16,6 +16,11 @@ ALWAYS_INLINE void multiply_tile(const struct tile *t, const uint32_t n_columns)
     }
     for (uint64_t k = 0; k < t->n; k++, w += GEMM_ROWS) {
         const __m512 w0 = _mm512_load_ps(w), w1 = _mm512_load_ps(w + 16);
+        if (k % 16 == 0) {
+            UNROLL
+            for (uint32_t c = 0; c < n_columns; c++)
+                _mm_prefetch((const char *)(y[c] + k) + t->ahead, _MM_HINT_T0);
+        }
         UNROLL
         for (uint32_t c = 0; c < n_columns; c++) {
             const __m512 x = _mm512_set1_ps(y[c][k]);
@@ -27,9 +32,10 @@ ALWAYS_INLINE void multiply_tile(const struct tile *t, const uint32_t n_columns)
     for (uint32_t c = 0; c < n_columns; c++) {
         UNROLL
         for (int h = 0; h < 2; h++) {
-            float *out = t->out + c * t->out_stride + 16 * h;
-            const __m512 before = _mm512_maskz_loadu_ps(t->first ? 0 : t->rows[h], out);
-            _mm512_mask_storeu_ps(out, t->rows[h], _mm512_add_ps(before, sums[h][c]));
+            __m512 sum = sums[h][c];
+            if (t->before != NULL)
+                sum = _mm512_add_ps(_mm512_load_ps(t->before + c * GEMM_ROWS + 16 * h), sum);
+            _mm512_mask_storeu_ps(t->out + c * t->out_stride + 16 * h, t->rows[h], sum);
         }
     }
 }
@@ -77,7 +83,7 @@ ALWAYS_INLINE __m512 load_bf16(const struct block_bf16 *x, uint64_t count)
                 for (uint32_t r = 0; r < 16; r++) {                                                              \
                     const uint32_t row = 16 * half + r < s->n_rows ? 16 * half + r : s->n_rows - 1;              \
                     const struct block_##type *x = (const struct block_##type *)(s->w + row * s->row_bytes) + k; \
-                    prefetch_next_panel((const uint8_t *)x, PANEL_ELEMENTS * sizeof *x, 16 * sizeof *x);         \
+                    prefetch_next_panel(x, s->ahead, 16 * sizeof *x);                                            \
                     _mm512_store_ps(rows[r], load_##type(x, s->n - k));                                          \
                 }                                                                                                \
                 transpose_16x16(rows, sizeof rows[0], columns);                                                  \

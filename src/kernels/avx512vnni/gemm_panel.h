@@ -3,7 +3,7 @@
 //
 // Every quantized type is unpacked to unsigned bytes u and multiplied by VPDPBUSD; the types differ in what goes with the
 // bytes. A panel is GEMM_ROWS rows by PANEL_BLOCKS blocks of 256 elements, so that it stays in L1 while all columns pass by;
-// sums of a longer row wait in `out`. One tile is GEMM_ROWS rows (two registers) by up to TILE_COLUMNS columns: each step
+// sums of a longer row wait in the scratch. One tile is GEMM_ROWS rows (two registers) by up to TILE_COLUMNS columns: each step
 // multiplies 4 elements of every row, loaded once, by 4 elements of a column, broadcast by the load unit.
 #ifndef CHORD_KERNELS_AVX512VNNI_GEMM_PANEL_H
 #define CHORD_KERNELS_AVX512VNNI_GEMM_PANEL_H
@@ -85,10 +85,11 @@ struct tile {
     uint64_t n;            // elements: blocks of 32 for the kinds of 32, of 256 for the others, any number for floats
     const uint8_t *column; // the first of the tile's columns, at the panel's first element
     uint64_t column_stride;
-    float *out; // [column * out_stride + row]
+    int64_t ahead;       // bytes from a column to what the next tile reads: prefetched meanwhile
+    const float *before; // [column][GEMM_ROWS], sums of the elements before; NULL: none
+    float *out;          // [column * out_stride + row]
     uint64_t out_stride;
-    __mmask16 rows[2]; // that exist
-    bool first;        // start from 0, not from `out`
+    __mmask16 rows[2]; // rows to store
 };
 
 // [n_columns - 1]
@@ -102,6 +103,7 @@ struct panel_source {
     uint64_t row_bytes;
     uint32_t n_rows;
     uint64_t n;
+    int64_t ahead; // bytes from a row to what the next panel reads: prefetched meanwhile
 };
 typedef void unpack_panel(const struct panel_source *source, void *panel);
 
@@ -166,35 +168,34 @@ ALWAYS_INLINE void transpose_rows(const struct row_block rows[16], struct panel_
     transpose_16x16(rows[0].params, sizeof rows[0], block->params);
 }
 
-// The same elements of the next panel, wanted when the columns are through with this one.
-ALWAYS_INLINE void prefetch_next_panel(const uint8_t *p, uint64_t panel_bytes, uint64_t bytes)
+ALWAYS_INLINE void prefetch_next_panel(const void *p, int64_t ahead, uint64_t bytes)
 {
     for (uint64_t i = 0; i < bytes; i += 64)
-        _mm_prefetch((const char *)((uintptr_t)p + panel_bytes + i), _MM_HINT_T1);
+        _mm_prefetch((const char *)((uintptr_t)p + (uintptr_t)ahead + i), _MM_HINT_T1);
 }
 
 // Defines unpack_<type> from `void unpack_row(const struct block_<type> *x, uint32_t n_blocks, struct row_block *row)`, which
 // fills one row's codes and parameters of 256 elements, of which n_blocks blocks exist (all, but for types of 32); what it
 // leaves of the others is never used.
-#define DEFINE_UNPACK(type, block_size)                                                                            \
-    static void unpack_##type(const struct panel_source *s, void *panel)                                           \
-    {                                                                                                              \
-        enum { BLOCKS = 256 / (block_size) };                                                                      \
-        struct panel_block *to = panel;                                                                            \
-        struct row_block rows[16];                                                                                 \
-        for (uint64_t k = 0; k < s->n; k += 256) {                                                                 \
-            const uint64_t left = (s->n - k) / (block_size);                                                       \
-            for (uint32_t half = 0; half < 2; half++, to++) {                                                      \
-                for (uint32_t r = 0; r < 16; r++) {                                                                \
-                    const uint32_t row = 16 * half + r < s->n_rows ? 16 * half + r : s->n_rows - 1;                \
-                    const struct block_##type *x =                                                                 \
-                        (const struct block_##type *)(s->w + row * s->row_bytes) + k / (block_size);               \
-                    prefetch_next_panel((const uint8_t *)x, PANEL_BLOCKS *BLOCKS * sizeof *x, BLOCKS * sizeof *x); \
-                    unpack_row(x, left < BLOCKS ? (uint32_t)left : BLOCKS, &rows[r]);                              \
-                }                                                                                                  \
-                transpose_rows(rows, to);                                                                          \
-            }                                                                                                      \
-        }                                                                                                          \
+#define DEFINE_UNPACK(type, block_size)                                                              \
+    static void unpack_##type(const struct panel_source *s, void *panel)                             \
+    {                                                                                                \
+        enum { BLOCKS = 256 / (block_size) };                                                        \
+        struct panel_block *to = panel;                                                              \
+        struct row_block rows[16];                                                                   \
+        for (uint64_t k = 0; k < s->n; k += 256) {                                                   \
+            const uint64_t left = (s->n - k) / (block_size);                                         \
+            for (uint32_t half = 0; half < 2; half++, to++) {                                        \
+                for (uint32_t r = 0; r < 16; r++) {                                                  \
+                    const uint32_t row = 16 * half + r < s->n_rows ? 16 * half + r : s->n_rows - 1;  \
+                    const struct block_##type *x =                                                   \
+                        (const struct block_##type *)(s->w + row * s->row_bytes) + k / (block_size); \
+                    prefetch_next_panel(x, s->ahead, BLOCKS * sizeof *x);                            \
+                    unpack_row(x, left < BLOCKS ? (uint32_t)left : BLOCKS, &rows[r]);                \
+                }                                                                                    \
+                transpose_rows(rows, to);                                                            \
+            }                                                                                        \
+        }                                                                                            \
     }
 
 #define DEFINE_GEMM(type, kind, block_size)                                                 \

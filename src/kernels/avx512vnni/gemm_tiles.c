@@ -13,10 +13,16 @@ ALWAYS_INLINE void load_sums(const struct tile *t, const uint32_t n_columns, sum
     UNROLL
     for (uint32_t c = 0; c < n_columns; c++) {
         UNROLL
-        for (int h = 0; h < 2; h++) {
-            const __mmask16 mask = t->first ? 0 : t->rows[h];
-            sums[h][c] = _mm512_maskz_loadu_ps(mask, t->out + c * t->out_stride + 16 * h);
-        }
+        for (int h = 0; h < 2; h++)
+            sums[h][c] = _mm512_setzero_ps();
+    }
+    if (t->before == NULL)
+        return;
+    UNROLL
+    for (uint32_t c = 0; c < n_columns; c++) {
+        UNROLL
+        for (int h = 0; h < 2; h++)
+            sums[h][c] = _mm512_load_ps(t->before + c * GEMM_ROWS + 16 * h);
     }
 }
 
@@ -59,6 +65,15 @@ ALWAYS_INLINE void zero_products(const uint32_t n_columns, sums_i32 sums)
     UNROLL
     for (uint32_t c = 0; c < n_columns; c++)
         sums[0][c] = sums[1][c] = _mm512_setzero_si512();
+}
+
+// Prefetches the eighth `part` of the same block of the next tile's columns.
+ALWAYS_INLINE void prefetch_ahead(const uint8_t *const y[TILE_COLUMNS], int64_t ahead, uint32_t part,
+                                  const uint32_t n_columns)
+{
+    UNROLL
+    for (uint32_t c = 0; c < n_columns; c++)
+        _mm_prefetch((const char *)(y[c] + ahead + COLUMN_BLOCK_BYTES / 8 * part), _MM_HINT_T0);
 }
 
 // Adds the products of elements 4 * step ... 4 * (step + n_steps) - 1 of the block.
@@ -136,7 +151,7 @@ ALWAYS_INLINE void add_block(const uint8_t *const y[TILE_COLUMNS], const uint32_
 // ---- kinds: what one block of 256 adds -------------------------------------------------------------------------------
 
 // n_groups: blocks of 32 that exist.
-ALWAYS_INLINE void add_blocks_32(const struct panel_block block[2], const uint8_t *const y[TILE_COLUMNS],
+ALWAYS_INLINE void add_blocks_32(const struct panel_block block[2], const uint8_t *const y[TILE_COLUMNS], int64_t ahead,
                                  uint32_t n_groups, const bool min, const uint32_t n_columns, sums_f32 sums)
 {
     for (uint32_t g = 0; g < n_groups; g++) {
@@ -145,6 +160,7 @@ ALWAYS_INLINE void add_blocks_32(const struct panel_block block[2], const uint8_
             zero_products(n_columns, products);
         else
             start_products(y, offsetof(struct column_32, zero) + 4 * g, n_columns, products);
+        prefetch_ahead(y, ahead, g, n_columns);
         add_products(block, y, 8 * g, 8, n_columns, products);
         const __m512 s0 = _mm512_load_ps(block[0].params[g]), s1 = _mm512_load_ps(block[1].params[g]);
         UNROLL
@@ -166,7 +182,7 @@ ALWAYS_INLINE void add_blocks_32(const struct panel_block block[2], const uint8_
 }
 
 ALWAYS_INLINE void add_sub_32_min(const struct panel_block block[2], const uint8_t *const y[TILE_COLUMNS],
-                                  const uint32_t n_columns, sums_f32 sums)
+                                  int64_t ahead, const uint32_t n_columns, sums_f32 sums)
 {
     sums_i32 products;
     sums_f32 of_block;
@@ -175,13 +191,14 @@ ALWAYS_INLINE void add_sub_32_min(const struct panel_block block[2], const uint8
     start_scaled(block, 12, n_columns, products, of_block);
     for (uint32_t s = 0; s < 8; s++) {
         zero_products(n_columns, products);
+        prefetch_ahead(y, ahead, s, n_columns);
         add_products(block, y, 8 * s, 8, n_columns, products);
         add_scaled(block, s, n_columns, products, of_block);
     }
     add_block(y, n_columns, of_block, sums);
 }
 
-ALWAYS_INLINE void add_sub_16(const struct panel_block block[2], const uint8_t *const y[TILE_COLUMNS],
+ALWAYS_INLINE void add_sub_16(const struct panel_block block[2], const uint8_t *const y[TILE_COLUMNS], int64_t ahead,
                               const uint32_t n_columns, sums_f32 sums)
 {
     sums_f32 of_block;
@@ -191,14 +208,16 @@ ALWAYS_INLINE void add_sub_16(const struct panel_block block[2], const uint8_t *
     for (uint32_t s = 0; s < 16; s++) {
         sums_i32 products;
         start_products(y, offsetof(struct column_256, zero_16) + 4 * s, n_columns, products);
+        if (s % 2 == 0)
+            prefetch_ahead(y, ahead, s / 2, n_columns);
         add_products(block, y, 4 * s, 4, n_columns, products);
         add_scaled(block, s, n_columns, products, of_block);
     }
     add_block(y, n_columns, of_block, sums);
 }
 
-ALWAYS_INLINE void add_whole(const struct panel_block block[2], const uint8_t *const y[TILE_COLUMNS], const bool min,
-                             const uint32_t n_columns, sums_f32 sums)
+ALWAYS_INLINE void add_whole(const struct panel_block block[2], const uint8_t *const y[TILE_COLUMNS], int64_t ahead,
+                             const bool min, const uint32_t n_columns, sums_f32 sums)
 {
     sums_i32 products;
     sums_f32 of_block;
@@ -206,8 +225,10 @@ ALWAYS_INLINE void add_whole(const struct panel_block block[2], const uint8_t *c
         zero_products(n_columns, products);
     else
         start_products(y, offsetof(struct column_256, zero_256), n_columns, products);
-    for (uint32_t step = 0; step < 64; step += 8)
-        add_products(block, y, step, 8, n_columns, products);
+    for (uint32_t part = 0; part < 8; part++) {
+        prefetch_ahead(y, ahead, part, n_columns);
+        add_products(block, y, 8 * part, 8, n_columns, products);
+    }
     start_scaled(block, 0, n_columns, products, of_block);
     if (min) {
         zero_products(n_columns, products);
@@ -228,22 +249,22 @@ ALWAYS_INLINE void multiply_tile(const struct tile *t, const enum panel_kind kin
         const uint32_t n_groups = t->n - k < 256 ? (uint32_t)(t->n - k) / 32 : 8;
         switch (kind) {
         case PANEL_BLOCKS_32:
-            add_blocks_32(block, y, n_groups, false, n_columns, sums);
+            add_blocks_32(block, y, t->ahead, n_groups, false, n_columns, sums);
             break;
         case PANEL_BLOCKS_32_MIN:
-            add_blocks_32(block, y, n_groups, true, n_columns, sums);
+            add_blocks_32(block, y, t->ahead, n_groups, true, n_columns, sums);
             break;
         case PANEL_SUB_32_MIN:
-            add_sub_32_min(block, y, n_columns, sums);
+            add_sub_32_min(block, y, t->ahead, n_columns, sums);
             break;
         case PANEL_SUB_16:
-            add_sub_16(block, y, n_columns, sums);
+            add_sub_16(block, y, t->ahead, n_columns, sums);
             break;
         case PANEL_WHOLE:
-            add_whole(block, y, false, n_columns, sums);
+            add_whole(block, y, t->ahead, false, n_columns, sums);
             break;
         default:
-            add_whole(block, y, true, n_columns, sums);
+            add_whole(block, y, t->ahead, true, n_columns, sums);
             break;
         }
         UNROLL
