@@ -64,7 +64,7 @@ function draw(r) {
     [`prefill of ${r.promptTokens} tokens, tokens/s`, range(r.prefillPerSecond)],
     [`decode of ${r.tokens} tokens, tokens/s`, range(r.decodePerSecond)],
     ['weights read in decode', `${gigabytesPerSecond(r.weightsPerSecond)} of ${gigabytesPerSecond(r.readBandwidth)} that memory gives (${Math.round((100 * r.weightsPerSecond) / r.readBandwidth)} %)`],
-    ['decode that plan predicts, tokens/s', `at most ${figure(r.predictedPerSecond)}`],
+    ['decode that plan predicts, tokens/s', `about ${figure(r.predictedPerSecond)}`],
   ]
   return `${path.basename(r.model)}, ${r.quantization}, ${r.cpu}, ${r.threads} threads, median of ${r.rounds} rounds [least - most]\n${table(rows, { indent: '  ' })}`
 }

@@ -20,7 +20,7 @@ function draw(plan) {
     table(rows, { right: [2], indent: '  ' }) +
     `\n${plan.fits ? 'Fits.' : 'Does not fit: weights will be read from disk again and again.'} ` +
     `A token reads ${bytes(plan.weightsBytesPerToken)} of weights; at ${gigabytesPerSecond(plan.readBandwidth)} with ${plan.threads} threads ` +
-    `that takes ${seconds(plan.secondsPerToken)}: at most ${figure(plan.tokensPerSecond)} tokens/s.\n` +
+    `that takes ${seconds(plan.secondsPerToken)}: about ${figure(plan.tokensPerSecond)} tokens/s.\n` +
     plan.warnings.map((warning) => `warning: ${warning}\n`).join('')
   )
 }

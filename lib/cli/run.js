@@ -38,14 +38,16 @@ async function run(values, [file, prompt = ''], terminal) {
   const given = Object.fromEntries(Object.entries(pick(values, Object.keys(SAMPLING))).map(([name, value]) => [camel(name), value]))
   const options = file ? given : { maxTokens: DEMO_TOKENS, ...given }
 
-  const stopped = new AbortController()
+  let stoppedAt = 0
   const model = await loadModel(file ?? DEMO, loadOptions(values))
   const generation = model.generate(prompt, options)
+  // A terminal and a parent such as npm may both pass on the same Ctrl-C; one that comes later means it.
   const onInterrupt = () => {
-    stopped.abort()
+    if (stoppedAt > 0 && performance.now() - stoppedAt > 500) process.exit(130)
+    stoppedAt ||= performance.now()
     generation.cancel()
   }
-  process.once('SIGINT', onInterrupt).once('SIGTERM', onInterrupt)
+  process.on('SIGINT', onInterrupt).on('SIGTERM', onInterrupt)
   try {
     if (!values.json) {
       if (prompt !== '') await terminal.write(prompt)
@@ -54,12 +56,12 @@ async function run(values, [file, prompt = ''], terminal) {
     const result = await generation
     if (values.json) await terminal.json({ model: model.info.path, prompt, ...result })
     else await terminal.write('\n')
-    if (values.stats || stopped.signal.aborted) terminal.note(summary(result, model))
+    if (values.stats || stoppedAt > 0) terminal.note(summary(result, model))
   } finally {
     process.off('SIGINT', onInterrupt).off('SIGTERM', onInterrupt)
     await model.close()
   }
-  return stopped.signal.aborted ? 130 : 0
+  return stoppedAt > 0 ? 130 : 0
 }
 
 module.exports = {
