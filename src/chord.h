@@ -166,7 +166,7 @@ enum chord_status chord_score(struct chord_model *model, const uint32_t *tokens,
 
 // Asks the job to end; takes effect within one layer of the step under way. Safe at any time before the free.
 void chord_job_cancel(struct chord_job *job);
-// Cancels and gives the job back; the scheduler drops it when it next looks. The pointer is dead afterwards.
+// Cancels and gives the job back; the scheduler drops it when it next looks. The pointer is dead afterwards. NULL is fine.
 void chord_job_free(struct chord_job *job);
 
 struct chord_token_logprob {
@@ -208,7 +208,7 @@ bool chord_model_run(struct chord_model *model, double seconds, struct chord_can
 // ---- Weights and figures ---------------------------------------------------------------------------------------------
 
 struct chord_tensor_info {
-    const char *name; // NUL-terminated
+    const char *name; // the caller's own pointer
     const char *type; // "Q4_K"
     uint32_t n_dimensions;
     uint64_t ne[4];   // ne[0] runs fastest

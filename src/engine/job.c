@@ -135,6 +135,8 @@ void chord_job_cancel(struct chord_job *job)
 
 void chord_job_free(struct chord_job *job)
 {
+    if (job == NULL)
+        return;
     chord_job_cancel(job);
     job_release(job);
 }
