@@ -37,7 +37,7 @@ struct tiny_tensor {
 };
 
 struct tiny_value {
-    char key[64];
+    char key[96];
     struct maker body; // type and payload
 };
 
