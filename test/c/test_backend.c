@@ -94,19 +94,23 @@ static void run_rows(struct rig *rig, const struct batch_row *rows, uint32_t n_r
     }
 }
 
-// Logits after each of tokens[n], in batches of `batch` tokens: malloc'd [n, n_vocab].
-static float *run_sequence(struct rig *rig, const uint32_t *tokens, uint32_t n, uint32_t batch, uint32_t group)
+// Logits after each of tokens[n], of which the first n_prompt are a prompt, in batches of `batch` tokens of one kind: malloc'd
+// [n, n_vocab].
+static float *run_sequence(struct rig *rig, const uint32_t *tokens, uint32_t n, uint32_t n_prompt, uint32_t batch,
+                           uint32_t group)
 {
     struct kv_cache kv;
     struct batch_row rows[MOST_TOKENS];
     float *logits = malloc((size_t)n * m.options.n_vocab * sizeof *logits);
     assert_non_null(logits);
     kv_cache_init(&kv, &rig->layout, &account);
-    for (uint32_t first = 0; first < n; first += batch) {
-        const uint32_t count = n - first < batch ? n - first : batch;
+    for (uint32_t first = 0, count; first < n; first += count) {
+        const uint32_t end = first < n_prompt ? n_prompt : n;
+        count = end - first < batch ? end - first : batch;
         assert_int_equal(kv_cache_reserve(&kv, first + count, NULL), CHORD_OK);
         for (uint32_t i = 0; i < count; i++)
-            rows[i] = (struct batch_row){.token = tokens[first + i], .position = first + i, .kv = &kv};
+            rows[i] = (struct batch_row){
+                .token = tokens[first + i], .position = first + i, .in_prompt = first < n_prompt, .kv = &kv};
         run_rows(rig, rows, count, group, logits + (size_t)first * m.options.n_vocab);
     }
     kv_cache_free(&kv);
@@ -134,7 +138,7 @@ static struct distance difference(const float *actual, const double *reference, 
     return (struct distance){worst / (most - least), sqrt(squares / (double)n) / (most - least)};
 }
 
-// Runs the model with every tier of this machine, alone and in batches, and compares with the reference: no logit further
+// Runs the model with every tier of this machine, as generated tokens and as a prompt, and compares with the reference: no logit further
 // than `bound` from its true values, and typically within `tight_bound` of one that rounds where chord rounds.
 static void compare(double bound, double tight_bound)
 {
@@ -147,19 +151,19 @@ static void compare(double bound, double tight_bound)
     reference_run(&m, tokens, n, (struct reference_options){.neox = neox}, exact);
     reference_run(&m, tokens, n, (struct reference_options){.neox = neox, .round_kv = true, .round_activations = true}, rounded);
     for (const char *const *tier = kernels_tier_names(); *tier != NULL; tier++)
-        for (uint32_t batch = 1; batch <= n; batch += n - 1) {
+        for (uint32_t n_prompt = 0; n_prompt <= n; n_prompt += n) {
             struct rig rig;
             if (!kernels_features_of_tier(*tier, cpu_features(), &ignored))
                 continue;
             rig_open(&rig, *tier, 2);
-            float *logits = run_sequence(&rig, tokens, n, batch, 16);
+            float *logits = run_sequence(&rig, tokens, n, n_prompt, n_prompt != 0 ? n : 1, 16);
             const struct distance d = difference(logits, exact, n_logits), r = difference(logits, rounded, n_logits);
             if (getenv("CHORD_TEST_NUMBERS") != NULL)
-                print_message("%s type %u, %s, batches of %u: %.2e (%.2e), rounded %.2e (%.2e)\n", m.options.arch,
-                              m.options.type, *tier, batch, d.worst, d.typical, r.worst, r.typical);
+                print_message("%s type %u, %s, prompt of %u: %.2e (%.2e), rounded %.2e (%.2e)\n", m.options.arch,
+                              m.options.type, *tier, n_prompt, d.worst, d.typical, r.worst, r.typical);
             if (!(d.worst <= bound) || !(r.typical <= tight_bound))
-                fail_msg("%s, type %u, %s, batches of %u: off by %.2e (at most %.2e), rounded by %.2e (at most %.2e)",
-                         m.options.arch, m.options.type, *tier, batch, d.worst, bound, r.typical, tight_bound);
+                fail_msg("%s, type %u, %s, prompt of %u: off by %.2e (at most %.2e), rounded by %.2e (at most %.2e)",
+                         m.options.arch, m.options.type, *tier, n_prompt, d.worst, bound, r.typical, tight_bound);
             free(logits);
             rig_close(&rig);
         }
@@ -278,7 +282,7 @@ static void threads_change_nothing(void **state)
         for (uint32_t n_threads = 1; n_threads <= 5; n_threads += 1 + (n_threads == 3)) {
             struct rig rig;
             rig_open(&rig, best_tier(), n_threads);
-            float *logits = run_sequence(&rig, tokens, n, n, 16);
+            float *logits = run_sequence(&rig, tokens, n, n / 2, n, 16);
             if (first == NULL)
                 first = logits;
             else {
@@ -298,14 +302,15 @@ static void batches_change_nothing(void **state)
     enum { n = 70 };
     static const uint32_t batches[][2] = {{n, 16}, {n, 1}, {n, n}, {1, 1}, {3, 2}, {64, 5}, {65, 16}};
     uint32_t tokens[n];
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 6; i++) {
         struct rig rig;
-        make_wide(types_to_compare[i]);
+        const uint32_t n_prompt = i % 2 == 0 ? 0 : n;
+        make_wide(types_to_compare[i / 2]);
         random_tokens(tokens, n, 2);
         rig_open(&rig, best_tier(), 2);
-        float *first = run_sequence(&rig, tokens, n, n, 16);
+        float *first = run_sequence(&rig, tokens, n, n_prompt, n, 16);
         for (size_t b = 1; b < sizeof batches / sizeof *batches; b++) {
-            float *logits = run_sequence(&rig, tokens, n, batches[b][0], batches[b][1]);
+            float *logits = run_sequence(&rig, tokens, n, n_prompt, batches[b][0], batches[b][1]);
             assert_memory_equal(logits, first, (size_t)n * m.options.n_vocab * sizeof *logits);
             free(logits);
         }
@@ -315,11 +320,11 @@ static void batches_change_nothing(void **state)
     }
 }
 
-// Several sequences in one batch, at positions of their own: each as if it were alone.
+// Several sequences in one batch, some in their prompt and some generating: each as if it were alone.
 static void neighbours_change_nothing(void **state)
 {
     (void)state;
-    enum { n_sequences = 5, n = 30 };
+    enum { n_sequences = 5, n = 30, n_prompt = 14 };
     uint32_t tokens[n_sequences][n];
     for (size_t i = 0; i < 3; i++) {
         struct rig rig;
@@ -330,18 +335,23 @@ static void neighbours_change_nothing(void **state)
         rig_open(&rig, best_tier(), 2);
         for (uint32_t s = 0; s < n_sequences; s++) {
             random_tokens(tokens[s], n, 100 + s);
-            alone[s] = run_sequence(&rig, tokens[s], n, n, 16);
+            alone[s] = run_sequence(&rig, tokens[s], n, n_prompt, n, 16);
             kv_cache_init(&kv[s], &rig.layout, &account);
             assert_int_equal(kv_cache_reserve(&kv[s], n, NULL), CHORD_OK);
         }
-        for (uint32_t step = 0;; step++) {
+        for (uint32_t step = 0;; step++) { // a step begins with another sequence each time
             struct batch_row rows[MOST_TOKENS];
             uint32_t owner[MOST_TOKENS], n_rows = 0;
-            for (uint32_t k = 0; k < n_sequences; k++) {
+            for (uint32_t k = 0; k < 2 * n_sequences; k++) { // generated tokens stand before prompts
                 const uint32_t s = (k + step) % n_sequences, count = 1 + (s * 3 + step) % 4;
-                for (uint32_t c = 0; c < count && done[s] < n; c++, n_rows++) {
+                const bool in_prompt = k >= n_sequences;
+                const uint32_t end = in_prompt ? n_prompt : n;
+                if (!in_prompt && done[s] < n_prompt)
+                    continue;
+                for (uint32_t c = 0; c < count && done[s] < end; c++, n_rows++) {
                     owner[n_rows] = s;
-                    rows[n_rows] = (struct batch_row){.token = tokens[s][done[s]], .position = done[s], .kv = &kv[s]};
+                    rows[n_rows] = (struct batch_row){
+                        .token = tokens[s][done[s]], .position = done[s], .in_prompt = in_prompt, .kv = &kv[s]};
                     done[s]++;
                 }
             }
@@ -384,7 +394,7 @@ static void an_aborted_batch_can_be_repeated(void **state)
     tiny_init(&m, (struct tiny_options){0});
     random_tokens(tokens, n, 3);
     rig_open(&rig, best_tier(), 2);
-    float *expected = run_sequence(&rig, tokens, n, n, n);
+    float *expected = run_sequence(&rig, tokens, n, 0, n, n);
     float *logits = malloc((size_t)n * m.options.n_vocab * sizeof *logits);
     for (uint32_t stop_at = 0;; stop_at++) {
         struct chord_error err;
@@ -451,13 +461,13 @@ static void a_failed_reserve_leaves_what_was(void **state)
     make_wide(QUANT_Q4_K);
     random_tokens(tokens, n, 4);
     rig_open(&rig, best_tier(), 1);
-    float *expected = run_sequence(&rig, tokens, n, n, n);
+    float *expected = run_sequence(&rig, tokens, n, 0, n, n);
     for (int64_t at = 0;; at++) {
         struct chord_error err;
         atomic_store(&account.fail_after, at);
         const enum chord_status status = backend_reserve(rig.backend, 100, 100, &err);
         atomic_store(&account.fail_after, -1);
-        float *logits = run_sequence(&rig, tokens, n, n, n); // which reserves no more than before
+        float *logits = run_sequence(&rig, tokens, n, 0, n, n); // which reserves no more than before
         assert_memory_equal(logits, expected, (size_t)n * m.options.n_vocab * sizeof *logits);
         free(logits);
         if (status == CHORD_OK) {
@@ -482,9 +492,9 @@ static void weight_bytes_are_counted(void **state)
     make_wide(QUANT_Q8_0);
     random_tokens(tokens, n, 5);
     rig_open(&rig, best_tier(), 2);
-    free(run_sequence(&rig, tokens, n, n, n));
+    free(run_sequence(&rig, tokens, n, n, n, n));
     assert_int_equal(backend_weight_bytes(rig.backend), rig.built.graph->weight_bytes);
-    free(run_sequence(&rig, tokens, n, 1, 1));
+    free(run_sequence(&rig, tokens, n, 0, 1, 1));
     assert_int_equal(backend_weight_bytes(rig.backend), (n + 1) * rig.built.graph->weight_bytes);
     rig_close(&rig);
     tiny_free(&m);
