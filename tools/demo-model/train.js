@@ -69,6 +69,8 @@ function main() {
   compile(inOut('train'), ['train.c', 'optimizer.c', 'vocabulary.c', 'export.c', ...MODEL], TRAINER_SHARED, [])
   prepare('train', positionals[0], inOut('train.txt'))
   prepare('held-out', positionals[0], inOut('held-out.txt'))
+  // Ctrl-C reaches the trainer too, which writes a checkpoint; this process waits for that.
+  process.on('SIGINT', () => {})
   run(inOut('train'), [
     ...['--train', inOut('train.txt'), '--held-out', inOut('held-out.txt'), '--out', out],
     ...['--steps', values.steps, '--threads', values.threads, '--types', TYPES.join(',')],
