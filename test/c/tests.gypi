@@ -3,6 +3,7 @@
   'targets': [
     {'target_name': 'test_backend', 'includes': ['test.gypi']},
     {'target_name': 'test_base', 'includes': ['test.gypi']},
+    {'target_name': 'test_engine', 'includes': ['test.gypi']},
     {'target_name': 'test_file', 'includes': ['test.gypi']},
     {'target_name': 'test_gemm', 'includes': ['test.gypi']},
     {'target_name': 'test_gguf', 'includes': ['test.gypi']},
