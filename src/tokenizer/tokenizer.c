@@ -171,7 +171,7 @@ static enum chord_status load_bpe(struct tokenizer *tokenizer, const struct gguf
 enum chord_status tokenizer_create(struct tokenizer **out, const struct gguf *gguf, struct memory_account *account,
                                    struct chord_error *err)
 {
-    enum vocabulary_model model;
+    enum vocabulary_model model = VOCABULARY_SPM;
     *out = NULL;
     enum chord_status status = find_model(gguf, &model, err);
     if (status != CHORD_OK)
