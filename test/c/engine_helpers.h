@@ -58,6 +58,7 @@ static inline void random_tokens(uint32_t *tokens, uint32_t n, uint64_t seed)
 struct result {
     uint32_t tokens[1200];
     float logprobs[1200];
+    struct chord_token_logprob tops[1200]; // the first of each token's
     uint32_t n_tokens;
     char text[16384];
     uint64_t n_text;
@@ -82,6 +83,8 @@ static inline bool take_into(struct chord_job *job, struct result *r)
     r->n_text += out.n_text_bytes;
     for (uint64_t i = 0; i < out.n_events; i++) {
         r->tokens[r->n_tokens] = out.events[i].token;
+        if (out.events[i].n_top > 0)
+            r->tops[r->n_tokens] = out.events[i].top[0];
         r->logprobs[r->n_tokens++] = out.events[i].logprob;
         r->n_event_text += out.events[i].n_text_bytes;
     }
@@ -143,6 +146,7 @@ static inline void assert_same(const struct result *a, const struct result *b)
 {
     assert_int_equal(a->n_tokens, b->n_tokens);
     assert_memory_equal(a->tokens, b->tokens, a->n_tokens * sizeof *a->tokens);
+    assert_memory_equal(a->tops, b->tops, a->n_tokens * sizeof *a->tops);
     assert_int_equal(a->n_text, b->n_text);
     assert_memory_equal(a->text, b->text, a->n_text);
     assert_int_equal(a->end.finish, b->end.finish);

@@ -302,6 +302,18 @@ static void nothing_to_choose_is_an_error(void **state)
     close_tiny();
 }
 
+// A stop string that begins with the text's last character and never comes: that character is held back until the end.
+static struct chord_string never_completed(const struct result *r, char buffer[8])
+{
+    uint64_t at = r->n_text - 1;
+    while (((unsigned char)r->text[at] & 0xc0) == 0x80)
+        at--;
+    const uint64_t n = r->n_text - at;
+    memcpy(buffer, r->text + at, n);
+    memcpy(buffer + n, "\x01\x01", 3);
+    return (struct chord_string){buffer, n + 2};
+}
+
 static void stop_strings_end(void **state)
 {
     (void)state;
@@ -337,7 +349,45 @@ static void stop_strings_end(void **state)
     assert_int_equal(r->n_text, whole->n_text);
     assert_memory_equal(r->text, whole->text, whole->n_text);
     result_free(r);
+    char buffer[8];
+    const struct chord_string begun = never_completed(whole, buffer);
+    options.stop = &begun;
+    r = finish_job(start(prompt, 2, options));
+    assert_int_equal(r->n_text, whole->n_text);
+    assert_true(r->n_event_text < r->n_text);
+    assert_memory_equal(r->text, whole->text, whole->n_text);
+    result_free(r);
     result_free(whole);
+    close_tiny();
+}
+
+// Text that might have become a stop string belongs to the text when the end comes instead.
+static void the_end_gives_out_what_was_held(void **state)
+{
+    (void)state;
+    static struct chord_logit_bias biases[298];
+    const uint32_t prompt[] = {1, 270};
+    const struct chord_string stop = {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 76};
+    uint32_t n = 0;
+    open_tiny((struct tiny_options){0}, (struct chord_model_options){0});
+    for (uint32_t id = 0; id < 300; id++) // "a" or the end
+        if (id != 259 && id != 2)
+            biases[n++] = (struct chord_logit_bias){.token = id, .bias = -INFINITY};
+    for (uint64_t seed = 0; seed < 10; seed++) {
+        struct chord_generate_options options = sampling(seed, 70);
+        options.logit_bias = biases;
+        options.n_logit_bias = n;
+        options.temperature = 100;
+        options.stop = &stop;
+        options.n_stop = 1;
+        options.ignore_eos = false;
+        struct result *r = finish_job(start(prompt, 2, options));
+        assert_int_equal(r->end.finish, CHORD_FINISH_STOP);
+        assert_int_equal(r->n_text, r->n_tokens);
+        assert_int_equal(r->n_event_text, 0);
+        assert_memory_equal(r->text, stop.bytes, r->n_text);
+        result_free(r);
+    }
     close_tiny();
 }
 
@@ -474,6 +524,86 @@ static void an_aborted_step_changes_nothing(void **state)
     close_tiny();
 }
 
+// In the middle of a step, by a kernel that does so at its n-th call.
+static void (*true_norm)(const float *x, const float *weight, float eps, float *out, uint64_t n);
+static _Atomic int norms_left;
+static struct chord_job *job_to_cancel;
+static struct chord_cancel *run_to_cancel;
+
+static void cancelling_norm(const float *x, const float *weight, float eps, float *out, uint64_t n)
+{
+    true_norm(x, weight, eps, out, n);
+    if (atomic_fetch_sub(&norms_left, 1) != 0)
+        return;
+    if (job_to_cancel != NULL)
+        chord_job_cancel(job_to_cancel);
+    if (run_to_cancel != NULL)
+        chord_cancel_request(run_to_cancel);
+}
+
+static void install_cancelling_norm(void)
+{
+    true_norm = model->kernels.rms_norm;
+    model->kernels.rms_norm = cancelling_norm;
+    atomic_store(&norms_left, -1);
+}
+
+static void aborted_within_a_step(void **state)
+{
+    (void)state;
+    uint32_t prompt[9];
+    struct chord_cancel cancel = {false};
+    open_tiny((struct tiny_options){0}, (struct chord_model_options){.n_threads = 1});
+    random_tokens(prompt, 9, 14);
+    struct result *expected = finish_job(start(prompt, 9, sampling(1, 12)));
+    const uint64_t n_steps = stats().n_steps;
+    install_cancelling_norm();
+    run_to_cancel = &cancel;
+    for (int at = 0; at < 30; at++) { // the prompt's step has 9 norms at each of 4 places
+        struct chord_job *job = start(prompt, 9, sampling(1, 12));
+        const uint64_t before = stats().n_steps;
+        atomic_store(&cancel.requested, false);
+        atomic_store(&norms_left, at);
+        assert_true(chord_model_run(model, 1, &cancel));
+        assert_int_equal(stats().n_steps, before);
+        struct result *r = finish_job(job);
+        assert_same(r, expected);
+        assert_int_equal(stats().n_steps, before + n_steps);
+        result_free(r);
+    }
+    run_to_cancel = NULL;
+    result_free(expected);
+    close_tiny();
+}
+
+// A job that is cancelled while its prompt is computed does not wait for the end of the step; one of many does, and disturbs none.
+static void cancelled_within_a_step(void **state)
+{
+    (void)state;
+    static uint32_t prompt[200];
+    open_tiny((struct tiny_options){0}, (struct chord_model_options){.n_threads = 1});
+    random_tokens(prompt, 200, 15);
+    struct result *expected = finish_job(start(prompt, 30, sampling(1, 12)));
+    install_cancelling_norm();
+    for (int few = 0; few < 2; few++) {
+        struct chord_job *job = start(prompt, few ? 20 : 200, sampling(2, 12)), *other = start(prompt, 30, sampling(1, 12));
+        job_to_cancel = job;
+        atomic_store(&norms_left, 3);
+        chord_model_run(model, 0, NULL);
+        struct result *r = finish_job(job);
+        assert_int_equal(r->end.finish, CHORD_FINISH_CANCELLED);
+        assert_int_equal(r->end.n_prompt_done, few ? 20 : 0);
+        result_free(r);
+        r = finish_job(other);
+        assert_same(r, expected);
+        result_free(r);
+        assert_idle();
+    }
+    job_to_cancel = NULL;
+    result_free(expected);
+    close_tiny();
+}
+
 struct disturber {
     struct chord_cancel *cancel;
     _Atomic bool done;
@@ -545,11 +675,13 @@ static void takes_add_up(void **state)
     open_tiny((struct tiny_options){0}, (struct chord_model_options){0});
     const struct chord_string stop = {"\x01\x02\x03", 3};
     struct chord_generate_options options = sampling(3, 150);
+    options.n_logprobs = 2;
     options.stop = &stop;
     options.n_stop = 1;
     struct chord_job *job = start(prompt, 2, options);
     while (chord_model_run(model, 1, NULL))
         continue;
+    assert_int_equal(stats().held_kv, 0); // although the job is still there
     struct result *at_once = finish_job(job); // one take
     assert_int_equal(at_once->n_tokens, 150);
     assert_true(at_once->n_event_text <= at_once->n_text);
@@ -575,21 +707,29 @@ static void takes_add_up(void **state)
     close_tiny();
 }
 
-// What the tokens stand for, as the tokenizer says: a generation continues a text, so its first space stays.
+// What the tokens stand for, as the tokenizer says: a generation continues a text, so its first space stays, unless there is
+// nothing before it but BOS.
 static void text_is_that_of_the_tokens(void **state)
 {
     (void)state;
-    const uint32_t prompts[][2] = {{270, 271}, {1, 270}};
+    static const struct {
+        uint32_t ids[2], n;
+    } prompts[] = {{{270, 271}, 2}, {{1, 270}, 2}, {{1}, 1}, {{270}, 1}};
+    const struct chord_logit_bias bias = {.token = 290, .bias = 3}; // a word with a space
     open_tiny((struct tiny_options){0}, (struct chord_model_options){0});
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < 16; i++) {
         char *prefix, *whole;
         uint64_t n_prefix, n_whole;
         uint32_t ids[62];
-        struct result *r = finish_job(start(prompts[i], 2, sampling(i, 60)));
-        memcpy(ids, prompts[i], sizeof prompts[i]);
-        memcpy(ids + 2, r->tokens, 60 * sizeof *ids);
-        assert_int_equal(chord_detokenize(chord_model_tokenizer(model), ids, 2, false, &prefix, &n_prefix, NULL), CHORD_OK);
-        assert_int_equal(chord_detokenize(chord_model_tokenizer(model), ids, 62, false, &whole, &n_whole, NULL), CHORD_OK);
+        const uint32_t n = prompts[i % 4].n;
+        struct chord_generate_options options = sampling(i, 60);
+        options.logit_bias = &bias;
+        options.n_logit_bias = 1;
+        struct result *r = finish_job(start(prompts[i % 4].ids, n, options));
+        memcpy(ids, prompts[i % 4].ids, sizeof prompts->ids);
+        memcpy(ids + n, r->tokens, 60 * sizeof *ids);
+        assert_int_equal(chord_detokenize(chord_model_tokenizer(model), ids, n, false, &prefix, &n_prefix, NULL), CHORD_OK);
+        assert_int_equal(chord_detokenize(chord_model_tokenizer(model), ids, n + 60, false, &whole, &n_whole, NULL), CHORD_OK);
         assert_int_equal(n_whole, n_prefix + r->n_text);
         assert_memory_equal(whole + n_prefix, r->text, r->n_text);
         chord_free(prefix);
@@ -624,25 +764,33 @@ static void decoding_allocates_nothing(void **state)
     assert_int_equal(r->n_tokens, 400);
     chord_job_free(job);
     result_free(r);
+    // What is not taken piles up in three buffers that double.
+    job = start(prompt, 10, options);
+    const uint64_t before = atomic_load(&model->account.n_allocations);
+    while (chord_model_run(model, 1, NULL))
+        continue;
+    assert_true(atomic_load(&model->account.n_allocations) - before <= 410 / 64 + 2 + 3 * 6);
+    chord_job_free(job);
     assert_idle();
     close_tiny();
 }
 
 // The n-th allocation of creating, running and taking fails: an error that says so, or the right result, and nothing is lost.
-static void every_failed_allocation_is_reported(void **state)
+static void fail_every_allocation(uint64_t max_tokens)
 {
-    (void)state;
     uint32_t prompt[70];
     uint32_t n_errors = 0;
-    const struct chord_string stop = {"zzzz", 4};
-    open_tiny((struct tiny_options){0}, (struct chord_model_options){.n_threads = 1});
+    char buffer[8];
     random_tokens(prompt, 70, 12);
-    struct chord_generate_options options = sampling(1, 600);
-    options.max_tokens = 150;
-    options.stop = &stop;
-    options.n_stop = 1;
+    struct chord_generate_options options = sampling(1, max_tokens);
     options.n_logprobs = 1;
     struct result *expected = finish_job(start(prompt, 70, options));
+    assert_true(expected->n_text >= 1);
+    const struct chord_string stop = never_completed(expected, buffer);
+    options.stop = &stop;
+    options.n_stop = 1;
+    result_free(expected);
+    expected = finish_job(start(prompt, 70, options));
     assert_idle();
     const uint64_t held = stats().memory_held;
     for (int64_t at = 0;; at++) {
@@ -676,6 +824,14 @@ static void every_failed_allocation_is_reported(void **state)
     atomic_store(&model->account.fail_after, -1);
     assert_true(n_errors >= 10);
     result_free(expected);
+}
+
+static void every_failed_allocation_is_reported(void **state)
+{
+    (void)state;
+    open_tiny((struct tiny_options){0}, (struct chord_model_options){.n_threads = 1});
+    fail_every_allocation(150);
+    fail_every_allocation(1); // all its text is held back
     close_tiny();
 }
 
@@ -831,10 +987,13 @@ int main(void)
         TEST(padding_is_never_chosen),
         TEST(nothing_to_choose_is_an_error),
         TEST(stop_strings_end),
+        TEST(the_end_gives_out_what_was_held),
         TEST(bad_arguments_are_told),
         TEST(cancelled_before_in_prompt_and_in_generation),
         TEST(freed_at_any_time),
         TEST(an_aborted_step_changes_nothing),
+        TEST(aborted_within_a_step),
+        TEST(cancelled_within_a_step),
         TEST(aborted_from_another_thread),
         TEST(closed_with_work_left),
         TEST(takes_add_up),
