@@ -715,7 +715,7 @@ static void text_is_that_of_the_tokens(void **state)
     static const struct {
         uint32_t ids[2], n;
     } prompts[] = {{{270, 271}, 2}, {{1, 270}, 2}, {{1}, 1}, {{270}, 1}};
-    const struct chord_logit_bias bias = {.token = 290, .bias = 3}; // a word with a space
+    const struct chord_logit_bias bias = {.token = 290, .bias = 20}; // a word with a space
     open_tiny((struct tiny_options){0}, (struct chord_model_options){0});
     for (size_t i = 0; i < 16; i++) {
         char *prefix, *whole;
@@ -832,6 +832,45 @@ static void every_failed_allocation_is_reported(void **state)
     open_tiny((struct tiny_options){0}, (struct chord_model_options){.n_threads = 1});
     fail_every_allocation(150);
     fail_every_allocation(1); // all its text is held back
+    close_tiny();
+}
+
+// Text that was held back and cannot be stored in the end is not lost in silence.
+static void held_text_that_finds_no_memory(void **state)
+{
+    (void)state;
+    const uint32_t prompt[] = {1, 270};
+    open_tiny((struct tiny_options){0}, (struct chord_model_options){.n_threads = 1});
+    const struct chord_logit_bias bias = {.token = 259, .bias = 1000}; // "a"
+    const struct chord_string stop = {"aaaaaaaaaaaaaaab", 16};
+    struct chord_generate_options options = sampling(1, 50);
+    options.logit_bias = &bias;
+    options.n_logit_bias = 1;
+    options.stop = &stop;
+    options.n_stop = 1;
+    for (int fails = 0; fails < 2; fails++) {
+        struct chord_job *job = start(prompt, 2, options);
+        struct result *r = calloc(1, sizeof *r);
+        for (int step = 0; step < 20; step++)
+            chord_model_run(model, 0, NULL);
+        assert_false(take_into(job, r));
+        assert_int_equal(r->n_text, 5);
+        chord_job_cancel(job);
+        atomic_store(&model->account.fail_after, fails ? 0 : -1);
+        chord_model_run(model, 0, NULL);
+        atomic_store(&model->account.fail_after, -1);
+        assert_true(take_into(job, r));
+        if (fails) {
+            assert_int_equal(r->end.finish, CHORD_FINISH_ERROR);
+            assert_int_equal(r->end.error.code, CHORD_OUT_OF_MEMORY);
+        } else {
+            assert_int_equal(r->end.finish, CHORD_FINISH_CANCELLED);
+            assert_int_equal(r->n_text, 20);
+        }
+        chord_job_free(job);
+        result_free(r);
+    }
+    assert_idle();
     close_tiny();
 }
 
@@ -1000,6 +1039,7 @@ int main(void)
         TEST(text_is_that_of_the_tokens),
         TEST(decoding_allocates_nothing),
         TEST(every_failed_allocation_is_reported),
+        TEST(held_text_that_finds_no_memory),
         TEST(the_budget_fails_one_job_only),
         TEST(a_changed_file_fails_the_step),
         TEST(threads_submit_while_one_runs),
