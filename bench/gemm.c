@@ -1,10 +1,10 @@
-// Speed of the GEMM by itself: one thread, weights in the layout of the file, unpacking included; beside the rate of a plain
-// loop of the tier's widest integer and float multiply-adds in the same run.
+// Speed of the GEMM by itself: one thread, weights in the layout of the file, unpacking included; beside the rate of a
+// plain loop of the tier's widest integer and float multiply-adds in the same run.
 //
 //     bench_gemm [--tier NAME] [--type NAME] [--rows N] [--n N] [--columns N,N,...] [--chunk ROWS] [--seconds S] [--rounds N]
 //
-// GOPS are 10^9 multiplications and additions per second of the thread's CPU time, so that a core taken away by another
-// program does not count. Rounds are interleaved and medians printed, the share of the peak in parentheses.
+// GOPS are 10^9 multiplications and additions per second of the thread's CPU time, so that a core taken away by
+// another program does not count. Rounds are interleaved and medians printed, the share of the peak in parentheses.
 #include "kernels/kernels.h"
 #include "os/cpu.h"
 
@@ -53,7 +53,8 @@ static double cpu_seconds(void)
 static volatile float sink;
 
 #if defined(__x86_64__)
-// 12 independent chains keep both multiplying ports busy; the empty asm keeps the compiler from seeing that they are equal.
+// 12 independent chains keep both multiplying ports busy; the empty asm keeps the compiler from seeing that they are
+// equal.
 #define CHAINS 12
 
 __attribute__((target("avx512f,avx512vnni"))) static double peak_vpdpbusd(uint64_t steps)
@@ -96,8 +97,8 @@ __attribute__((target("avx2"))) static double peak_maddubs(uint64_t steps)
     for (uint64_t s = 0; s < steps; s++) {
         _Pragma("GCC unroll 12") for (int i = 0; i < CHAINS; i++)
         {
-            __m256i p = _mm256_maddubs_epi16(w, w);
-            __asm__("" : "+x"(p));
+            __asm__("" : "+x"(w));
+            const __m256i p = _mm256_maddubs_epi16(w, w);
             v[i] = _mm256_add_epi16(v[i], p);
             __asm__("" : "+x"(v[i]));
         }
@@ -149,7 +150,8 @@ static double measure_peak(peak_loop *loop)
 
 static struct kernels kernels;
 
-// Pseudo-random bytes; scales of every type end up as halves of about 0.01 to 0.1, which is all that matters to the time.
+// Pseudo-random bytes; scales of every type end up as halves of about 0.01 to 0.1, which is all that matters to the
+// time.
 static void fill_weights(const struct quant_traits *traits, uint8_t *w, uint64_t rows, uint64_t row_bytes, uint64_t n)
 {
     float *x = checked_alloc(n * sizeof *x);

@@ -1,8 +1,8 @@
 // Matrix times matrix, for prompts: many columns of activations per pass over the weights. Part of struct kernels.
 //
 // The weights of a few rows are unpacked once, into a panel that stays in the cache, and multiplied with every column.
-// The rules of kernels/kernels.h hold here too: no allocation, no state, no failure, any number of threads; a kernel never
-// reads outside the arrays it is given; integer parts are exact.
+// The rules of kernels/kernels.h hold here too: no allocation, no state, no failure, any number of threads; a kernel
+// never reads outside the arrays it is given; integer parts are exact.
 //
 // A result depends on its row and its column alone: not on n_rows, n_columns, or where the row or the column stands in
 // the call. It may differ in the last bits from the same tier's matvec, which sums in another order.
@@ -17,8 +17,8 @@
 #define GEMM_TYPE_IDS 64 // type ids are below this
 #define GEMM_MAX_SCRATCH_BYTES 262144
 
-// One column of activations as a tier's GEMM wants it: the integers and scales of quant/quant.h, in an order of the tier's
-// own, which need not be that of its matvec family.
+// One column of activations as a tier's GEMM wants it: the integers and scales of quant/quant.h, in an order of the
+// tier's own, which need not be that of its matvec family.
 struct gemm_column_kernel {
     // Bytes of one prepared column of n elements: a multiple of GEMM_ALIGNMENT. n is a multiple of the type's 32 or 256
     // (any n for F32).
@@ -27,12 +27,12 @@ struct gemm_column_kernel {
     void (*prepare)(const float *x, void *out, uint64_t n);
 };
 
-// out[c * out_stride + r] = dot(row r of w, column c), for r in 0..n_rows-1, c in 0..n_columns-1; nothing else of `out` is
-// written.
-// w [n_rows, n] in blocks of the kernel's type, of any alignment, rows row_bytes apart. columns: prepared for the type's
-// activation, column_stride bytes apart (a multiple of GEMM_ALIGNMENT, at least gemm_column_kernel.bytes(n)), the first
-// aligned to GEMM_ALIGNMENT. n >= 1; n_rows and n_columns any number. scratch: gemm_kernels.scratch_bytes, aligned to
-// GEMM_ALIGNMENT, one per thread; its content means nothing before and after. NULL will do when scratch_bytes is 0.
+// out[c * out_stride + r] = dot(row r of w, column c), for r in 0..n_rows-1, c in 0..n_columns-1; nothing else of
+// `out` is written. w [n_rows, n] in blocks of the kernel's type, of any alignment, rows row_bytes apart. columns:
+// prepared for the type's activation, column_stride bytes apart (a multiple of GEMM_ALIGNMENT, at least
+// gemm_column_kernel.bytes(n)), the first aligned to GEMM_ALIGNMENT. n >= 1; n_rows and n_columns any number. scratch:
+// gemm_kernels.scratch_bytes, aligned to GEMM_ALIGNMENT, one per thread; its content means nothing before and after.
+// NULL will do when scratch_bytes is 0.
 typedef void gemm_kernel(const void *w, uint64_t row_bytes, uint64_t n_rows, uint64_t n, const void *columns,
                          uint64_t column_stride, uint64_t n_columns, float *out, uint64_t out_stride, void *scratch);
 

@@ -1,5 +1,5 @@
-// gemm: every type on every tier that this CPU has, against double-precision references. Inputs and scratch stand between
-// guard pages, outputs among canaries. SEED=number replays a run, CHORD_CPU=tier keeps to one tier.
+// gemm: every type on every tier that this CPU has, against double-precision references. Inputs and scratch stand
+// between guard pages, outputs among canaries. SEED=number replays a run, CHORD_CPU=tier keeps to one tier.
 #include "checkkern.h"
 
 #include "base/half.h"
@@ -223,15 +223,15 @@ static void describe(char *text, size_t bytes, const struct kernels *k, const st
              (unsigned long long)g->n_columns, g->w_fill, g->x_fill, g->place);
 }
 
-// Roundings on the way of one product to the result, at most: one per addition of its chain, and a few for its factors and
-// conversion. Types of 32 add twice per block (products, min); super-blocks add up to 17 terms, then one per 256. Floats:
-// one chain in the scalar and AVX2 tiers, else chains of 256 and one addition for each.
+// Roundings on the way of one product to the result, at most: one per addition of its chain, and a few for its factors
+// and conversion. Types of 32 add twice per block (products, min); super-blocks add up to 17 terms, then one per 256.
+// Floats: one chain in the scalar tier, else chains of 256 and one addition for each.
 static double rounding_bound(const struct kernels *k, const struct gemm_case *g)
 {
     const uint32_t block_size = quant_traits(g->type)->block_size;
     double steps;
     if (block_size == 1)
-        steps = strcmp(k->tier, "avx512vnni") == 0 ? 256.0 + (double)g->n / 256.0 : (double)g->n;
+        steps = strcmp(k->tier, "scalar") != 0 ? 256.0 + (double)g->n / 256.0 : (double)g->n;
     else if (block_size == 32)
         steps = 2.0 * (double)g->n / 32.0;
     else

@@ -1,10 +1,11 @@
-// Columns for the GEMM: quantized as for the tier's matvec, then laid out in natural order with the sums that the kinds of
-// panel ask for.
+// Columns for the GEMM: quantized as for the tier's matvec, then laid out in natural order with the sums that the
+// kinds of panel ask for.
 #include "kernels/avx512vnni/gemm_panel.h"
 
 #include <string.h>
 
-// Blocks of 384 bytes: were the number of 64-byte lines even, the columns of a tile would meet in a few sets of the cache.
+// Blocks of 384 bytes: were the number of 64-byte lines even, the columns of a tile would meet in a few sets of the
+// cache.
 static uint64_t blocks_bytes(uint64_t n_blocks)
 {
     const uint64_t lines = n_blocks * (COLUMN_BLOCK_BYTES / 64);

@@ -1,8 +1,6 @@
-// GEMM of F32, F16 and BF16: a panel of floats, 256 elements deep. Each 256 products of a row and a column are summed by one
-// chain of fused multiply-adds in element order, and those sums in order.
+// GEMM of F32, F16 and BF16: a panel of floats, 256 elements deep. Each 256 products of a row and a column are summed
+// by one chain of fused multiply-adds in element order, and those sums in order.
 #include "kernels/avx512vnni/gemm_panel.h"
-
-#define PANEL_ELEMENTS 256
 
 ALWAYS_INLINE void multiply_tile(const struct tile *t, const uint32_t n_columns)
 {
@@ -31,11 +29,11 @@ ALWAYS_INLINE void multiply_tile(const struct tile *t, const uint32_t n_columns)
     UNROLL
     for (uint32_t c = 0; c < n_columns; c++) {
         UNROLL
-        for (int h = 0; h < 2; h++) {
+        for (uint32_t h = 0; h < 2; h++) {
             __m512 sum = sums[h][c];
             if (t->before != NULL)
                 sum = _mm512_add_ps(_mm512_load_ps(t->before + c * GEMM_ROWS + 16 * h), sum);
-            _mm512_mask_storeu_ps(t->out + c * t->out_stride + 16 * h, t->rows[h], sum);
+            _mm512_mask_storeu_ps(t->out + c * t->out_stride + 16 * h, rows_to_store(t, h), sum);
         }
     }
 }

@@ -1,19 +1,22 @@
 // Private to the GEMM of the avx512vnni tier: the panel, the prepared columns, and what its files give to each other.
 // Contracts: kernels/gemm.h.
 //
-// Every quantized type is unpacked to unsigned bytes u and multiplied by VPDPBUSD; the types differ in what goes with the
-// bytes. A panel is GEMM_ROWS rows by PANEL_BLOCKS blocks of 256 elements, so that it stays in L1 while all columns pass by;
-// sums of a longer row wait in the scratch. One tile is GEMM_ROWS rows (two registers) by up to TILE_COLUMNS columns: each step
-// multiplies 4 elements of every row, loaded once, by 4 elements of a column, broadcast by the load unit.
+// Every quantized type is unpacked to unsigned bytes u and multiplied by VPDPBUSD; the types differ in what goes with
+// the bytes. A panel is GEMM_ROWS rows by PANEL_BLOCKS blocks of 256 elements, so that it stays in L1 while all
+// columns pass by; sums of a longer row wait in the scratch. One tile is GEMM_ROWS rows (two registers) by up to
+// TILE_COLUMNS columns: each step multiplies 4 elements of every row, loaded once, by 4 elements of a column,
+// broadcast by the load unit.
 #ifndef CHORD_KERNELS_AVX512VNNI_GEMM_PANEL_H
 #define CHORD_KERNELS_AVX512VNNI_GEMM_PANEL_H
 
 #include "kernels/avx512vnni/avx512vnni.h"
-#include "kernels/gemm.h"
+#include "kernels/gemm_blocks.h"
 
 #define GEMM_ROWS 32
 #define TILE_COLUMNS 6
 #define PANEL_BLOCKS 3
+#define PANEL_ELEMENTS 256 // of floats
+#define PANEL_BYTES 32768
 
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
@@ -35,6 +38,9 @@ struct row_block {
     uint32_t params[16];
 } __attribute__((aligned(64)));
 
+_Static_assert(2 * PANEL_BLOCKS * sizeof(struct panel_block) <= PANEL_BYTES, "panel of bytes");
+_Static_assert(PANEL_ELEMENTS *GEMM_ROWS * sizeof(float) <= PANEL_BYTES, "panel of floats");
+
 // What a type's codes and parameters mean; y is the column's scale, q its codes.
 enum panel_kind {
     // Blocks of 32, zero point 128: sum over blocks of (params[b] * y) * float(sum of (u - 128) * q)
@@ -49,8 +55,8 @@ enum panel_kind {
     PANEL_SUB_16,
     // Integer scales multiplied into the codes, zero point 124: y * params[0] * float(sum of (u - 124) * q). Per 256.
     PANEL_WHOLE,
-    // The same without zero point, then y * params[9] * float(sum over sub-blocks of 16 of min * sum of q) added within;
-    // mins: 16-bit pairs in params[1..8]. Per 256.
+    // The same without zero point, then y * params[9] * float(sum over sub-blocks of 16 of min * sum of q) added
+    // within; mins: 16-bit pairs in params[1..8]. Per 256.
     PANEL_WHOLE_MIN,
     N_PANEL_KINDS
 };
@@ -80,41 +86,14 @@ _Static_assert(sizeof(struct column_256) == COLUMN_BLOCK_BYTES, "column_256");
 
 // ---- tiles -----------------------------------------------------------------------------------------------------------
 
-struct tile {
-    const void *panel;     // struct panel_block [blocks][2], or float [elements][GEMM_ROWS]
-    uint64_t n;            // elements: blocks of 32 for the kinds of 32, of 256 for the others, any number for floats
-    const uint8_t *column; // the first of the tile's columns, at the panel's first element
-    uint64_t column_stride;
-    int64_t ahead;       // bytes from a column to what the next tile reads: prefetched meanwhile
-    const float *before; // [column][GEMM_ROWS], sums of the elements before; NULL: none
-    float *out;          // [column * out_stride + row]
-    uint64_t out_stride;
-    __mmask16 rows[2]; // rows to store
-};
+// Rows 16 * half... that a tile stores.
+ALWAYS_INLINE __mmask16 rows_to_store(const struct tile *t, uint64_t half)
+{
+    return t->n_rows > 16 * half ? first_lanes_16(t->n_rows - 16 * half) : 0;
+}
 
-// [n_columns - 1]
-typedef void tile_kernel(const struct tile *t);
 extern tile_kernel *const gemm_tiles_avx512vnni[N_PANEL_KINDS][TILE_COLUMNS];
 
-// One panel as a type's file fills it: n elements (at most what a panel holds) of n_rows (1..GEMM_ROWS) rows from
-// element 0 of w. Rows that are missing repeat the last.
-struct panel_source {
-    const uint8_t *w;
-    uint64_t row_bytes;
-    uint32_t n_rows;
-    uint64_t n;
-    int64_t ahead; // bytes from a row to what the next panel reads: prefetched meanwhile
-};
-typedef void unpack_panel(const struct panel_source *source, void *panel);
-
-// What the loop over panels needs to know.
-struct gemm_format {
-    unpack_panel *unpack;
-    tile_kernel *const *tiles;
-    uint64_t panel_n;       // elements of a row in a panel
-    uint64_t panel_bytes;   // of weights, for panel_n elements of a row
-    uint64_t panel_columns; // bytes of a column, for panel_n elements
-};
 void gemm_by_panels_avx512vnni(const struct gemm_format *format, const void *w, uint64_t row_bytes, uint64_t n_rows,
                                uint64_t n, const void *columns, uint64_t column_stride, uint64_t n_columns, float *out,
                                uint64_t out_stride, void *scratch);
@@ -138,9 +117,9 @@ void gemm_by_panels_avx512vnni(const struct gemm_format *format, const void *w, 
 
 // ---- unpacking -------------------------------------------------------------------------------------------------------
 
-// Dword i of 16 rows becomes row i of 16 dwords: to[i][r] = dword i of the 64 bytes at from + r * stride. 16-byte pieces of
-// rows r, r + 4, r + 8, r + 12 are put side by side by loads and inserts, which any vector port takes; only the rest needs
-// the one port that shuffles.
+// Dword i of 16 rows becomes row i of 16 dwords: to[i][r] = dword i of the 64 bytes at from + r * stride. 16-byte
+// pieces of rows r, r + 4, r + 8, r + 12 are put side by side by loads and inserts, which any vector port takes; only
+// the rest needs the one port that shuffles.
 ALWAYS_INLINE void transpose_16x16(const void *from, uint64_t stride, void *to)
 {
     const uint8_t *bytes = from;
@@ -174,9 +153,9 @@ ALWAYS_INLINE void prefetch_next_panel(const void *p, int64_t ahead, uint64_t by
         _mm_prefetch((const char *)((uintptr_t)p + (uintptr_t)ahead + i), _MM_HINT_T1);
 }
 
-// Defines unpack_<type> from `void unpack_row(const struct block_<type> *x, uint32_t n_blocks, struct row_block *row)`, which
-// fills one row's codes and parameters of 256 elements, of which n_blocks blocks exist (all, but for types of 32); what it
-// leaves of the others is never used.
+// Defines unpack_<type> from `void unpack_row(const struct block_<type> *x, uint32_t n_blocks, struct row_block
+// *row)`, which fills one row's codes and parameters of 256 elements, of which n_blocks blocks exist (all, but for
+// types of 32); what it leaves of the others is never used.
 #define DEFINE_UNPACK(type, block_size)                                                              \
     static void unpack_##type(const struct panel_source *s, void *panel)                             \
     {                                                                                                \

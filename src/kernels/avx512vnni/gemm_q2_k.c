@@ -1,4 +1,5 @@
-// GEMM of Q2_K: codes times their 4-bit scales are at most 45. params[0] = d, [1..8] = mins as 16-bit pairs, [9] = -dmin.
+// GEMM of Q2_K: codes times their 4-bit scales are at most 45. params[0] = d, [1..8] = mins as 16-bit pairs, [9] =
+// -dmin.
 #include "kernels/avx512vnni/gemm_unpack_256.h"
 
 // Bits 2j, 2j+1 of qs (lower half) and 2j+2, 2j+3 (upper half).

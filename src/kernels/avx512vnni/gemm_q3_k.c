@@ -1,5 +1,5 @@
-// GEMM of Q3_K: a scale is at least -32 and at most 31, a code stands for -4..3, so their product is -124..128 and fits a
-// byte with zero point 124. params[0] = d.
+// GEMM of Q3_K: a scale is at least -32 and at most 31, a code stands for -4..3, so their product is -124..128 and
+// fits a byte with zero point 124. params[0] = d.
 #include "kernels/avx512vnni/gemm_unpack_256.h"
 
 // Bits 2j, 2j+1 of qs and bit `plane` of hmask (lower half), 2j+2, 2j+3 and `plane` + 1 (upper half), as bits 0..2.
@@ -18,7 +18,8 @@ ALWAYS_INLINE __m512i codes_of(__m512i qs, __m512i hmask, int j, int plane)
 // its high part. The load takes the two bytes before the scales too, so that it ends within the block.
 ALWAYS_INLINE __m256i load_scales(const struct block_q3_k *x)
 {
-    const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(x->scales - 2));
+    const __m128i bytes =
+        _mm_loadu_si128((const __m128i *)((const uint8_t *)x + offsetof(struct block_q3_k, scales) - 2));
     const __m128i low = _mm_shuffle_epi8(bytes, _mm_setr_epi8(2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5, 6, 7, 8, 9));
     const __m128i high =
         _mm_shuffle_epi8(bytes, _mm_setr_epi8(10, 11, 12, 13, 10, 11, 12, 13, 10, 11, 12, 13, 10, 11, 12, 13));

@@ -1,5 +1,5 @@
-// The tiles of the quantized GEMM: one for each kind of panel and number of columns. Each column sees the same operations in
-// the same order whatever the tile.
+// The tiles of the quantized GEMM: one for each kind of panel and number of columns. Each column sees the same
+// operations in the same order whatever the tile.
 #include "kernels/avx512vnni/gemm_panel.h"
 
 #include <string.h>
@@ -13,7 +13,7 @@ ALWAYS_INLINE void load_sums(const struct tile *t, const uint32_t n_columns, sum
     UNROLL
     for (uint32_t c = 0; c < n_columns; c++) {
         UNROLL
-        for (int h = 0; h < 2; h++)
+        for (uint32_t h = 0; h < 2; h++)
             sums[h][c] = _mm512_setzero_ps();
     }
     if (t->before == NULL)
@@ -21,7 +21,7 @@ ALWAYS_INLINE void load_sums(const struct tile *t, const uint32_t n_columns, sum
     UNROLL
     for (uint32_t c = 0; c < n_columns; c++) {
         UNROLL
-        for (int h = 0; h < 2; h++)
+        for (uint32_t h = 0; h < 2; h++)
             sums[h][c] = _mm512_load_ps(t->before + c * GEMM_ROWS + 16 * h);
     }
 }
@@ -31,8 +31,8 @@ ALWAYS_INLINE void store_sums(const struct tile *t, const uint32_t n_columns, co
     UNROLL
     for (uint32_t c = 0; c < n_columns; c++) {
         UNROLL
-        for (int h = 0; h < 2; h++)
-            _mm512_mask_storeu_ps(t->out + c * t->out_stride + 16 * h, t->rows[h], sums[h][c]);
+        for (uint32_t h = 0; h < 2; h++)
+            _mm512_mask_storeu_ps(t->out + c * t->out_stride + 16 * h, rows_to_store(t, h), sums[h][c]);
     }
 }
 
@@ -93,7 +93,8 @@ ALWAYS_INLINE void add_products(const struct panel_block block[2], const uint8_t
     }
 }
 
-// Adds pairs of 16-bit mins in params[first ... first + n_pairs - 1] times the column's sums, `at` bytes into its block.
+// Adds pairs of 16-bit mins in params[first ... first + n_pairs - 1] times the column's sums, `at` bytes into its
+// block.
 ALWAYS_INLINE void add_mins(const struct panel_block block[2], uint32_t first, const uint32_t n_pairs,
                             const uint8_t *const y[TILE_COLUMNS], uint64_t at, const uint32_t n_columns, sums_i32 sums)
 {
@@ -115,7 +116,7 @@ ALWAYS_INLINE void add_scaled(const struct panel_block block[2], uint32_t param,
                               const sums_i32 products, sums_f32 sums)
 {
     UNROLL
-    for (int h = 0; h < 2; h++) {
+    for (uint32_t h = 0; h < 2; h++) {
         const __m512 scale = _mm512_load_ps(block[h].params[param]);
         UNROLL
         for (uint32_t c = 0; c < n_columns; c++)
@@ -128,7 +129,7 @@ ALWAYS_INLINE void start_scaled(const struct panel_block block[2], uint32_t para
                                 const sums_i32 products, sums_f32 sums)
 {
     UNROLL
-    for (int h = 0; h < 2; h++) {
+    for (uint32_t h = 0; h < 2; h++) {
         const __m512 scale = _mm512_load_ps(block[h].params[param]);
         UNROLL
         for (uint32_t c = 0; c < n_columns; c++)

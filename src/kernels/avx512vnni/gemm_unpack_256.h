@@ -36,8 +36,8 @@ ALWAYS_INLINE void unpack_q4_k_params(const uint8_t d[2], const uint8_t dmin[2],
     params[12] = bits_from_float(-half_at(dmin));
 }
 
-// scales: 16-bit integers of 16 sub-blocks. Lane i of table v: the bytes scale[4v + i] * (q - zero) + bias for q = 0..7,
-// twice; all must lie in 0..255.
+// scales: 16-bit integers of 16 sub-blocks. Lane i of table v: the bytes scale[4v + i] * (q - zero) + bias for q =
+// 0..7, twice; all must lie in 0..255.
 ALWAYS_INLINE __m512i scaled_codes(__m256i scales, int v, int zero, int bias)
 {
     const __m512i lanes = _mm512_set_epi64(0x0003000300030003, 0x0003000300030003, 0x0002000200020002,
