@@ -34,9 +34,10 @@ enum chord_status backend_create(struct backend **out, const struct graph *graph
                                  struct chord_error *err);
 void backend_free(struct backend *backend); // NULL is fine
 
-// Bytes of scratch memory that batches of n_rows need (n_outputs: rows whose logits are computed at once).
-uint64_t backend_scratch_bytes(const struct graph *graph, const struct kernels *kernels, uint32_t n_rows,
-                               uint32_t n_outputs);
+// Bytes of scratch memory that n_threads threads and batches of n_rows need (n_outputs: rows whose logits are computed at
+// once).
+uint64_t backend_scratch_bytes(const struct graph *graph, const struct kernels *kernels, uint32_t n_threads,
+                               uint32_t n_rows, uint32_t n_outputs);
 
 // Grows scratch memory so that batches of n_rows run; a no-op when it suffices. On failure it is as before.
 enum chord_status backend_reserve(struct backend *backend, uint32_t n_rows, uint32_t n_outputs,

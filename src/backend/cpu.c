@@ -77,13 +77,14 @@ static uint64_t most_column_bytes(const struct graph *graph, const struct kernel
     return most;
 }
 
-uint64_t backend_scratch_bytes(const struct graph *graph, const struct kernels *kernels, uint32_t n_rows,
-                               uint32_t n_outputs)
+uint64_t backend_scratch_bytes(const struct graph *graph, const struct kernels *kernels, uint32_t n_threads,
+                               uint32_t n_rows, uint32_t n_outputs)
 {
     uint64_t per_row = (graph->token_floats + graph->rope.n_rot) * sizeof(float);
     for (int type = 0; type < N_ACTIVATION_TYPES; type++)
         per_row += most_column_bytes(graph, kernels, (enum activation_type)type);
-    return per_row * n_rows + graph->output_floats * sizeof(float) * n_outputs;
+    return (uint64_t)kernels->gemm.scratch_bytes * n_threads + per_row * n_rows +
+           graph->output_floats * sizeof(float) * n_outputs;
 }
 
 enum chord_status backend_create(struct backend **out, const struct graph *graph, struct weights *weights,
@@ -102,8 +103,9 @@ enum chord_status backend_create(struct backend **out, const struct graph *graph
     const uint64_t scratch = (uint64_t)kernels->gemm.scratch_bytes * pool_n_threads(pool);
     backend->gemm_scratch = memory_alloc(account, MEMORY_SCRATCH, scratch, GEMM_ALIGNMENT);
     if (backend->gemm_scratch == NULL) {
+        const enum chord_status status = memory_account_fail(account, err, scratch, "the panels of the GEMM");
         backend_free(backend);
-        return memory_account_fail(account, err, scratch, "the panels of the GEMM");
+        return status;
     }
     *out = backend;
     return CHORD_OK;
@@ -164,7 +166,7 @@ static enum chord_status reserve_rows(struct backend *backend, uint32_t n_rows, 
     if (allocate_token_scratch(backend, n_rows))
         return CHORD_OK;
     const enum chord_status status =
-        memory_account_fail(backend->account, err, backend_scratch_bytes(backend->graph, backend->kernels, n_rows, 0),
+        memory_account_fail(backend->account, err, backend_scratch_bytes(backend->graph, backend->kernels, 0, n_rows, 0),
                             "activations of one batch");
     if (before != 0)
         allocate_token_scratch(backend, before); // where even that fails, the next reserve starts from nothing

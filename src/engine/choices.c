@@ -10,6 +10,12 @@
 
 #define MAX_THREADS 256u
 
+// What a job takes beside its KV blocks, for the context that is promised to be one that a job can fill: sampler and logits
+// by the token of the vocabulary; lists of tokens and blocks, with what surrounds a block, by the block; all else at once.
+#define JOB_BYTES 131072u
+#define JOB_VOCABULARY_BYTES 16u
+#define JOB_BLOCK_BYTES (KV_BLOCK_TOKENS * sizeof(uint32_t) + 256)
+
 uint64_t model_memory_budget(const struct chord_model_options *options)
 {
     return options->memory != 0 ? options->memory : os_memory_available();
@@ -45,8 +51,9 @@ enum chord_status model_choose_context(const struct chord_model_options *options
                                        const struct kv_layout *kv, uint64_t budget, uint64_t fixed_bytes,
                                        uint32_t *n_ctx, struct chord_error *err)
 {
-    const uint64_t left = budget > fixed_bytes ? budget - fixed_bytes : 0;
-    const uint64_t fit = left / kv->block_bytes * KV_BLOCK_TOKENS;
+    const uint64_t beside = fixed_bytes + JOB_BYTES + (uint64_t)hparams->n_vocab * JOB_VOCABULARY_BYTES;
+    const uint64_t left = budget > beside ? budget - beside : 0;
+    const uint64_t fit = left / (kv->block_bytes + JOB_BLOCK_BYTES) * KV_BLOCK_TOKENS;
     const uint32_t wanted = options->n_ctx != 0 ? options->n_ctx : hparams->n_ctx_train;
     const uint64_t least = options->n_ctx != 0 || wanted < KV_BLOCK_TOKENS ? wanted : KV_BLOCK_TOKENS;
     if (fit < least)
@@ -54,7 +61,7 @@ enum chord_status model_choose_context(const struct chord_model_options *options
                           "a context of %llu tokens needs %.1f MiB of KV cache beside %.1f MiB for the rest; the memory "
                           "budget is %.1f MiB. Allow more memory, or ask for a context of at most %llu",
                           (unsigned long long)least, (double)kv_bytes(kv, least) / 0x1p20,
-                          (double)fixed_bytes / 0x1p20, (double)budget / 0x1p20, (unsigned long long)fit);
+                          (double)beside / 0x1p20, (double)budget / 0x1p20, (unsigned long long)fit);
     *n_ctx = fit < wanted ? (uint32_t)fit : wanted;
     return CHORD_OK;
 }

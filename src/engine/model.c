@@ -101,7 +101,7 @@ static enum chord_status open_engine(struct chord_model *model, const struct cho
     model->n_threads = model_choose_threads(options);
     kv_layout_init(&model->kv_layout, model->graph->n_layer, model->graph->n_head_kv, model->graph->head_dim);
     const uint64_t scratch =
-        backend_scratch_bytes(model->graph, &model->kernels, BATCH_MAX_ROWS, BATCH_MAX_OUTPUTS);
+        backend_scratch_bytes(model->graph, &model->kernels, model->n_threads, BATCH_MAX_ROWS, BATCH_MAX_OUTPUTS);
     status = model_choose_context(options, &model->hparams, &model->kv_layout, model->account.ceiling,
                                   atomic_load(&model->account.total) + scratch, &model->n_ctx, err);
     if (status == CHORD_OK)

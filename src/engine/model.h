@@ -62,7 +62,7 @@ struct chord_model {
     const char *quantization;
 
     _Atomic uint64_t n_steps, n_prompt_tokens, n_generated_tokens, compute_ns;
-    _Atomic uint64_t kv_tokens; // positions stored by jobs in the scheduler
+    _Atomic uint64_t kv_tokens, kv_blocks; // positions stored by jobs in the scheduler, and the blocks they hold
 };
 
 // What options leave open, decided; chord_model_open and chord_model_plan decide alike.

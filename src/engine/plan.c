@@ -121,12 +121,13 @@ static enum chord_status fill_plan(struct chord_plan *plan, struct plan_parts *p
     plan->architecture = arch->name;
     plan->mode = "mapped";
     plan->metadata_bytes = atomic_load(&account->total);
-    plan->scratch_bytes = backend_scratch_bytes(parts->graph, &kernels, BATCH_MAX_ROWS, BATCH_MAX_OUTPUTS);
+    plan->n_threads = model_choose_threads(options);
+    plan->scratch_bytes =
+        backend_scratch_bytes(parts->graph, &kernels, plan->n_threads, BATCH_MAX_ROWS, BATCH_MAX_OUTPUTS);
     plan->step_bytes = parts->graph->weight_bytes;
     plan->kv_bytes_per_token = kv_token_bytes(&kv);
     plan->n_ctx_train = h.n_ctx_train;
     plan->n_layer = h.n_layer;
-    plan->n_threads = model_choose_threads(options);
     for (uint64_t i = 0; i < gguf_n_tensors(parts->gguf); i++)
         plan->weights_bytes += gguf_tensor(parts->gguf, i)->n_bytes;
     status = model_choose_context(options, &h, &kv, plan->memory_budget, plan->metadata_bytes + plan->scratch_bytes,

@@ -55,13 +55,14 @@ static bool is_cancelled(const struct chord_job *job)
 static void sweep(struct chord_model *model)
 {
     struct scheduler *s = &model->scheduler;
-    uint64_t kv_tokens = 0;
+    uint64_t kv_tokens = 0, kv_blocks = 0;
     for (struct chord_job **at = &s->active; *at != NULL;) {
         struct chord_job *job = *at;
         if (job->finish == CHORD_RUNNING && is_cancelled(job))
             job_finish(job, CHORD_FINISH_CANCELLED, NULL);
         if (job->finish == CHORD_RUNNING) {
             kv_tokens += job->n_done;
+            kv_blocks += job->kv.n_blocks;
             at = &job->next;
             continue;
         }
@@ -72,6 +73,7 @@ static void sweep(struct chord_model *model)
         job_release(job);
     }
     atomic_store_explicit(&model->kv_tokens, kv_tokens, memory_order_relaxed);
+    atomic_store_explicit(&model->kv_blocks, kv_blocks, memory_order_relaxed);
 }
 
 void scheduler_free(struct chord_model *model)

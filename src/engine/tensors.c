@@ -86,7 +86,7 @@ void chord_model_stats(struct chord_model *model, struct chord_stats *out)
         .held_scratch = atomic_load(&account->held[MEMORY_SCRATCH]),
         .mapped_bytes = weights_mapped_bytes(model->weights),
         .resident_bytes = weights_resident_bytes(model->weights),
-        .kv_blocks = held_kv / model->kv_layout.block_bytes,
+        .kv_blocks = atomic_load(&model->kv_blocks),
         .kv_block_bytes = model->kv_layout.block_bytes,
         .kv_tokens = atomic_load(&model->kv_tokens),
         .n_steps = atomic_load(&model->n_steps),
