@@ -15,7 +15,8 @@ ALWAYS_INLINE __m256i load_codes(const struct block_q3_k *x, int v)
 // its high part. The load takes the two bytes before the scales too, so that it ends with the block.
 ALWAYS_INLINE __m256i load_scales(const struct block_q3_k *x)
 {
-    const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(x->scales - 2));
+    const __m128i bytes =
+        _mm_loadu_si128((const __m128i *)((const uint8_t *)x + offsetof(struct block_q3_k, scales) - 2));
     const __m128i low = _mm_shuffle_epi8(bytes, _mm_setr_epi8(2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5, 6, 7, 8, 9));
     const __m128i high =
         _mm_shuffle_epi8(bytes, _mm_setr_epi8(10, 11, 12, 13, 10, 11, 12, 13, 10, 11, 12, 13, 10, 11, 12, 13));

@@ -4,10 +4,10 @@
 // Bits 2j, 2j+1 of qs and bit `plane` of hmask (lower half), 2j+2, 2j+3 and `plane` + 1 (upper half), as bits 0..2.
 ALWAYS_INLINE __m512i codes_of(__m512i qs, __m512i hmask, int j, int plane)
 {
-    const __m512i low = _mm512_gf2p8affine_epi64_epi8(qs,
-                                                      matrices(MATRIX_ROW(2 * j, 0) | MATRIX_ROW(2 * j + 1, 1),
-                                                               MATRIX_ROW(2 * j + 2, 0) | MATRIX_ROW(2 * j + 3, 1)),
-                                                      0);
+    const __m512i low = _mm512_gf2p8affine_epi64_epi8(
+        qs,
+        matrices(MATRIX_ROW(2 * j, 0) | MATRIX_ROW(2 * j + 1, 1), MATRIX_ROW(2 * j + 2, 0) | MATRIX_ROW(2 * j + 3, 1)),
+        0);
     const __m512i high =
         _mm512_gf2p8affine_epi64_epi8(hmask, matrices(MATRIX_ROW(plane, 2), MATRIX_ROW(plane + 1, 2)), 0);
     return _mm512_or_si512(low, high);
@@ -27,9 +27,11 @@ ALWAYS_INLINE void load_codes(const struct block_q3_k *x, __m512i codes[4])
 // its high part. The load takes the two bytes before the scales too, so that it ends with the block.
 ALWAYS_INLINE __m256i load_scales(const struct block_q3_k *x)
 {
-    const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(x->scales - 2));
+    const __m128i bytes =
+        _mm_loadu_si128((const __m128i *)((const uint8_t *)x + offsetof(struct block_q3_k, scales) - 2));
     const __m128i low = _mm_shuffle_epi8(bytes, _mm_setr_epi8(2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5, 6, 7, 8, 9));
-    const __m128i high = _mm_shuffle_epi8(bytes, _mm_setr_epi8(10, 11, 12, 13, 10, 11, 12, 13, 10, 11, 12, 13, 10, 11, 12, 13));
+    const __m128i high =
+        _mm_shuffle_epi8(bytes, _mm_setr_epi8(10, 11, 12, 13, 10, 11, 12, 13, 10, 11, 12, 13, 10, 11, 12, 13));
     const __m128i nibbles = _mm_and_si128(_mm_srlv_epi32(low, _mm_setr_epi32(0, 0, 4, 4)), _mm_set1_epi8(15));
     const __m128i twos = _mm_and_si128(_mm_srlv_epi32(high, _mm_setr_epi32(0, 2, 4, 6)), _mm_set1_epi8(3));
     const __m128i scales = _mm_or_si128(nibbles, _mm_slli_epi16(twos, 4));
