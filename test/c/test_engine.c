@@ -5,7 +5,6 @@
 
 #include "os/thread.h"
 
-
 // ---- Results -------------------------------------------------------------------------------------------------------------
 
 static void threads_change_nothing(void **state)
@@ -14,7 +13,8 @@ static void threads_change_nothing(void **state)
     uint32_t prompt[100];
     struct result *logits = NULL, *text = NULL;
     for (uint32_t n_threads = 1; n_threads <= 4; n_threads *= 2) {
-        open_tiny((struct tiny_options){.type = QUANT_Q8_0, .n_embd = 64, .n_ff = 96}, (struct chord_model_options){.n_threads = n_threads});
+        open_tiny((struct tiny_options){.type = QUANT_Q8_0, .n_embd = 64, .n_ff = 96},
+                  (struct chord_model_options){.n_threads = n_threads});
         random_tokens(prompt, 100, 1);
         struct result *l = finish_job(evaluate(prompt, 100)), *t = finish_job(start(prompt, 100, sampling(5, 80)));
         assert_int_equal(l->end.n_logits, m.options.n_vocab);
@@ -102,7 +102,8 @@ static void seeds_decide(void **state)
     open_tiny((struct tiny_options){0}, (struct chord_model_options){0});
     struct chord_generate_options unseeded = sampling(0, 40);
     unseeded.has_seed = false;
-    struct result *a = finish_job(start(prompt, 3, sampling(1, 40))), *b = finish_job(start(prompt, 3, sampling(2, 40)));
+    struct result *a = finish_job(start(prompt, 3, sampling(1, 40))),
+                  *b = finish_job(start(prompt, 3, sampling(2, 40)));
     struct result *c = finish_job(start(prompt, 3, unseeded)), *d = finish_job(start(prompt, 3, unseeded));
     assert_memory_not_equal(a->tokens, b->tokens, 40 * sizeof *a->tokens);
     assert_memory_not_equal(c->tokens, d->tokens, 40 * sizeof *c->tokens);
@@ -367,7 +368,8 @@ static void the_end_gives_out_what_was_held(void **state)
     (void)state;
     static struct chord_logit_bias biases[298];
     const uint32_t prompt[] = {1, 270};
-    const struct chord_string stop = {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 76};
+    const struct chord_string stop = {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+                                      76};
     uint32_t n = 0;
     open_tiny((struct tiny_options){0}, (struct chord_model_options){0});
     for (uint32_t id = 0; id < 300; id++) // "a" or the end
@@ -586,7 +588,8 @@ static void cancelled_within_a_step(void **state)
     struct result *expected = finish_job(start(prompt, 30, sampling(1, 12)));
     install_cancelling_norm();
     for (int few = 0; few < 2; few++) {
-        struct chord_job *job = start(prompt, few ? 20 : 200, sampling(2, 12)), *other = start(prompt, 30, sampling(1, 12));
+        struct chord_job *job = start(prompt, few ? 20 : 200, sampling(2, 12)),
+                         *other = start(prompt, 30, sampling(1, 12));
         job_to_cancel = job;
         atomic_store(&norms_left, 3);
         chord_model_run(model, 0, NULL);
@@ -681,7 +684,7 @@ static void takes_add_up(void **state)
     struct chord_job *job = start(prompt, 2, options);
     while (chord_model_run(model, 1, NULL))
         continue;
-    assert_int_equal(stats().held_kv, 0); // although the job is still there
+    assert_int_equal(stats().held_kv, 0);     // although the job is still there
     struct result *at_once = finish_job(job); // one take
     assert_int_equal(at_once->n_tokens, 150);
     assert_true(at_once->n_event_text <= at_once->n_text);
@@ -728,8 +731,10 @@ static void text_is_that_of_the_tokens(void **state)
         struct result *r = finish_job(start(prompts[i % 4].ids, n, options));
         memcpy(ids, prompts[i % 4].ids, sizeof prompts->ids);
         memcpy(ids + n, r->tokens, 60 * sizeof *ids);
-        assert_int_equal(chord_detokenize(chord_model_tokenizer(model), ids, n, false, &prefix, &n_prefix, NULL), CHORD_OK);
-        assert_int_equal(chord_detokenize(chord_model_tokenizer(model), ids, n + 60, false, &whole, &n_whole, NULL), CHORD_OK);
+        assert_int_equal(chord_detokenize(chord_model_tokenizer(model), ids, n, false, &prefix, &n_prefix, NULL),
+                         CHORD_OK);
+        assert_int_equal(chord_detokenize(chord_model_tokenizer(model), ids, n + 60, false, &whole, &n_whole, NULL),
+                         CHORD_OK);
         assert_int_equal(n_whole, n_prefix + r->n_text);
         assert_memory_equal(whole + n_prefix, r->text, r->n_text);
         chord_free(prefix);

@@ -20,7 +20,8 @@ static void expect(struct chord_model_options options, enum chord_status code, c
     if (status == CHORD_OK)
         chord_model_close(opened);
     if (status != code || err.code != code || strstr(err.message, text) == NULL)
-        fail_msg("%s: '%s'; expected %s and '%s'", chord_status_name(status), err.message, chord_status_name(code), text);
+        fail_msg("%s: '%s'; expected %s and '%s'", chord_status_name(status), err.message, chord_status_name(code),
+                 text);
 }
 
 // ---- Opening -------------------------------------------------------------------------------------------------------------
@@ -117,14 +118,16 @@ static void loading_reports_and_can_be_cancelled(void **state)
     static const char *const points[] = {"header 0/1", "header 1/1", "tokenizer 0/1", "tokenizer 1/1", "weights 0/1"};
     struct progress p = {0};
     write_tiny((struct tiny_options){0});
-    model = open_path(test_path("engine.gguf"), (struct chord_model_options){.progress = note_progress, .progress_user = &p});
+    model = open_path(test_path("engine.gguf"),
+                      (struct chord_model_options){.progress = note_progress, .progress_user = &p});
     assert_string_equal(p.phases, "header 0/1;header 1/1;tokenizer 0/1;tokenizer 1/1;weights 0/1;weights 1/1;");
     chord_model_close(model);
     for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
         p = (struct progress){.cancel_at = points[i]};
-        expect((struct chord_model_options){
-                   .memory = 1u << 30, .progress = note_progress, .progress_user = &p, .cancel = &p.cancel},
-               CHORD_CANCELLED, "cancelled");
+        expect(
+            (struct chord_model_options){
+                .memory = 1u << 30, .progress = note_progress, .progress_user = &p, .cancel = &p.cancel},
+            CHORD_CANCELLED, "cancelled");
     }
     p = (struct progress){.cancel = {true}};
     expect((struct chord_model_options){.memory = 1u << 30, .cancel = &p.cancel}, CHORD_CANCELLED, "cancelled");
@@ -221,9 +224,11 @@ static void a_context_that_does_not_fit_is_refused(void **state)
     (void)state;
     struct chord_model_info info;
     write_tiny((struct tiny_options){.n_ctx = 4096, .n_embd = 64});
-    expect((struct chord_model_options){.memory = 3000000, .n_ctx = 1u << 20}, CHORD_MEMORY_BUDGET, "context of 1048576 tokens");
+    expect((struct chord_model_options){.memory = 3000000, .n_ctx = 1u << 20}, CHORD_MEMORY_BUDGET,
+           "context of 1048576 tokens");
     expect((struct chord_model_options){.memory = 700000}, CHORD_MEMORY_BUDGET, "MiB");
-    model = open_path(test_path("engine.gguf"), (struct chord_model_options){.n_ctx = 10000}); // longer than trained on: allowed
+    model = open_path(test_path("engine.gguf"),
+                      (struct chord_model_options){.n_ctx = 10000}); // longer than trained on: allowed
     chord_model_info(model, &info);
     assert_int_equal(info.n_ctx, 10000);
     chord_model_close(model);
@@ -312,8 +317,8 @@ static void kv_is_held_by_the_block(void **state)
     assert_int_equal(during.n_generated_tokens, 0);
     assert_int_equal(during.weight_bytes_used, model->graph->weight_bytes);
     assert_true(during.compute_seconds > 0);
-    assert_int_equal(during.memory_held, during.held_metadata + during.held_tokenizer + during.held_weights + during.held_kv +
-                                             during.held_scratch);
+    assert_int_equal(during.memory_held, during.held_metadata + during.held_tokenizer + during.held_weights +
+                                             during.held_kv + during.held_scratch);
     assert_int_equal(during.memory_held, chord_model_held(model));
     result_free(finish_job(job));
     assert_int_equal(stats().n_generated_tokens, 9); // the tenth was chosen, not computed
@@ -327,8 +332,9 @@ static void small_blocks_are_counted(void **state)
 {
     (void)state;
     uint32_t prompt[1000];
-    open_tiny((struct tiny_options){.n_ctx = 1024, .n_layer = 1, .n_head = 1, .n_head_kv = 1, .n_embd = 8, .head_dim = 2},
-              (struct chord_model_options){0});
+    open_tiny(
+        (struct tiny_options){.n_ctx = 1024, .n_layer = 1, .n_head = 1, .n_head_kv = 1, .n_embd = 8, .head_dim = 2},
+        (struct chord_model_options){0});
     random_tokens(prompt, 1000, 1);
     struct chord_job *job = start(prompt, 1000, sampling(1, 10));
     chord_model_run(model, 0, NULL);
@@ -498,8 +504,11 @@ static void texts_are_tokenized(void **state)
             uint32_t *ids, *own_ids;
             uint64_t n, n_own, n_text;
             char *text;
-            assert_int_equal(chord_tokenize(chord_model_tokenizer(model), texts[i], strlen(texts[i]), false, bos, &ids, &n, &err), CHORD_OK);
-            assert_int_equal(chord_tokenize(own, texts[i], strlen(texts[i]), false, bos, &own_ids, &n_own, &err), CHORD_OK);
+            assert_int_equal(
+                chord_tokenize(chord_model_tokenizer(model), texts[i], strlen(texts[i]), false, bos, &ids, &n, &err),
+                CHORD_OK);
+            assert_int_equal(chord_tokenize(own, texts[i], strlen(texts[i]), false, bos, &own_ids, &n_own, &err),
+                             CHORD_OK);
             assert_int_equal(n, n_own);
             assert_memory_equal(ids, own_ids, n * sizeof *ids);
             assert_int_equal(n > 0 && ids[0] == 1, bos != 0);
@@ -548,11 +557,14 @@ static bool tier_runs_here(const char *tier)
 }
 
 // The text that llama2.c's own test expects of this model.
-static const char story[] =
-    "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, "
-    "red ball. She wanted to play with it, but it was too high.\nLily's mom said, \"Lily, let's go to the park.\" Lily was sad "
-    "and didn't know what to do. She said, \"I want to play with your ball, but I can't find it.\"\nLily was sad and didn't "
-    "know what to do. She said, \"I'm sorry, Lily. I didn't know what to do.\"\nLily didn't want to help her mom, so she";
+static const char story[] = "Once upon a time, there was a little girl named Lily. She loved to play outside in the "
+                            "park. One day, she saw a big, "
+                            "red ball. She wanted to play with it, but it was too high.\nLily's mom said, \"Lily, "
+                            "let's go to the park.\" Lily was sad "
+                            "and didn't know what to do. She said, \"I want to play with your ball, but I can't find "
+                            "it.\"\nLily was sad and didn't "
+                            "know what to do. She said, \"I'm sorry, Lily. I didn't know what to do.\"\nLily didn't "
+                            "want to help her mom, so she";
 
 static void stories_are_told(void **state)
 {
@@ -594,7 +606,8 @@ static void a_random_llama_babbles_as_known(void **state)
         if (!tier_runs_here(*tier))
             continue;
         model = open_path(path, (struct chord_model_options){.cpu = *tier});
-        assert_int_equal(chord_tokenize(chord_model_tokenizer(model), text, strlen(text), false, -1, &ids, &n, NULL), CHORD_OK);
+        assert_int_equal(chord_tokenize(chord_model_tokenizer(model), text, strlen(text), false, -1, &ids, &n, NULL),
+                         CHORD_OK);
         assert_int_equal(n, 9);
         assert_memory_equal(ids, prompt, sizeof prompt);
         chord_free(ids);

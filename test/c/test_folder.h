@@ -15,7 +15,8 @@ static inline int make_test_folder(void **state)
 {
     const char *parent = getenv("TMPDIR");
     (void)state;
-    snprintf(test_folder, sizeof test_folder, "%s/chord-test-XXXXXX", parent != NULL && parent[0] != '\0' ? parent : "/tmp");
+    snprintf(test_folder, sizeof test_folder, "%s/chord-test-XXXXXX",
+             parent != NULL && parent[0] != '\0' ? parent : "/tmp");
     return mkdtemp(test_folder) == NULL;
 }
 

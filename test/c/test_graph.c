@@ -26,10 +26,24 @@ static int tear_down(void **state)
 static const struct tiny_options models[] = {
     {.arch = "llama"},
     {.arch = "llama", .n_layer = 1, .n_embd = 8, .n_head = 1, .n_head_kv = 1, .n_ff = 3, .tied = true},
-    {.arch = "llama", .n_layer = 5, .n_embd = 64, .n_head = 8, .n_head_kv = 2, .n_ff = 200, .biases = true, .rope_freqs = true},
+    {.arch = "llama",
+     .n_layer = 5,
+     .n_embd = 64,
+     .n_head = 8,
+     .n_head_kv = 2,
+     .n_ff = 200,
+     .biases = true,
+     .rope_freqs = true},
     {.arch = "qwen2", .n_layer = 3, .n_embd = 48, .n_head = 6, .n_head_kv = 3, .n_ff = 20, .biases = true},
     {.arch = "qwen3", .n_layer = 3, .n_embd = 32, .n_head = 4, .n_head_kv = 2, .head_dim = 24, .n_ff = 31},
-    {.arch = "qwen3", .n_layer = 4, .n_embd = 64, .n_head = 2, .n_head_kv = 1, .head_dim = 16, .n_ff = 128, .tied = true},
+    {.arch = "qwen3",
+     .n_layer = 4,
+     .n_embd = 64,
+     .n_head = 2,
+     .n_head_kv = 1,
+     .head_dim = 16,
+     .n_ff = 128,
+     .tied = true},
 };
 #define N_MODELS (sizeof models / sizeof *models)
 
@@ -189,7 +203,8 @@ static void expect_tensor_error(const char *name)
 
 static bool is_optional(const char *name)
 {
-    return strstr(name, ".bias") != NULL || strcmp(name, "output.weight") == 0 || strcmp(name, "rope_freqs.weight") == 0;
+    return strstr(name, ".bias") != NULL || strcmp(name, "output.weight") == 0 ||
+           strcmp(name, "rope_freqs.weight") == 0;
 }
 
 static void a_missing_tensor_is_named(void **state)
@@ -344,14 +359,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-        TEST(values_alive_together_lie_apart),
-        TEST(scratch_does_not_grow_with_layers),
-        TEST(every_weight_is_counted_once),
-        TEST(nodes_stand_in_order),
-        TEST(a_missing_tensor_is_named),
-        TEST(a_wrong_shape_is_named),
-        TEST(a_surplus_tensor_is_named),
-        TEST(the_first_error_stays),
+        TEST(values_alive_together_lie_apart),     TEST(scratch_does_not_grow_with_layers),
+        TEST(every_weight_is_counted_once),        TEST(nodes_stand_in_order),
+        TEST(a_missing_tensor_is_named),           TEST(a_wrong_shape_is_named),
+        TEST(a_surplus_tensor_is_named),           TEST(the_first_error_stays),
         TEST(every_failed_allocation_is_reported),
 #undef TEST
     };

@@ -62,7 +62,8 @@ static void expect(enum chord_status code, const char *text)
     struct chord_error err;
     const enum chord_status status = load(&h, &arch, &err);
     if (status != code || err.code != code || strstr(err.message, text) == NULL)
-        fail_msg("%s: '%s'; expected %s and '%s'", chord_status_name(status), err.message, chord_status_name(code), text);
+        fail_msg("%s: '%s'; expected %s and '%s'", chord_status_name(status), err.message, chord_status_name(code),
+                 text);
 }
 
 // ---- Hyperparameters -----------------------------------------------------------------------------------------------------
@@ -122,9 +123,11 @@ static void absent_values_have_defaults(void **state)
 }
 
 static const char *const counts[] = {
-    "context_length",          "embedding_length",     "block_count",           "feed_forward_length",
+    "context_length",          "embedding_length",     "block_count",
+    "feed_forward_length",
     "attention.head_count", // up to here required
-    "attention.head_count_kv", "attention.key_length", "attention.value_length", "rope.dimension_count",
+    "attention.head_count_kv", "attention.key_length", "attention.value_length",
+    "rope.dimension_count",
 };
 #define N_REQUIRED 5
 #define N_COUNTS (sizeof counts / sizeof *counts)
@@ -186,11 +189,16 @@ static void a_bad_number_is_named(void **state)
         const char *name;
         float value;
     } bad[] = {
-        {"attention.layer_norm_rms_epsilon", -1e-6f}, {"attention.layer_norm_rms_epsilon", 1.5f},
-        {"attention.layer_norm_rms_epsilon", NAN},    {"rope.freq_base", 0},
-        {"rope.freq_base", -10000},                   {"rope.freq_base", INFINITY},
-        {"rope.freq_base", NAN},                      {"rope.scale_linear", 0},
-        {"rope.scale_linear", NAN},                   {"rope.scale_linear", -4},
+        {"attention.layer_norm_rms_epsilon", -1e-6f},
+        {"attention.layer_norm_rms_epsilon", 1.5f},
+        {"attention.layer_norm_rms_epsilon", NAN},
+        {"rope.freq_base", 0},
+        {"rope.freq_base", -10000},
+        {"rope.freq_base", INFINITY},
+        {"rope.freq_base", NAN},
+        {"rope.scale_linear", 0},
+        {"rope.scale_linear", NAN},
+        {"rope.scale_linear", -4},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         tiny_init(&m, (struct tiny_options){0});
@@ -370,7 +378,8 @@ static void yarn_frequencies(void **state)
         uint32_t n_rot, n_ctx_orig;
         double factor;
     } cases[] = {
-        {10000, 128, 4096, 16}, {1000000, 128, 32768, 4}, {10000, 64, 2048, 2.5}, {10000, 32, 100, 8}, {500000, 80, 8192, 32},
+        {10000, 128, 4096, 16}, {1000000, 128, 32768, 4}, {10000, 64, 2048, 2.5},
+        {10000, 32, 100, 8},    {500000, 80, 8192, 32},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         tiny_init(&m, (struct tiny_options){.arch = "qwen2", .head_dim = 128, .n_rot = cases[i].n_rot, .n_ctx = 40000});
@@ -458,7 +467,8 @@ static void output_is_tied_where_the_file_has_none(void **state)
             assert_int_equal(last->op, GRAPH_LINEAR);
             assert_int_equal(last->n_out, 1);
             assert_int_equal(last->out[0], built.graph->logits);
-            assert_ptr_equal(last->weight[0], weights_find(built.weights, tied ? "token_embd.weight" : "output.weight"));
+            assert_ptr_equal(last->weight[0],
+                             weights_find(built.weights, tied ? "token_embd.weight" : "output.weight"));
             assert_ptr_equal(built.graph->nodes[0].weight[0], weights_find(built.weights, "token_embd.weight"));
             built_free(&built);
             tiny_free(&m);
@@ -483,7 +493,8 @@ static void biases_are_optional_one_by_one(void **state)
                     assert_int_equal(node->layer, 1);
                     assert_string_equal(node->weight[k]->tensor->name.n_bytes == strlen(names[i]) + 2 ? "" : "?", "");
                     assert_memory_equal(node->weight[k]->tensor->name.bytes, names[i], strlen(names[i]) - 4);
-                    assert_memory_equal(node->vector[k], tiny_values(&m, names[i]), node->weight[k]->n_rows * sizeof(float));
+                    assert_memory_equal(node->vector[k], tiny_values(&m, names[i]),
+                                        node->weight[k]->n_rows * sizeof(float));
                     n_biases++;
                 }
         }

@@ -57,7 +57,7 @@ static void make_shapes(struct tiny_model *m)
     tiny_init(m, (struct tiny_options){0});
     while (m->n_tensors > 0)
         tiny_drop_tensor(m, m->tensors[0].name);
-    static const uint64_t shapes[][2] = {{1, 1},     {3, 2},    {1, 1000},  {256, 1},        {4096, 129}, {4096, 128},
+    static const uint64_t shapes[][2] = {{1, 1},      {3, 2},      {1, 1000},   {256, 1},    {4096, 129}, {4096, 128},
                                          {4096, 127}, {700, 1500}, {524288, 3}, {524289, 2}, {700000, 3}, {16, 40000}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         snprintf(name, sizeof name, "shape.%u", (unsigned)i);
@@ -280,12 +280,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-        TEST(every_shape_and_type),
-        TEST(split_files),
-        TEST(a_directory_maps_nothing),
-        TEST(a_changed_file_is_noticed),
-        TEST(pages_come_and_go),
-        TEST(every_failed_allocation_is_reported),
+        TEST(every_shape_and_type),      TEST(split_files),       TEST(a_directory_maps_nothing),
+        TEST(a_changed_file_is_noticed), TEST(pages_come_and_go), TEST(every_failed_allocation_is_reported),
 #undef TEST
     };
     return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);

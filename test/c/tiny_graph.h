@@ -22,14 +22,15 @@ static inline void built_free(struct built *built)
     *built = (struct built){0};
 }
 
-static inline enum chord_status built_finish(struct built *built, enum weights_mode mode, struct memory_account *account,
-                                             struct chord_error *err)
+static inline enum chord_status built_finish(struct built *built, enum weights_mode mode,
+                                             struct memory_account *account, struct chord_error *err)
 {
     enum chord_status status = hparams_load(built->gguf, &built->hparams, &built->arch, err);
     if (status == CHORD_OK)
         status = weights_open(&built->weights, built->gguf, mode, account, err);
     if (status == CHORD_OK)
-        status = arch_build_graph(built->arch, &built->hparams, built->weights, built->gguf, account, &built->graph, err);
+        status =
+            arch_build_graph(built->arch, &built->hparams, built->weights, built->gguf, account, &built->graph, err);
     if (status != CHORD_OK)
         built_free(built);
     return status;

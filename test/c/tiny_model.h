@@ -11,15 +11,15 @@
 #include <math.h>
 #include <stdio.h>
 
-struct tiny_options { // 0 and NULL: the default
-    const char *arch; // "llama"
+struct tiny_options {            // 0 and NULL: the default
+    const char *arch;            // "llama"
     uint32_t n_vocab, n_padding; // 300; of them, rows of the embedding without a token
     uint32_t n_embd, n_layer, n_head, n_head_kv, head_dim, n_ff, n_ctx; // 32, 2, 4, 2, n_embd / n_head, 48, 256
-    uint32_t n_rot;              // head_dim
-    uint32_t type;               // of matrices: F32
-    bool biases;                 // on q, k, v
-    bool tied;                   // no output.weight
-    bool rope_freqs;             // the tensor
+    uint32_t n_rot;                                                     // head_dim
+    uint32_t type;                                                      // of matrices: F32
+    bool biases;                                                        // on q, k, v
+    bool tied;                                                          // no output.weight
+    bool rope_freqs;                                                    // the tensor
     uint64_t seed;
 };
 
@@ -195,8 +195,8 @@ static inline void tiny_quantize(struct tiny_tensor *t)
 }
 
 // Values `offset` + random within +-`range`.
-static inline struct tiny_tensor *tiny_add(struct tiny_model *m, const char *name, uint32_t type, uint64_t n, uint64_t n_rows,
-                                           double offset, double range)
+static inline struct tiny_tensor *tiny_add(struct tiny_model *m, const char *name, uint32_t type, uint64_t n,
+                                           uint64_t n_rows, double offset, double range)
 {
     assert(m->n_tensors < TINY_MOST_TENSORS && strlen(name) < 64);
     struct tiny_tensor *t = &m->tensors[m->n_tensors++];
@@ -318,8 +318,8 @@ static inline void tiny_free(struct tiny_model *m)
 // ---- Files ---------------------------------------------------------------------------------------------------------------
 
 // Appends the file of tensors first .. first + n - 1; the others' values, too, when it is the first of n_files.
-static inline void tiny_encode_part(const struct tiny_model *m, uint32_t first, uint32_t n, uint32_t index, uint32_t n_files,
-                                    struct maker *out)
+static inline void tiny_encode_part(const struct tiny_model *m, uint32_t first, uint32_t n, uint32_t index,
+                                    uint32_t n_files, struct maker *out)
 {
     uint64_t offset = 0;
     put_head(out, 3, n, (index == 0 ? m->n_values : 0) + (n_files > 1 ? 3 : 0));

@@ -86,7 +86,8 @@ static inline void reference_run(struct tiny_model *m, const uint32_t *tokens, u
         for (uint32_t i = 0; i < o->n_embd; i++)
             x[i] = embedding[i];
         for (uint32_t layer = 0; layer < o->n_layer; layer++) {
-            double *k = k_cache + ((size_t)layer * n_tokens + t) * n_kv, *v = v_cache + ((size_t)layer * n_tokens + t) * n_kv;
+            double *k = k_cache + ((size_t)layer * n_tokens + t) * n_kv,
+                   *v = v_cache + ((size_t)layer * n_tokens + t) * n_kv;
             reference_norm(x, tiny_values(m, LAYER_NAME("attn_norm.weight")), eps, normed, o->n_embd);
             reference_linear(m, LAYER_NAME("attn_q"), normed, q, &options);
             reference_linear(m, LAYER_NAME("attn_k"), normed, k, &options);
