@@ -32,10 +32,10 @@ void chord_cancel_request(struct chord_cancel *cancel);
 enum chord_mode { CHORD_MODE_AUTO, CHORD_MODE_MAPPED };
 
 struct chord_model_options {
-    uint64_t memory;          // ceiling in bytes for everything chord allocates; 0: what the machine or container leaves free
-    uint32_t n_ctx;           // context in tokens; 0: the model's own, as far as the budget reaches
-    uint32_t n_threads;       // compute threads, 0: one per processor this process may use
-    const char *cpu;          // force a kernel tier by name ("scalar", "avx2", ...); NULL: the best. Unknown: INVALID_ARGUMENT
+    uint64_t memory;    // ceiling in bytes for everything chord allocates; 0: what the machine or container leaves free
+    uint32_t n_ctx;     // context in tokens; 0: the model's own, as far as the budget reaches
+    uint32_t n_threads; // compute threads, 0: one per processor this process may use
+    const char *cpu; // force a kernel tier by name ("scalar", "avx2", ...); NULL: the best. Unknown: INVALID_ARGUMENT
     enum chord_mode mode;
     struct chord_cancel *cancel; // may be NULL; CANCELLED when set during loading
     // May be NULL. Called on the loading thread; phase is a static string ("header", "tokenizer", "weights").
@@ -68,25 +68,25 @@ void chord_model_info(const struct chord_model *model, struct chord_model_info *
 
 // What opening would do, from the header alone.
 struct chord_plan {
-    const char *architecture;     // static
-    const char *mode;             // "mapped"; static
-    uint64_t memory_budget;       // bytes
-    uint64_t weights_bytes;       // all tensors
-    uint64_t step_bytes;          // weights that one generated token reads
+    const char *architecture; // static
+    const char *mode;         // "mapped"; static
+    uint64_t memory_budget;   // bytes
+    uint64_t weights_bytes;   // all tensors
+    uint64_t step_bytes;      // weights that one generated token reads
     uint64_t kv_bytes_per_token;
-    uint64_t kv_bytes;            // at n_ctx
-    uint64_t scratch_bytes;       // activations, logits
-    uint64_t metadata_bytes;      // header, tokenizer
+    uint64_t kv_bytes;       // at n_ctx
+    uint64_t scratch_bytes;  // activations, logits
+    uint64_t metadata_bytes; // header, tokenizer
     uint32_t n_ctx, n_ctx_train;
     uint32_t n_layer;
     uint32_t n_threads;
-    double read_bandwidth;        // bytes per second: measured read of memory by n_threads threads
-    double seconds_per_token;     // step_bytes / read_bandwidth
-    bool fits;                    // weights + KV + scratch + metadata <= memory_budget
-    char warnings[4][256];        // terminated; the first empty one ends the list
+    double read_bandwidth;    // bytes per second: measured read of memory by n_threads threads
+    double seconds_per_token; // step_bytes / read_bandwidth
+    bool fits;                // weights + KV + scratch + metadata <= memory_budget
+    char warnings[4][256];    // terminated; the first empty one ends the list
 };
-enum chord_status chord_model_plan(const char *path, const struct chord_model_options *options,
-                                   struct chord_plan *out, struct chord_error *err);
+enum chord_status chord_model_plan(const char *path, const struct chord_model_options *options, struct chord_plan *out,
+                                   struct chord_error *err);
 
 // ---- Tokenizer -------------------------------------------------------------------------------------------------------
 
@@ -105,8 +105,7 @@ void chord_tokenizer_info(const struct chord_tokenizer *tokenizer, struct chord_
 
 // bos: -1 as the metadata says, 0 never, 1 always. *ids is the caller's: chord_free(*ids).
 enum chord_status chord_tokenize(const struct chord_tokenizer *tokenizer, const char *text, uint64_t n_bytes,
-                                 bool parse_special, int bos, uint32_t **ids, uint64_t *n_ids,
-                                 struct chord_error *err);
+                                 bool parse_special, int bos, uint32_t **ids, uint64_t *n_ids, struct chord_error *err);
 // `special`: show control tokens. *text (UTF-8, not terminated) is the caller's: chord_free(*text).
 enum chord_status chord_detokenize(const struct chord_tokenizer *tokenizer, const uint32_t *ids, uint64_t n_ids,
                                    bool special, char **text, uint64_t *n_bytes, struct chord_error *err);
@@ -126,23 +125,23 @@ struct chord_string {
 
 // Defaults by chord_generate_options_init.
 struct chord_generate_options {
-    uint64_t max_tokens;       // UINT64_MAX: until the context is full. Default UINT64_MAX
-    bool ignore_eos;           // end-of-generation tokens can't be chosen. Default false
-    float temperature;         // 0: greedy. Default 0.8
-    uint32_t top_k;            // 0: off. Default 40
-    float top_p;               // 1: off. Default 0.95
-    float min_p;               // 0: off. Default 0.05
-    float typical_p;           // 1: off. Default 1
-    float repeat_penalty;      // 1: off. Default 1
-    float frequency_penalty;   // 0: off. Default 0
-    float presence_penalty;    // 0: off. Default 0
-    uint32_t penalty_last_n;   // tokens the penalties look back on. Default 64
-    uint64_t seed;             // with has_seed; otherwise drawn from the system
+    uint64_t max_tokens;     // UINT64_MAX: until the context is full. Default UINT64_MAX
+    bool ignore_eos;         // end-of-generation tokens can't be chosen. Default false
+    float temperature;       // 0: greedy. Default 0.8
+    uint32_t top_k;          // 0: off. Default 40
+    float top_p;             // 1: off. Default 0.95
+    float min_p;             // 0: off. Default 0.05
+    float typical_p;         // 1: off. Default 1
+    float repeat_penalty;    // 1: off. Default 1
+    float frequency_penalty; // 0: off. Default 0
+    float presence_penalty;  // 0: off. Default 0
+    uint32_t penalty_last_n; // tokens the penalties look back on. Default 64
+    uint64_t seed;           // with has_seed; otherwise drawn from the system
     bool has_seed;
-    int32_t n_logprobs;        // -1: none; 0: of the chosen token; n: and of the n most likely (at most 64). Default -1
-    const struct chord_string *stop;            // copied; text ends before the first that appears
+    int32_t n_logprobs; // -1: none; 0: of the chosen token; n: and of the n most likely (at most 64). Default -1
+    const struct chord_string *stop; // copied; text ends before the first that appears
     uint32_t n_stop;
-    const struct chord_logit_bias *logit_bias;  // copied
+    const struct chord_logit_bias *logit_bias; // copied
     uint32_t n_logit_bias;
 };
 void chord_generate_options_init(struct chord_generate_options *options);
@@ -176,16 +175,17 @@ struct chord_token_logprob {
 
 struct chord_token_event {
     uint32_t token;
-    uint32_t n_text_bytes;  // of chord_output.text: what this token released (0 while characters or stop strings are open)
-    float logprob;          // NAN unless asked for
-    uint32_t n_top;         // entries of `top`
+    uint32_t
+        n_text_bytes; // of chord_output.text: what this token released (0 while characters or stop strings are open)
+    float logprob;    // NAN unless asked for
+    uint32_t n_top;   // entries of `top`
     const struct chord_token_logprob *top; // most likely first
 };
 
 // What a job has produced since the last take. Pointers are valid until the next take or the free of the job.
 struct chord_output {
-    const char *text;       // whole UTF-8 characters, not terminated
-    uint64_t n_text_bytes;  // may exceed the sum over events: the rest was released by the end
+    const char *text;      // whole UTF-8 characters, not terminated
+    uint64_t n_text_bytes; // may exceed the sum over events: the rest was released by the end
     const struct chord_token_event *events;
     uint64_t n_events;
     enum chord_finish finish;
@@ -194,9 +194,9 @@ struct chord_output {
     struct chord_error error;       // with CHORD_FINISH_ERROR
     uint64_t n_prompt, n_generated; // tokens; an end-of-generation token is not counted and not in the events
     double prompt_seconds, generate_seconds;
-    const float *logits;    // chord_evaluate: [n_vocab], else NULL
+    const float *logits; // chord_evaluate: [n_vocab], else NULL
     uint64_t n_logits;
-    double nll;             // chord_score: natural logarithm, summed
+    double nll; // chord_score: natural logarithm, summed
     uint64_t n_scored;
 };
 void chord_job_take(struct chord_job *job, struct chord_output *out);
@@ -211,12 +211,12 @@ struct chord_tensor_info {
     const char *name; // the caller's own pointer
     const char *type; // "Q4_K"
     uint32_t n_dimensions;
-    uint64_t ne[4];   // ne[0] runs fastest
+    uint64_t ne[4]; // ne[0] runs fastest
     uint64_t n_elements;
 };
 // NOT_FOUND names the tensor.
-enum chord_status chord_model_tensor(const struct chord_model *model, const char *name,
-                                     struct chord_tensor_info *out, struct chord_error *err);
+enum chord_status chord_model_tensor(const struct chord_model *model, const char *name, struct chord_tensor_info *out,
+                                     struct chord_error *err);
 // Dequantizes the whole tensor into out [n_elements].
 enum chord_status chord_model_tensor_read(struct chord_model *model, const char *name, float *out,
                                           struct chord_cancel *cancel, struct chord_error *err);
@@ -231,14 +231,14 @@ struct chord_stats {
     const char *mode;
     uint64_t memory_budget, memory_held, memory_peak; // bytes that chord allocated, all regions
     uint64_t held_metadata, held_tokenizer, held_weights, held_kv, held_scratch;
-    uint64_t mapped_bytes;          // of model files
-    uint64_t resident_bytes;        // of them in memory now; UINT64_MAX where the system cannot tell
+    uint64_t mapped_bytes;   // of model files
+    uint64_t resident_bytes; // of them in memory now; UINT64_MAX where the system cannot tell
     uint64_t kv_blocks, kv_block_bytes, kv_tokens;
-    uint64_t n_steps;               // batches run
+    uint64_t n_steps; // batches run
     uint64_t n_prompt_tokens, n_generated_tokens;
-    uint64_t weight_bytes_used;     // handed to kernels, over all steps
-    double compute_seconds;         // in steps
-    uint32_t n_jobs;                // in the scheduler now
+    uint64_t weight_bytes_used; // handed to kernels, over all steps
+    double compute_seconds;     // in steps
+    uint32_t n_jobs;            // in the scheduler now
     uint32_t n_layer;
 };
 void chord_model_stats(struct chord_model *model, struct chord_stats *out);
@@ -253,9 +253,9 @@ void chord_file_close(struct chord_file *file);
 
 struct chord_value {
     struct chord_string key;
-    const char *type;       // "uint32", "string", "array", ...
-    const char *element;    // type of the elements ("string", ...); of scalars: the type itself
-    uint64_t n_elements;    // 1 for scalars
+    const char *type;    // "uint32", "string", "array", ...
+    const char *element; // type of the elements ("string", ...); of scalars: the type itself
+    uint64_t n_elements; // 1 for scalars
     const void *opaque;
 };
 struct chord_file_tensor {
@@ -273,13 +273,19 @@ void chord_file_value(const struct chord_file *file, uint64_t index, struct chor
 uint64_t chord_file_n_tensors(const struct chord_file *file);
 void chord_file_tensor(const struct chord_file *file, uint64_t index, struct chord_file_tensor *out);
 
-enum chord_element { CHORD_ELEMENT_BOOL, CHORD_ELEMENT_INT, CHORD_ELEMENT_UINT, CHORD_ELEMENT_FLOAT, CHORD_ELEMENT_STRING };
+enum chord_element {
+    CHORD_ELEMENT_BOOL,
+    CHORD_ELEMENT_INT,
+    CHORD_ELEMENT_UINT,
+    CHORD_ELEMENT_FLOAT,
+    CHORD_ELEMENT_STRING
+};
 struct chord_element_value {
     enum chord_element kind;
-    int64_t i;              // BOOL (0, 1), INT
-    uint64_t u;             // UINT
-    double f;               // FLOAT
-    struct chord_string s;  // STRING
+    int64_t i;             // BOOL (0, 1), INT
+    uint64_t u;            // UINT
+    double f;              // FLOAT
+    struct chord_string s; // STRING
 };
 // The first `n` elements (n <= n_elements) into out[n].
 void chord_value_elements(const struct chord_value *value, uint64_t n, struct chord_element_value *out);
@@ -287,10 +293,10 @@ void chord_value_elements(const struct chord_value *value, uint64_t n, struct ch
 // What this build and machine offer: features found, names of all tiers of this build (NULL-terminated static list, lowest first).
 struct chord_system_info {
     char cpu_name[128];
-    const char *tier;       // best usable
+    const char *tier; // best usable
     const char *const *tiers;
     uint32_t n_processors;
-    uint64_t memory_free;   // bytes a new model may take: machine and container considered
+    uint64_t memory_free; // bytes a new model may take: machine and container considered
 };
 void chord_system_info(struct chord_system_info *out);
 

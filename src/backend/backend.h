@@ -29,9 +29,8 @@ struct backend; // opaque
 
 // Borrows everything; one backend per model, used by one thread at a time.
 enum chord_status backend_create(struct backend **out, const struct graph *graph, struct weights *weights,
-                                 const struct kernels *kernels, struct pool *pool,
-                                 const struct kv_layout *kv_layout, struct memory_account *account,
-                                 struct chord_error *err);
+                                 const struct kernels *kernels, struct pool *pool, const struct kv_layout *kv_layout,
+                                 struct memory_account *account, struct chord_error *err);
 void backend_free(struct backend *backend); // NULL is fine
 
 // Bytes of scratch memory that n_threads threads and batches of n_rows need (n_outputs: rows whose logits are computed at

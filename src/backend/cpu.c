@@ -165,9 +165,9 @@ static enum chord_status reserve_rows(struct backend *backend, uint32_t n_rows, 
     release_token_scratch(backend);
     if (allocate_token_scratch(backend, n_rows))
         return CHORD_OK;
-    const enum chord_status status =
-        memory_account_fail(backend->account, err, backend_scratch_bytes(backend->graph, backend->kernels, 0, n_rows, 0),
-                            "activations of one batch");
+    const enum chord_status status = memory_account_fail(
+        backend->account, err, backend_scratch_bytes(backend->graph, backend->kernels, 0, n_rows, 0),
+        "activations of one batch");
     if (before != 0)
         allocate_token_scratch(backend, before); // where even that fails, the next reserve starts from nothing
     return status;

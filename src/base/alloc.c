@@ -46,13 +46,12 @@ bool memory_reserve(struct memory_account *account, enum memory_region region, u
     do {
         if (!checked_add(total, bytes, &wanted) || wanted > account->ceiling)
             return false;
-    } while (!atomic_compare_exchange_weak_explicit(&account->total, &total, wanted,
-                                                    memory_order_relaxed, memory_order_relaxed));
+    } while (!atomic_compare_exchange_weak_explicit(&account->total, &total, wanted, memory_order_relaxed,
+                                                    memory_order_relaxed));
     atomic_fetch_add_explicit(&account->held[region], bytes, memory_order_relaxed);
     uint64_t peak = atomic_load_explicit(&account->peak, memory_order_relaxed);
-    while (wanted > peak &&
-           !atomic_compare_exchange_weak_explicit(&account->peak, &peak, wanted,
-                                                  memory_order_relaxed, memory_order_relaxed))
+    while (wanted > peak && !atomic_compare_exchange_weak_explicit(&account->peak, &peak, wanted, memory_order_relaxed,
+                                                                   memory_order_relaxed))
         continue;
     return true;
 }
@@ -75,15 +74,13 @@ static struct block_header *header_of(void *block)
     return (struct block_header *)block - 1;
 }
 
-void *memory_alloc(struct memory_account *account, enum memory_region region, uint64_t bytes,
-                   uint64_t alignment)
+void *memory_alloc(struct memory_account *account, enum memory_region region, uint64_t bytes, uint64_t alignment)
 {
     uint64_t charged;
     if (alignment < LEAST_ALIGNMENT)
         alignment = LEAST_ALIGNMENT;
-    if (!checked_add(bytes, sizeof(struct block_header) + alignment, &charged) ||
-        charged > SIZE_MAX || injected_failure(account) ||
-        !memory_reserve(account, region, charged))
+    if (!checked_add(bytes, sizeof(struct block_header) + alignment, &charged) || charged > SIZE_MAX ||
+        injected_failure(account) || !memory_reserve(account, region, charged))
         return NULL;
     char *base = malloc((size_t)charged);
     if (base == NULL) {
@@ -91,8 +88,8 @@ void *memory_alloc(struct memory_account *account, enum memory_region region, ui
         return NULL;
     }
     const uintptr_t first = (uintptr_t)base + sizeof(struct block_header);
-    char *block = base + sizeof(struct block_header) +
-                  (((first + alignment - 1) & ~(uintptr_t)(alignment - 1)) - first);
+    char *block =
+        base + sizeof(struct block_header) + (((first + alignment - 1) & ~(uintptr_t)(alignment - 1)) - first);
     struct block_header header = {
         .base = base, .bytes = bytes, .charged = charged, .region = region, .magic = BLOCK_MAGIC};
     *header_of(block) = header;
@@ -100,8 +97,7 @@ void *memory_alloc(struct memory_account *account, enum memory_region region, ui
     return block;
 }
 
-void *memory_zalloc(struct memory_account *account, enum memory_region region, uint64_t count,
-                    uint64_t bytes)
+void *memory_zalloc(struct memory_account *account, enum memory_region region, uint64_t count, uint64_t bytes)
 {
     uint64_t total;
     if (!checked_mul(count, bytes, &total))
@@ -134,8 +130,7 @@ static void *resize_in_place(struct memory_account *account, enum memory_region 
     return base + sizeof header;
 }
 
-void *memory_resize(struct memory_account *account, enum memory_region region, void *block,
-                    uint64_t bytes)
+void *memory_resize(struct memory_account *account, enum memory_region region, void *block, uint64_t bytes)
 {
     if (block != NULL && header_of(block)->base == header_of(block))
         return resize_in_place(account, region, block, bytes);
@@ -160,19 +155,26 @@ void memory_free(struct memory_account *account, void *block)
     free(header->base);
 }
 
-enum chord_status memory_account_fail(const struct memory_account *account, struct chord_error *err,
-                                      uint64_t bytes, const char *what)
+// MiB with one digit, rounded up: a ceiling named in a message must suffice.
+static double mib_at_least(uint64_t bytes)
+{
+    const uint64_t tenth = 104858;
+    return (double)(bytes / tenth + 1) / 10;
+}
+
+enum chord_status memory_account_fail(const struct memory_account *account, struct chord_error *err, uint64_t bytes,
+                                      const char *what)
 {
     const uint64_t held = atomic_load_explicit(&account->total, memory_order_relaxed);
     uint64_t wanted;
     // What stands around a block counts too: an allocation just over the ceiling failed because of the ceiling.
-    if (!checked_add(held, bytes, &wanted) || !checked_add(wanted, sizeof(struct block_header) + 64, &wanted) ||
-        wanted > account->ceiling)
+    if (!checked_add(held, bytes, &wanted) || !checked_add(wanted, sizeof(struct block_header) + 64, &wanted))
+        wanted = UINT64_MAX;
+    if (wanted > account->ceiling)
         return chord_fail(err, CHORD_MEMORY_BUDGET,
                           "%s needs %.1f MiB, but of the memory budget of %.1f MiB %.1f MiB are in use; "
                           "allow at least %.1f MiB",
-                          what, (double)bytes / 0x1p20, (double)account->ceiling / 0x1p20,
-                          (double)held / 0x1p20, ((double)held + (double)bytes) / 0x1p20);
-    return chord_fail(err, CHORD_OUT_OF_MEMORY, "the system has no %.1f MiB left for %s",
-                      (double)bytes / 0x1p20, what);
+                          what, (double)bytes / 0x1p20, (double)account->ceiling / 0x1p20, (double)held / 0x1p20,
+                          mib_at_least(wanted));
+    return chord_fail(err, CHORD_OUT_OF_MEMORY, "the system has no %.1f MiB left for %s", (double)bytes / 0x1p20, what);
 }

@@ -40,8 +40,8 @@ uint64_t hash_bytes(const void *bytes, uint64_t n_bytes, uint64_t seed)
     return mix(h);
 }
 
-bool string_table_init(struct string_table *table, struct memory_account *account,
-                       enum memory_region region, uint64_t n_keys, uint64_t seed)
+bool string_table_init(struct string_table *table, struct memory_account *account, enum memory_region region,
+                       uint64_t n_keys, uint64_t seed)
 {
     uint64_t least, n_slots = 16;
     *table = (struct string_table){.seed = seed};
@@ -64,15 +64,14 @@ void string_table_free(struct string_table *table, struct memory_account *accoun
 }
 
 // The key's slot, or the empty one where it would go. The table is never full: see insert.
-static struct string_table_slot *slot_of(const struct string_table *table, const char *key,
-                                         uint64_t n_bytes, uint64_t hash)
+static struct string_table_slot *slot_of(const struct string_table *table, const char *key, uint64_t n_bytes,
+                                         uint64_t hash)
 {
     uint64_t at = hash & (table->n_slots - 1);
     for (;;) {
         struct string_table_slot *slot = &table->slots[at];
-        if (slot->key == NULL ||
-            (slot->hash_high == (uint32_t)(hash >> 32) && slot->n_bytes == n_bytes &&
-             memcmp(slot->key, key, (size_t)n_bytes) == 0))
+        if (slot->key == NULL || (slot->hash_high == (uint32_t)(hash >> 32) && slot->n_bytes == n_bytes &&
+                                  memcmp(slot->key, key, (size_t)n_bytes) == 0))
             return slot;
         at = (at + 1) & (table->n_slots - 1);
     }
@@ -86,8 +85,8 @@ bool string_table_insert(struct string_table *table, const char *key, uint64_t n
     struct string_table_slot *slot = slot_of(table, key, n_bytes, hash);
     if (slot->key != NULL)
         return false;
-    *slot = (struct string_table_slot){
-        .key = key, .n_bytes = n_bytes, .hash_high = (uint32_t)(hash >> 32), .value = value};
+    *slot =
+        (struct string_table_slot){.key = key, .n_bytes = n_bytes, .hash_high = (uint32_t)(hash >> 32), .value = value};
     table->n_used++;
     return true;
 }

@@ -20,8 +20,8 @@ struct string_table {
 };
 
 // Room for `n_keys`; `seed` should not be predictable by the author of a hostile file. False: out of memory.
-bool string_table_init(struct string_table *table, struct memory_account *account,
-                       enum memory_region region, uint64_t n_keys, uint64_t seed);
+bool string_table_init(struct string_table *table, struct memory_account *account, enum memory_region region,
+                       uint64_t n_keys, uint64_t seed);
 void string_table_free(struct string_table *table, struct memory_account *account);
 
 // False, with nothing changed, when the key is there already (or the table is full).

@@ -7,8 +7,8 @@
 const char *chord_status_name(enum chord_status code)
 {
     switch (code) {
-#define X(id, name, text)                                                                          \
-    case id:                                                                                       \
+#define X(id, name, text) \
+    case id:              \
         return name;
         CHORD_STATUS_MAP(X)
 #undef X
@@ -19,8 +19,8 @@ const char *chord_status_name(enum chord_status code)
 const char *chord_status_text(enum chord_status code)
 {
     switch (code) {
-#define X(id, name, text)                                                                          \
-    case id:                                                                                       \
+#define X(id, name, text) \
+    case id:              \
         return text;
         CHORD_STATUS_MAP(X)
 #undef X
@@ -39,8 +39,8 @@ static size_t utf8_length(const unsigned char *s, size_t n)
     for (size_t i = 1; i < length; i++)
         if ((s[i] & 0xc0) != 0x80)
             return 0;
-    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
-        (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
+    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
+        (s[0] == 0xf4 && s[1] > 0x8f))
         return 0;
     return length;
 }

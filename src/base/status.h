@@ -10,35 +10,34 @@
 #include <stddef.h>
 
 // X(code, name seen by JavaScript, what it means)
-#define CHORD_STATUS_MAP(X)                                                                        \
-    X(CHORD_OK, "OK", "success")                                                                   \
-    X(CHORD_INVALID_ARGUMENT, "INVALID_ARGUMENT", "an argument or option is not usable")           \
-    X(CHORD_FILE_NOT_FOUND, "FILE_NOT_FOUND", "the file does not exist")                           \
-    X(CHORD_IO, "IO", "the operating system refused or broke off a read or a write")               \
-    X(CHORD_NOT_GGUF, "NOT_GGUF", "the file does not begin as a GGUF file does")                   \
-    X(CHORD_GGUF_VERSION, "GGUF_VERSION", "a GGUF version that chord does not read")               \
-    X(CHORD_GGUF_TRUNCATED, "GGUF_TRUNCATED", "the file ends before what its header promises")     \
-    X(CHORD_GGUF_LIMIT, "GGUF_LIMIT", "a count, length or size beyond what a file may hold")       \
-    X(CHORD_GGUF_METADATA, "GGUF_METADATA", "a metadata key or value is malformed or missing")     \
-    X(CHORD_GGUF_TENSOR, "GGUF_TENSOR", "a tensor's name, shape, offset or span is malformed")     \
-    X(CHORD_GGUF_TENSOR_TYPE, "GGUF_TENSOR_TYPE", "a tensor type that chord does not read")        \
-    X(CHORD_GGUF_ALIGNMENT, "GGUF_ALIGNMENT", "the alignment is not a usable power of two")        \
-    X(CHORD_GGUF_SPLIT, "GGUF_SPLIT", "the files of a split model do not belong together")         \
-    X(CHORD_UNSUPPORTED_ARCHITECTURE, "UNSUPPORTED_ARCHITECTURE",                                  \
-      "a model architecture that chord does not run")                                              \
-    X(CHORD_UNSUPPORTED_TOKENIZER, "UNSUPPORTED_TOKENIZER",                                        \
-      "a tokenizer model or pre-tokenizer that chord does not know")                               \
-    X(CHORD_MODEL_HPARAMS, "MODEL_HPARAMS", "hyperparameters are missing or contradict each other") \
-    X(CHORD_MODEL_TENSOR, "MODEL_TENSOR",                                                          \
-      "a tensor of the architecture is missing, surplus or of the wrong shape or type")            \
-    X(CHORD_TOKENIZER, "TOKENIZER", "the vocabulary is malformed")                                 \
-    X(CHORD_OUT_OF_MEMORY, "OUT_OF_MEMORY", "the system has no memory left")                       \
-    X(CHORD_MEMORY_BUDGET, "MEMORY_BUDGET", "the memory budget does not suffice")                  \
-    X(CHORD_CONTEXT_FULL, "CONTEXT_FULL", "more tokens than the context holds")                    \
-    X(CHORD_CANCELLED, "CANCELLED", "cancelled by the caller")                                     \
-    X(CHORD_CLOSED, "CLOSED", "the object has been closed")                                        \
-    X(CHORD_NOT_FOUND, "NOT_FOUND", "no key, tensor or token of that name")                        \
-    X(CHORD_FILE_CHANGED, "FILE_CHANGED", "the model file changed while it was in use")            \
+#define CHORD_STATUS_MAP(X)                                                                                       \
+    X(CHORD_OK, "OK", "success")                                                                                  \
+    X(CHORD_INVALID_ARGUMENT, "INVALID_ARGUMENT", "an argument or option is not usable")                          \
+    X(CHORD_FILE_NOT_FOUND, "FILE_NOT_FOUND", "the file does not exist")                                          \
+    X(CHORD_IO, "IO", "the operating system refused or broke off a read or a write")                              \
+    X(CHORD_NOT_GGUF, "NOT_GGUF", "the file does not begin as a GGUF file does")                                  \
+    X(CHORD_GGUF_VERSION, "GGUF_VERSION", "a GGUF version that chord does not read")                              \
+    X(CHORD_GGUF_TRUNCATED, "GGUF_TRUNCATED", "the file ends before what its header promises")                    \
+    X(CHORD_GGUF_LIMIT, "GGUF_LIMIT", "a count, length or size beyond what a file may hold")                      \
+    X(CHORD_GGUF_METADATA, "GGUF_METADATA", "a metadata key or value is malformed or missing")                    \
+    X(CHORD_GGUF_TENSOR, "GGUF_TENSOR", "a tensor's name, shape, offset or span is malformed")                    \
+    X(CHORD_GGUF_TENSOR_TYPE, "GGUF_TENSOR_TYPE", "a tensor type that chord does not read")                       \
+    X(CHORD_GGUF_ALIGNMENT, "GGUF_ALIGNMENT", "the alignment is not a usable power of two")                       \
+    X(CHORD_GGUF_SPLIT, "GGUF_SPLIT", "the files of a split model do not belong together")                        \
+    X(CHORD_UNSUPPORTED_ARCHITECTURE, "UNSUPPORTED_ARCHITECTURE", "a model architecture that chord does not run") \
+    X(CHORD_UNSUPPORTED_TOKENIZER, "UNSUPPORTED_TOKENIZER",                                                       \
+      "a tokenizer model or pre-tokenizer that chord does not know")                                              \
+    X(CHORD_MODEL_HPARAMS, "MODEL_HPARAMS", "hyperparameters are missing or contradict each other")               \
+    X(CHORD_MODEL_TENSOR, "MODEL_TENSOR",                                                                         \
+      "a tensor of the architecture is missing, surplus or of the wrong shape or type")                           \
+    X(CHORD_TOKENIZER, "TOKENIZER", "the vocabulary is malformed")                                                \
+    X(CHORD_OUT_OF_MEMORY, "OUT_OF_MEMORY", "the system has no memory left")                                      \
+    X(CHORD_MEMORY_BUDGET, "MEMORY_BUDGET", "the memory budget does not suffice")                                 \
+    X(CHORD_CONTEXT_FULL, "CONTEXT_FULL", "more tokens than the context holds")                                   \
+    X(CHORD_CANCELLED, "CANCELLED", "cancelled by the caller")                                                    \
+    X(CHORD_CLOSED, "CLOSED", "the object has been closed")                                                       \
+    X(CHORD_NOT_FOUND, "NOT_FOUND", "no key, tensor or token of that name")                                       \
+    X(CHORD_FILE_CHANGED, "FILE_CHANGED", "the model file changed while it was in use")                           \
     X(CHORD_THREAD, "THREAD", "the system refused to start a thread")
 
 enum chord_status {
@@ -64,7 +63,8 @@ const char *chord_status_text(enum chord_status code);
 #if defined(__GNUC__)
 __attribute__((format(printf, 3, 4)))
 #endif
-enum chord_status chord_fail(struct chord_error *err, enum chord_status code, const char *format, ...);
+enum chord_status
+chord_fail(struct chord_error *err, enum chord_status code, const char *format, ...);
 
 // Copies at most `n` bytes of untrusted text into `out` (capacity `out_bytes`, terminated), with control
 // characters and invalid UTF-8 replaced by '?', and "..." at the end where it was cut. Returns `out`.

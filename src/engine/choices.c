@@ -56,12 +56,19 @@ enum chord_status model_choose_context(const struct chord_model_options *options
     const uint64_t fit = left / (kv->block_bytes + JOB_BLOCK_BYTES) * KV_BLOCK_TOKENS;
     const uint32_t wanted = options->n_ctx != 0 ? options->n_ctx : hparams->n_ctx_train;
     const uint64_t least = options->n_ctx != 0 || wanted < KV_BLOCK_TOKENS ? wanted : KV_BLOCK_TOKENS;
-    if (fit < least)
-        return chord_fail(err, CHORD_MEMORY_BUDGET,
-                          "a context of %llu tokens needs %.1f MiB of KV cache beside %.1f MiB for the rest; the memory "
-                          "budget is %.1f MiB. Allow more memory, or ask for a context of at most %llu",
-                          (unsigned long long)least, (double)kv_bytes(kv, least) / 0x1p20,
-                          (double)beside / 0x1p20, (double)budget / 0x1p20, (unsigned long long)fit);
+    if (fit < least) {
+        const uint64_t n_blocks = (least + KV_BLOCK_TOKENS - 1) / KV_BLOCK_TOKENS;
+        char smaller[64] = "";
+        if (fit > 0)
+            snprintf(smaller, sizeof smaller, ", or ask for a context of at most %llu", (unsigned long long)fit);
+        return chord_fail(
+            err, CHORD_MEMORY_BUDGET,
+            "a context of %llu tokens needs %.1f MiB of KV cache beside %.1f MiB for the rest; the memory "
+            "budget is %.1f MiB. Allow at least %.1f MiB%s",
+            (unsigned long long)least, (double)kv_bytes(kv, least) / 0x1p20, (double)beside / 0x1p20,
+            (double)budget / 0x1p20,
+            ((double)beside + (double)n_blocks * (double)(kv->block_bytes + JOB_BLOCK_BYTES)) / 0x1p20 + 0.05, smaller);
+    }
     *n_ctx = fit < wanted ? (uint32_t)fit : wanted;
     return CHORD_OK;
 }

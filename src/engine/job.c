@@ -47,8 +47,7 @@ static bool append_event(struct chord_job *job, const struct sampler_choice *cho
         .n_top = choice->n_top,
     };
     for (uint32_t i = 0; i < choice->n_top; i++)
-        out->tops[out->n_tops++] =
-            (struct chord_token_logprob){choice->top[i].token, choice->top[i].logprob};
+        out->tops[out->n_tops++] = (struct chord_token_logprob){choice->top[i].token, choice->top[i].logprob};
     return true;
 }
 
@@ -268,8 +267,9 @@ static enum chord_status check_tokens(const struct chord_model *model, const uin
                           (unsigned long long)n_tokens, model->n_ctx);
     for (uint64_t i = 0; i < n_tokens; i++)
         if (tokens[i] >= model->hparams.n_vocab)
-            return chord_fail(err, CHORD_INVALID_ARGUMENT, "token %u at index %llu is not in the vocabulary of %u tokens",
-                              tokens[i], (unsigned long long)i, model->hparams.n_vocab);
+            return chord_fail(err, CHORD_INVALID_ARGUMENT,
+                              "token %u at index %llu is not in the vocabulary of %u tokens", tokens[i],
+                              (unsigned long long)i, model->hparams.n_vocab);
     return CHORD_OK;
 }
 
@@ -411,10 +411,11 @@ enum chord_status chord_generate(struct chord_model *model, const uint32_t *prom
 {
     struct chord_job *job;
     if (n_prompt >= model->n_ctx)
-        return chord_fail(err, CHORD_CONTEXT_FULL,
-                          "the prompt has %llu tokens and the context holds %u: shorten the prompt to at most %u tokens, or "
-                          "load the model with a larger `context`",
-                          (unsigned long long)n_prompt, model->n_ctx, model->n_ctx - 1);
+        return chord_fail(
+            err, CHORD_CONTEXT_FULL,
+            "the prompt has %llu tokens and the context holds %u: shorten the prompt to at most %u tokens, or "
+            "load the model with a larger `context`",
+            (unsigned long long)n_prompt, model->n_ctx, model->n_ctx - 1);
     const uint64_t room = model->n_ctx - n_prompt;
     const uint64_t capacity = n_prompt + (options->max_tokens < room ? options->max_tokens : room);
     enum chord_status status = job_create(model, JOB_GENERATE, prompt, n_prompt, capacity, &job, err);

@@ -23,39 +23,39 @@ struct job_output {
 
 struct chord_job {
     struct chord_model *model;
-    struct chord_job *next;         // in the scheduler's list
+    struct chord_job *next; // in the scheduler's list
     _Atomic uint32_t n_references;
-    _Atomic bool cancelled;         // set from any thread
+    _Atomic bool cancelled; // set from any thread
 
     enum job_kind kind;
-    uint32_t *tokens;               // [capacity]: prompt, then what was generated
+    uint32_t *tokens; // [capacity]: prompt, then what was generated
     uint64_t n_tokens, n_prompt, capacity;
-    uint64_t n_done;                // tokens whose keys and values are in the cache
+    uint64_t n_done; // tokens whose keys and values are in the cache
     struct kv_cache kv;
 
     uint64_t max_tokens;
     struct sampler *sampler;
     struct stop_matcher *stop;
     struct detokenizer detokenizer;
-    char *piece;                    // [detokenizer_max_bytes]
-    char *released;                 // what the stop matcher gives for one piece
+    char *piece;    // [detokenizer_max_bytes]
+    char *released; // what the stop matcher gives for one piece
     struct sampler_choice *choice;
     bool wants_logprobs;
 
     uint64_t first_scored;
     double nll;
     uint64_t n_scored;
-    float *logits;                  // [n_vocab] of an evaluation
+    float *logits; // [n_vocab] of an evaluation
 
     uint64_t started_ns, prompt_done_ns, finished_ns; // 0: not yet
 
-    uv_mutex_t mutex;               // guards what follows
+    uv_mutex_t mutex; // guards what follows
     struct job_output pending;
-    struct job_output taken;        // the taker's between two takes
+    struct job_output taken; // the taker's between two takes
     enum chord_finish finish;
     struct chord_error error;
     uint64_t n_prompt_done, n_generated;
-    bool out_of_memory;             // output could not be stored: the job fails
+    bool out_of_memory; // output could not be stored: the job fails
 };
 
 // The job computes its prompt (or what is to be evaluated or scored) still.

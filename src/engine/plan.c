@@ -78,7 +78,8 @@ static void add_warnings(struct chord_plan *plan)
 {
     if (!plan->fits)
         warn(plan,
-             "weights, KV cache and scratch take %.2f GiB and the memory budget is %.2f GiB: weights will be read from disk "
+             "weights, KV cache and scratch take %.2f GiB and the memory budget is %.2f GiB: weights will be read from "
+             "disk "
              "again and again",
              (double)(plan->weights_bytes + plan->kv_bytes + plan->scratch_bytes + plan->metadata_bytes) / 0x1p30,
              (double)plan->memory_budget / 0x1p30);
@@ -136,8 +137,8 @@ static enum chord_status fill_plan(struct chord_plan *plan, struct plan_parts *p
     return status;
 }
 
-enum chord_status chord_model_plan(const char *path, const struct chord_model_options *options,
-                                   struct chord_plan *out, struct chord_error *err)
+enum chord_status chord_model_plan(const char *path, const struct chord_model_options *options, struct chord_plan *out,
+                                   struct chord_error *err)
 {
     struct memory_account account;
     struct plan_parts parts = {0};

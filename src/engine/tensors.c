@@ -17,8 +17,8 @@ static const struct weight *find(const struct chord_model *model, const char *na
     return weight;
 }
 
-enum chord_status chord_model_tensor(const struct chord_model *model, const char *name,
-                                     struct chord_tensor_info *out, struct chord_error *err)
+enum chord_status chord_model_tensor(const struct chord_model *model, const char *name, struct chord_tensor_info *out,
+                                     struct chord_error *err)
 {
     const struct weight *weight = find(model, name, err);
     if (weight == NULL)
@@ -43,9 +43,8 @@ enum chord_status chord_model_tensor_read(struct chord_model *model, const char 
         const uint64_t left = weight->n_rows - row;
         if (cancel != NULL && atomic_load(&cancel->requested))
             return chord_fail(err, CHORD_CANCELLED, "reading '%s' was cancelled", name);
-        const enum chord_status status =
-            weights_read_rows(model->weights, weight, row, left < ROWS_PER_LOOK ? left : ROWS_PER_LOOK,
-                              out + row * weight->n, err);
+        const enum chord_status status = weights_read_rows(
+            model->weights, weight, row, left < ROWS_PER_LOOK ? left : ROWS_PER_LOOK, out + row * weight->n, err);
         if (status != CHORD_OK)
             return status;
     }

@@ -58,15 +58,16 @@ static void *copy_for_caller(const void *bytes, uint64_t n_bytes)
 }
 
 enum chord_status chord_tokenize(const struct chord_tokenizer *tokenizer, const char *text, uint64_t n_bytes,
-                                 bool parse_special, int bos, uint32_t **ids, uint64_t *n_ids,
-                                 struct chord_error *err)
+                                 bool parse_special, int bos, uint32_t **ids, uint64_t *n_ids, struct chord_error *err)
 {
     struct memory_account account;
     memory_account_init(&account, UINT64_MAX);
     struct token_list list = {.account = &account};
     const struct encode_options options = {
         .parse_special = parse_special,
-        .bos = bos < 0 ? TOKENIZER_BOS_AS_METADATA : bos == 0 ? TOKENIZER_BOS_NEVER : TOKENIZER_BOS_ALWAYS,
+        .bos = bos < 0    ? TOKENIZER_BOS_AS_METADATA
+               : bos == 0 ? TOKENIZER_BOS_NEVER
+                          : TOKENIZER_BOS_ALWAYS,
     };
     enum chord_status status = tokenizer_encode(tokenizer->tokenizer, text, n_bytes, options, &list, err);
     if (status == CHORD_OK) {

@@ -21,11 +21,8 @@ void graph_free(struct graph *graph)
 enum chord_status graph_begin(struct graph_builder *b, struct weights *weights, const struct gguf *gguf,
                               struct memory_account *account, struct chord_error *err)
 {
-    *b = (struct graph_builder){.weights = weights,
-                                .gguf = gguf,
-                                .account = account,
-                                .err = err,
-                                .layer = GRAPH_NO_LAYER};
+    *b = (struct graph_builder){
+        .weights = weights, .gguf = gguf, .account = account, .err = err, .layer = GRAPH_NO_LAYER};
     b->graph = memory_zalloc(account, MEMORY_METADATA, 1, sizeof *b->graph);
     b->tensor_used = memory_zalloc(account, MEMORY_METADATA, gguf_n_tensors(gguf), sizeof(bool));
     if (b->graph == NULL || b->tensor_used == NULL) {
@@ -112,8 +109,8 @@ const struct weight *graph_matrix(struct graph_builder *b, const char *name, uin
     if (weight->n != n_in || weight->n_rows != n_out) {
         graph_build_fail(b, CHORD_MODEL_TENSOR,
                          "tensor '%s' has the shape [%llu, %llu]; the hyperparameters imply [%llu, %llu]", name,
-                         (unsigned long long)weight->n, (unsigned long long)weight->n_rows,
-                         (unsigned long long)n_in, (unsigned long long)n_out);
+                         (unsigned long long)weight->n, (unsigned long long)weight->n_rows, (unsigned long long)n_in,
+                         (unsigned long long)n_out);
         return NULL;
     }
     return weight;
@@ -151,11 +148,11 @@ static graph_value new_value(struct graph_builder *b, uint32_t width)
     if (b->status != CHORD_OK ||
         !grow(b, (void **)&graph->values, graph->n_values, &b->value_capacity, sizeof *graph->values))
         return 0;
-    graph->values[graph->n_values] = (struct graph_value_info){
-        .width = width,
-        .rows = graph->head_begin == UINT32_MAX ? GRAPH_TOKEN_ROWS : GRAPH_OUTPUT_ROWS,
-        .first_node = graph->n_nodes,
-        .last_node = graph->n_nodes};
+    graph->values[graph->n_values] =
+        (struct graph_value_info){.width = width,
+                                  .rows = graph->head_begin == UINT32_MAX ? GRAPH_TOKEN_ROWS : GRAPH_OUTPUT_ROWS,
+                                  .first_node = graph->n_nodes,
+                                  .last_node = graph->n_nodes};
     return graph->n_values++;
 }
 
@@ -227,10 +224,8 @@ graph_value graph_linear1(struct graph_builder *b, graph_value x, struct graph_l
 
 void graph_rope(struct graph_builder *b, graph_value x, uint32_t n_heads, uint32_t head_dim)
 {
-    add_node(b, (struct graph_node){.op = GRAPH_ROPE,
-                                    .n_in = 1,
-                                    .in = {x},
-                                    .rope = {.n_heads = n_heads, .head_dim = head_dim}});
+    add_node(b, (struct graph_node){
+                    .op = GRAPH_ROPE, .n_in = 1, .in = {x}, .rope = {.n_heads = n_heads, .head_dim = head_dim}});
 }
 
 graph_value graph_attention(struct graph_builder *b, graph_value q, graph_value k, graph_value v,

@@ -26,9 +26,9 @@ typedef uint32_t graph_value; // index into graph.values
 enum graph_rows { GRAPH_TOKEN_ROWS, GRAPH_OUTPUT_ROWS };
 
 struct graph_value_info {
-    uint32_t width;        // floats per row
+    uint32_t width; // floats per row
     enum graph_rows rows;
-    uint64_t offset;       // in its region of scratch: floats per row, so it begins at offset * row capacity
+    uint64_t offset;                // in its region of scratch: floats per row, so it begins at offset * row capacity
     uint32_t first_node, last_node; // lifetime
 };
 
@@ -39,7 +39,7 @@ struct graph_node {
     graph_value in[2];
     graph_value out[GRAPH_MAX_LINEAR];
     const struct weight *weight[GRAPH_MAX_LINEAR]; // [width of out, width of in]
-    const float *vector[GRAPH_MAX_LINEAR];         // norm weight [segment], bias [width of out] or NULL; owned by the graph
+    const float *vector[GRAPH_MAX_LINEAR]; // norm weight [segment], bias [width of out] or NULL; owned by the graph
     union {
         struct {
             float eps;
@@ -70,7 +70,7 @@ struct graph {
     uint32_t head_begin; // nodes from here on are the head
     struct graph_value_info *values;
     uint32_t n_values;
-    graph_value logits;  // [outputs, n_vocab]
+    graph_value logits;                    // [outputs, n_vocab]
     uint32_t n_layer, n_head_kv, head_dim; // of the KV cache
     struct graph_rope rope;
     uint64_t token_floats;      // scratch per token row

@@ -39,8 +39,8 @@ void kv_cache_init(struct kv_cache *cache, const struct kv_layout *layout, struc
 
 static void *block_create(struct kv_cache *cache)
 {
-    struct kv_block *block = memory_alloc(cache->account, MEMORY_KV,
-                                          sizeof(struct kv_block) + cache->layout->block_bytes, 64);
+    struct kv_block *block =
+        memory_alloc(cache->account, MEMORY_KV, sizeof(struct kv_block) + cache->layout->block_bytes, 64);
     if (block == NULL)
         return NULL;
     atomic_init(&block->n_references, 1);
@@ -70,8 +70,7 @@ static enum chord_status reserve_table(struct kv_cache *cache, uint32_t n_blocks
     uint32_t capacity = cache->capacity == 0 ? 8 : cache->capacity;
     while (capacity < n_blocks)
         capacity *= 2;
-    void **blocks = memory_resize(cache->account, MEMORY_KV, (void *)cache->blocks,
-                                  capacity * sizeof *blocks);
+    void **blocks = memory_resize(cache->account, MEMORY_KV, (void *)cache->blocks, capacity * sizeof *blocks);
     if (blocks == NULL)
         return memory_account_fail(cache->account, err, capacity * sizeof *blocks, "the KV cache");
     cache->blocks = blocks;
@@ -90,8 +89,8 @@ enum chord_status kv_cache_reserve(struct kv_cache *cache, uint64_t n_tokens, st
         void *data = block_create(cache);
         if (data == NULL) {
             // Before the release: what is held now tells whether the budget was the cause.
-            const enum chord_status failure = memory_account_fail(cache->account, err, cache->layout->block_bytes,
-                                                                  "another 64 tokens of KV cache");
+            const enum chord_status failure =
+                memory_account_fail(cache->account, err, cache->layout->block_bytes, "another 64 tokens of KV cache");
             while (cache->n_blocks > before)
                 block_release(cache, cache->blocks[--cache->n_blocks]);
             return failure;

@@ -16,7 +16,7 @@
 
 struct kv_layout {
     uint32_t n_layer, n_head_kv, head_dim;
-    uint64_t keys_bytes;  // of one layer and head: KV_BLOCK_TOKENS * head_dim halves
+    uint64_t keys_bytes; // of one layer and head: KV_BLOCK_TOKENS * head_dim halves
     uint64_t block_bytes;
 };
 

@@ -13,22 +13,22 @@
 //   ATTENTION  out = attention of queries in over the KV cache of the row's sequence
 //   SILU_MUL   out = silu(in[0]) * in[1]
 //   ADD        out = in[0] + in[1]
-#define GRAPH_OP_MAP(X)                                                                            \
-    X(EMBED, embed)                                                                                \
-    X(GATHER, gather)                                                                              \
-    X(RMS_NORM, rms_norm)                                                                          \
-    X(LINEAR, linear)                                                                              \
-    X(ROPE, rope)                                                                                  \
-    X(KV_STORE, kv_store)                                                                          \
-    X(ATTENTION, attention)                                                                        \
-    X(SILU_MUL, silu_mul)                                                                          \
+#define GRAPH_OP_MAP(X)     \
+    X(EMBED, embed)         \
+    X(GATHER, gather)       \
+    X(RMS_NORM, rms_norm)   \
+    X(LINEAR, linear)       \
+    X(ROPE, rope)           \
+    X(KV_STORE, kv_store)   \
+    X(ATTENTION, attention) \
+    X(SILU_MUL, silu_mul)   \
     X(ADD, add)
 
 enum graph_op {
 #define X(ENUM, name) GRAPH_##ENUM,
     GRAPH_OP_MAP(X)
 #undef X
-    N_GRAPH_OPS
+        N_GRAPH_OPS
 };
 
 #endif

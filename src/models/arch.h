@@ -18,14 +18,14 @@ enum rope_scaling { ROPE_SCALING_NONE, ROPE_SCALING_LINEAR, ROPE_SCALING_YARN };
 struct hparams {
     const char *arch;
     uint32_t n_ctx_train;
-    uint32_t n_vocab;      // rows of token_embd.weight
+    uint32_t n_vocab; // rows of token_embd.weight
     uint32_t n_embd;
     uint32_t n_layer;
     uint32_t n_ff;
     uint32_t n_head;
-    uint32_t n_head_kv;    // divides n_head
-    uint32_t head_dim;     // attention.key_length, or n_embd / n_head
-    uint32_t n_rot;        // even, <= head_dim
+    uint32_t n_head_kv; // divides n_head
+    uint32_t head_dim;  // attention.key_length, or n_embd / n_head
+    uint32_t n_rot;     // even, <= head_dim
     float norm_rms_eps;
     float rope_base;
     enum rope_scaling rope_scaling;

@@ -31,8 +31,7 @@ graph_value build_embedding(struct graph_builder *b, const struct hparams *h, co
 
 graph_value build_layer_norm(struct graph_builder *b, const struct hparams *h, graph_value x, const char *name)
 {
-    return graph_rms_norm(b, x, graph_vector(b, layer_tensor(b, name).text, h->n_embd), h->n_embd,
-                          h->norm_rms_eps);
+    return graph_rms_norm(b, x, graph_vector(b, layer_tensor(b, name).text, h->n_embd), h->n_embd, h->norm_rms_eps);
 }
 
 graph_value build_attention(struct graph_builder *b, const struct hparams *h, graph_value x,
@@ -77,8 +76,7 @@ graph_value build_swiglu(struct graph_builder *b, const struct hparams *h, graph
     return graph_linear1(b, graph_silu_mul(b, projected[0], projected[1]), down);
 }
 
-graph_value build_head(struct graph_builder *b, const struct hparams *h, graph_value x,
-                       const struct weight *embedding)
+graph_value build_head(struct graph_builder *b, const struct hparams *h, graph_value x, const struct weight *embedding)
 {
     struct graph_linear output = {.weight = embedding};
     if (graph_has_tensor(b, "output.weight"))

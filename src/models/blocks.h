@@ -32,8 +32,7 @@ graph_value build_attention(struct graph_builder *b, const struct hparams *h, gr
 graph_value build_swiglu(struct graph_builder *b, const struct hparams *h, graph_value x);
 
 // output_norm, then output.weight or, where the file has none, the embedding again.
-graph_value build_head(struct graph_builder *b, const struct hparams *h, graph_value x,
-                       const struct weight *embedding);
+graph_value build_head(struct graph_builder *b, const struct hparams *h, graph_value x, const struct weight *embedding);
 
 // Frequencies from the hyperparameters, and from the tensor rope_freqs.weight where the file has it (Llama 3.1).
 void build_rope(struct graph_builder *b, const struct hparams *h, enum rope_kind kind);

@@ -29,9 +29,8 @@ static const char *key_of(struct reader *r, const char *name)
 static void check_range(struct reader *r, uint64_t value, uint64_t least, uint64_t most)
 {
     if (r->status == CHORD_OK && (value < least || value > most))
-        r->status = chord_fail(r->err, CHORD_MODEL_HPARAMS, "'%s' is %llu; chord runs models with %llu to %llu",
-                               r->key, (unsigned long long)value, (unsigned long long)least,
-                               (unsigned long long)most);
+        r->status = chord_fail(r->err, CHORD_MODEL_HPARAMS, "'%s' is %llu; chord runs models with %llu to %llu", r->key,
+                               (unsigned long long)value, (unsigned long long)least, (unsigned long long)most);
 }
 
 // A required count.
@@ -99,8 +98,7 @@ static void read_rope_scaling(struct reader *r, struct hparams *h)
         h->rope_scaling = ROPE_SCALING_LINEAR;
     } else if (string_is(type, "yarn")) {
         h->rope_scaling = ROPE_SCALING_YARN;
-        h->rope_n_ctx_orig =
-            read_u32_or(r, "rope.scaling.original_context_length", h->n_ctx_train, 1, MAX_CONTEXT);
+        h->rope_n_ctx_orig = read_u32_or(r, "rope.scaling.original_context_length", h->n_ctx_train, 1, MAX_CONTEXT);
         h->rope_attn_factor = read_f32_or(r, "rope.scaling.attn_factor", 1, 1e-3f, 1e3f);
         if (r->status == CHORD_OK && !(h->rope_base > 1))
             r->status = chord_fail(r->err, CHORD_MODEL_HPARAMS,
@@ -122,8 +120,8 @@ static void read_attention(struct reader *r, struct hparams *h)
     if (r->status != CHORD_OK)
         return;
     if (h->n_head % h->n_head_kv != 0) {
-        r->status = chord_fail(r->err, CHORD_MODEL_HPARAMS, "%u query heads cannot share %u KV heads evenly",
-                               h->n_head, h->n_head_kv);
+        r->status = chord_fail(r->err, CHORD_MODEL_HPARAMS, "%u query heads cannot share %u KV heads evenly", h->n_head,
+                               h->n_head_kv);
         return;
     }
     h->head_dim = read_u32_or(r, "attention.key_length", h->n_embd / h->n_head, 1, MAX_HEAD_DIM);
@@ -134,8 +132,7 @@ static void read_attention(struct reader *r, struct hparams *h)
                                value_length);
     h->n_rot = read_u32_or(r, "rope.dimension_count", h->head_dim, 2, h->head_dim);
     if (r->status == CHORD_OK && h->n_rot % 2 != 0)
-        r->status = chord_fail(r->err, CHORD_MODEL_HPARAMS, "RoPE over %u elements: the number must be even",
-                               h->n_rot);
+        r->status = chord_fail(r->err, CHORD_MODEL_HPARAMS, "RoPE over %u elements: the number must be even", h->n_rot);
 }
 
 static void read_vocabulary_size(struct reader *r, struct hparams *h)

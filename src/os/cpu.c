@@ -82,7 +82,7 @@ uint32_t cpu_features(void)
     if ((saved & 0x6) != 0x6) // XMM, YMM
         return 0;
     uint32_t features = 0;
-    if (has_all(leaf1.ecx, BIT(12) | BIT(28) | BIT(29)) // FMA, AVX, F16C
+    if (has_all(leaf1.ecx, BIT(12) | BIT(28) | BIT(29))  // FMA, AVX, F16C
         && has_all(leaf7.ebx, BIT(3) | BIT(5) | BIT(8))) // BMI1, AVX2, BMI2
         features |= CPU_AVX2;
     else
@@ -178,8 +178,7 @@ static bool system_cpu_name(char *out, uint64_t out_bytes)
 #elif defined(__APPLE__)
     char brand[128] = {0};
     size_t bytes = sizeof brand - 1;
-    return sysctlbyname("machdep.cpu.brand_string", brand, &bytes, NULL, 0) == 0 &&
-           copy_trimmed(brand, out, out_bytes);
+    return sysctlbyname("machdep.cpu.brand_string", brand, &bytes, NULL, 0) == 0 && copy_trimmed(brand, out, out_bytes);
 #elif defined(__linux__)
     FILE *f = fopen("/proc/cpuinfo", "r");
     if (f == NULL)

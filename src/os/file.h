@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 struct os_file {
-    intptr_t fd;         // file descriptor; on Windows the HANDLE. Meaningful only while is_open
+    intptr_t fd; // file descriptor; on Windows the HANDLE. Meaningful only while is_open
     bool is_open;
     uint64_t size;       // bytes, when opened
     int64_t modified_ns; // modification time when opened, nanoseconds since 1970
@@ -27,8 +27,7 @@ enum chord_status os_file_read(const struct os_file *file, uint64_t offset, void
 
 // FILE_CHANGED when size or modification time of the open file are no longer those of the opening. `path` is
 // for the message only: a file that was replaced by renaming another over it is still the one that was opened.
-enum chord_status os_file_check_unchanged(const struct os_file *file, const char *path,
-                                          struct chord_error *err);
+enum chord_status os_file_check_unchanged(const struct os_file *file, const char *path, struct chord_error *err);
 
 // Maps the whole file read-only. An empty file cannot be mapped (IO). *out is page-aligned and valid until
 // os_file_unmap(out, file->size), also after the file is closed.

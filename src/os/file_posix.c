@@ -50,24 +50,21 @@ enum chord_status os_file_open(struct os_file *file, const char *path, struct ch
     while (fd < 0 && errno == EINTR);
     if (fd < 0) {
         const bool absent = errno == ENOENT || errno == ENOTDIR;
-        return chord_fail(err, absent ? CHORD_FILE_NOT_FOUND : CHORD_IO, "%s: cannot open the file: %s",
-                          path, reason(errno, text, sizeof text));
+        return chord_fail(err, absent ? CHORD_FILE_NOT_FOUND : CHORD_IO, "%s: cannot open the file: %s", path,
+                          reason(errno, text, sizeof text));
     }
     if (fstat(fd, &status) != 0) {
         const int error = errno;
         close(fd);
-        return chord_fail(err, CHORD_IO, "%s: cannot examine the file: %s", path,
-                          reason(error, text, sizeof text));
+        return chord_fail(err, CHORD_IO, "%s: cannot examine the file: %s", path, reason(error, text, sizeof text));
     }
     if (!S_ISREG(status.st_mode)) {
         close(fd);
         return chord_fail(err, CHORD_IO, "%s: is %s, not a file", path,
                           S_ISDIR(status.st_mode) ? "a directory" : "a pipe or device");
     }
-    *file = (struct os_file){.fd = fd,
-                             .is_open = true,
-                             .size = (uint64_t)status.st_size,
-                             .modified_ns = modified_ns(&status)};
+    *file = (struct os_file){
+        .fd = fd, .is_open = true, .size = (uint64_t)status.st_size, .modified_ns = modified_ns(&status)};
     return CHORD_OK;
 }
 
@@ -87,42 +84,38 @@ enum chord_status os_file_read(const struct os_file *file, uint64_t offset, void
         return chord_fail(err, CHORD_IO, "cannot read at %" PRIu64 ": no file is that long", offset);
     while (offset < end) {
         const uint64_t left = end - offset;
-        const ssize_t n_read = pread((int)file->fd, to, left < MAX_READ_BYTES ? left : MAX_READ_BYTES,
-                                     (off_t)offset);
+        const ssize_t n_read = pread((int)file->fd, to, left < MAX_READ_BYTES ? left : MAX_READ_BYTES, (off_t)offset);
         if (n_read < 0 && errno == EINTR)
             continue;
         if (n_read < 0) {
             char text[128];
-            return chord_fail(err, CHORD_IO, "reading %" PRIu64 " bytes at %" PRIu64 " failed: %s", left,
-                              offset, reason(errno, text, sizeof text));
+            return chord_fail(err, CHORD_IO, "reading %" PRIu64 " bytes at %" PRIu64 " failed: %s", left, offset,
+                              reason(errno, text, sizeof text));
         }
         if (n_read == 0)
             return chord_fail(err, CHORD_IO,
-                              "the file ends at %" PRIu64 ", %" PRIu64 " bytes short of what was to be read",
-                              offset, left);
+                              "the file ends at %" PRIu64 ", %" PRIu64 " bytes short of what was to be read", offset,
+                              left);
         to += n_read;
         offset += (uint64_t)n_read;
     }
     return CHORD_OK;
 }
 
-enum chord_status os_file_check_unchanged(const struct os_file *file, const char *path,
-                                          struct chord_error *err)
+enum chord_status os_file_check_unchanged(const struct os_file *file, const char *path, struct chord_error *err)
 {
     struct stat status;
     if (fstat((int)file->fd, &status) != 0) {
         char text[128];
-        return chord_fail(err, CHORD_IO, "%s: cannot examine the file: %s", path,
-                          reason(errno, text, sizeof text));
+        return chord_fail(err, CHORD_IO, "%s: cannot examine the file: %s", path, reason(errno, text, sizeof text));
     }
     if ((uint64_t)status.st_size != file->size)
         return chord_fail(err, CHORD_FILE_CHANGED,
-                          "%s: had %" PRIu64 " bytes when it was opened and has %" PRIu64
-                          " now; load the model again",
+                          "%s: had %" PRIu64 " bytes when it was opened and has %" PRIu64 " now; load the model again",
                           path, file->size, (uint64_t)status.st_size);
     if (modified_ns(&status) != file->modified_ns)
-        return chord_fail(err, CHORD_FILE_CHANGED,
-                          "%s: was written to after it had been opened; load the model again", path);
+        return chord_fail(err, CHORD_FILE_CHANGED, "%s: was written to after it had been opened; load the model again",
+                          path);
     return CHORD_OK;
 }
 
@@ -132,8 +125,7 @@ enum chord_status os_file_map(const struct os_file *file, const void **out, stru
     if (file->size == 0)
         return chord_fail(err, CHORD_IO, "an empty file cannot be mapped");
     if (file->size > SIZE_MAX)
-        return chord_fail(err, CHORD_IO, "%" PRIu64 " bytes are more than an address space holds",
-                          file->size);
+        return chord_fail(err, CHORD_IO, "%" PRIu64 " bytes are more than an address space holds", file->size);
     void *map = mmap(NULL, (size_t)file->size, PROT_READ, MAP_SHARED, (int)file->fd, 0);
     if (map == MAP_FAILED) {
         char text[128];
@@ -190,8 +182,7 @@ uint64_t os_file_resident_bytes(const void *map, uint64_t n_bytes)
 bool os_file_same(const char *a, const char *b)
 {
     struct stat of_a, of_b;
-    return stat(a, &of_a) == 0 && stat(b, &of_b) == 0 && of_a.st_dev == of_b.st_dev &&
-           of_a.st_ino == of_b.st_ino;
+    return stat(a, &of_a) == 0 && stat(b, &of_b) == 0 && of_a.st_dev == of_b.st_dev && of_a.st_ino == of_b.st_ino;
 }
 
 #else

@@ -28,8 +28,8 @@ static HANDLE handle_of(const struct os_file *file)
 static const char *reason(DWORD error, char *out, size_t out_bytes)
 {
     WCHAR wide[256];
-    DWORD n = FormatMessageW(FORMAT_MESSAGE_FROM_SYSTEM | FORMAT_MESSAGE_IGNORE_INSERTS, NULL, error, 0,
-                             wide, sizeof wide / sizeof *wide - 1, NULL);
+    DWORD n = FormatMessageW(FORMAT_MESSAGE_FROM_SYSTEM | FORMAT_MESSAGE_IGNORE_INSERTS, NULL, error, 0, wide,
+                             sizeof wide / sizeof *wide - 1, NULL);
     while (n > 0 && (wide[n - 1] <= L' ' || wide[n - 1] == L'.')) // system messages end in ".\r\n"
         n--;
     wide[n] = 0;
@@ -45,8 +45,8 @@ static bool widen(const char *path, WCHAR out[MAX_PATH_UNITS])
 
 static int64_t modified_ns(const BY_HANDLE_FILE_INFORMATION *info)
 {
-    const int64_t ticks = (int64_t)((uint64_t)info->ftLastWriteTime.dwHighDateTime << 32 |
-                                    info->ftLastWriteTime.dwLowDateTime);
+    const int64_t ticks =
+        (int64_t)((uint64_t)info->ftLastWriteTime.dwHighDateTime << 32 | info->ftLastWriteTime.dwLowDateTime);
     return (ticks - UNIX_EPOCH_TICKS) * 100;
 }
 
@@ -62,19 +62,17 @@ enum chord_status os_file_open(struct os_file *file, const char *path, struct ch
     BY_HANDLE_FILE_INFORMATION info;
     *file = (struct os_file){0};
     if (!widen(path, wide))
-        return chord_fail(err, CHORD_IO, "%s: cannot open the file: its path is not UTF-8, or too long",
-                          path);
+        return chord_fail(err, CHORD_IO, "%s: cannot open the file: its path is not UTF-8, or too long", path);
     const DWORD attributes = GetFileAttributesW(wide);
     if (attributes != INVALID_FILE_ATTRIBUTES && (attributes & FILE_ATTRIBUTE_DIRECTORY))
         return chord_fail(err, CHORD_IO, "%s: is a directory, not a file", path);
-    HANDLE handle =
-        CreateFileW(wide, GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL,
-                    OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, NULL);
+    HANDLE handle = CreateFileW(wide, GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL,
+                                OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, NULL);
     if (handle == INVALID_HANDLE_VALUE) {
         const DWORD error = GetLastError();
         const bool absent = error == ERROR_FILE_NOT_FOUND || error == ERROR_PATH_NOT_FOUND;
-        return chord_fail(err, absent ? CHORD_FILE_NOT_FOUND : CHORD_IO, "%s: cannot open the file: %s",
-                          path, reason(error, text, sizeof text));
+        return chord_fail(err, absent ? CHORD_FILE_NOT_FOUND : CHORD_IO, "%s: cannot open the file: %s", path,
+                          reason(error, text, sizeof text));
     }
     if (GetFileType(handle) != FILE_TYPE_DISK) {
         CloseHandle(handle);
@@ -83,13 +81,10 @@ enum chord_status os_file_open(struct os_file *file, const char *path, struct ch
     if (!GetFileInformationByHandle(handle, &info)) {
         const DWORD error = GetLastError();
         CloseHandle(handle);
-        return chord_fail(err, CHORD_IO, "%s: cannot examine the file: %s", path,
-                          reason(error, text, sizeof text));
+        return chord_fail(err, CHORD_IO, "%s: cannot examine the file: %s", path, reason(error, text, sizeof text));
     }
-    *file = (struct os_file){.fd = (intptr_t)handle,
-                             .is_open = true,
-                             .size = size_of(&info),
-                             .modified_ns = modified_ns(&info)};
+    *file = (struct os_file){
+        .fd = (intptr_t)handle, .is_open = true, .size = size_of(&info), .modified_ns = modified_ns(&info)};
     return CHORD_OK;
 }
 
@@ -113,25 +108,23 @@ enum chord_status os_file_read(const struct os_file *file, uint64_t offset, void
         OVERLAPPED at = {0}; // carries the offset, so that threads do not share a file position
         at.Offset = (DWORD)offset;
         at.OffsetHigh = (DWORD)(offset >> 32);
-        if (!ReadFile(handle_of(file), to, (DWORD)(left < MAX_READ_BYTES ? left : MAX_READ_BYTES),
-                      &n_read, &at) &&
+        if (!ReadFile(handle_of(file), to, (DWORD)(left < MAX_READ_BYTES ? left : MAX_READ_BYTES), &n_read, &at) &&
             GetLastError() != ERROR_HANDLE_EOF) {
             char text[256];
-            return chord_fail(err, CHORD_IO, "reading %" PRIu64 " bytes at %" PRIu64 " failed: %s", left,
-                              offset, reason(GetLastError(), text, sizeof text));
+            return chord_fail(err, CHORD_IO, "reading %" PRIu64 " bytes at %" PRIu64 " failed: %s", left, offset,
+                              reason(GetLastError(), text, sizeof text));
         }
         if (n_read == 0)
             return chord_fail(err, CHORD_IO,
-                              "the file ends at %" PRIu64 ", %" PRIu64 " bytes short of what was to be read",
-                              offset, left);
+                              "the file ends at %" PRIu64 ", %" PRIu64 " bytes short of what was to be read", offset,
+                              left);
         to += n_read;
         offset += n_read;
     }
     return CHORD_OK;
 }
 
-enum chord_status os_file_check_unchanged(const struct os_file *file, const char *path,
-                                          struct chord_error *err)
+enum chord_status os_file_check_unchanged(const struct os_file *file, const char *path, struct chord_error *err)
 {
     BY_HANDLE_FILE_INFORMATION info;
     if (!GetFileInformationByHandle(handle_of(file), &info)) {
@@ -141,12 +134,11 @@ enum chord_status os_file_check_unchanged(const struct os_file *file, const char
     }
     if (size_of(&info) != file->size)
         return chord_fail(err, CHORD_FILE_CHANGED,
-                          "%s: had %" PRIu64 " bytes when it was opened and has %" PRIu64
-                          " now; load the model again",
+                          "%s: had %" PRIu64 " bytes when it was opened and has %" PRIu64 " now; load the model again",
                           path, file->size, size_of(&info));
     if (modified_ns(&info) != file->modified_ns)
-        return chord_fail(err, CHORD_FILE_CHANGED,
-                          "%s: was written to after it had been opened; load the model again", path);
+        return chord_fail(err, CHORD_FILE_CHANGED, "%s: was written to after it had been opened; load the model again",
+                          path);
     return CHORD_OK;
 }
 
@@ -157,8 +149,7 @@ enum chord_status os_file_map(const struct os_file *file, const void **out, stru
     if (file->size == 0)
         return chord_fail(err, CHORD_IO, "an empty file cannot be mapped");
     if (file->size > SIZE_MAX)
-        return chord_fail(err, CHORD_IO, "%" PRIu64 " bytes are more than an address space holds",
-                          file->size);
+        return chord_fail(err, CHORD_IO, "%" PRIu64 " bytes are more than an address space holds", file->size);
     HANDLE mapping = CreateFileMappingW(handle_of(file), NULL, PAGE_READONLY, 0, 0, NULL);
     if (mapping == NULL)
         return chord_fail(err, CHORD_IO, "mapping %" PRIu64 " bytes failed: %s", file->size,
@@ -199,8 +190,8 @@ static bool identify(const char *path, BY_HANDLE_FILE_INFORMATION *info)
     WCHAR wide[MAX_PATH_UNITS];
     if (!widen(path, wide))
         return false;
-    HANDLE handle = CreateFileW(wide, 0, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL,
-                                OPEN_EXISTING, FILE_FLAG_BACKUP_SEMANTICS, NULL);
+    HANDLE handle = CreateFileW(wide, 0, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL, OPEN_EXISTING,
+                                FILE_FLAG_BACKUP_SEMANTICS, NULL);
     if (handle == INVALID_HANDLE_VALUE)
         return false;
     const bool known = GetFileInformationByHandle(handle, info) != 0;
@@ -211,8 +202,7 @@ static bool identify(const char *path, BY_HANDLE_FILE_INFORMATION *info)
 bool os_file_same(const char *a, const char *b)
 {
     BY_HANDLE_FILE_INFORMATION of_a, of_b;
-    return identify(a, &of_a) && identify(b, &of_b) &&
-           of_a.dwVolumeSerialNumber == of_b.dwVolumeSerialNumber &&
+    return identify(a, &of_a) && identify(b, &of_b) && of_a.dwVolumeSerialNumber == of_b.dwVolumeSerialNumber &&
            of_a.nFileIndexHigh == of_b.nFileIndexHigh && of_a.nFileIndexLow == of_b.nFileIndexLow;
 }
 

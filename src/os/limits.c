@@ -34,13 +34,12 @@ struct cgroup_files {
     const char *limit, *usage;
     const char *reclaimable_key; // in memory.stat
 };
-static const struct cgroup_files cgroup_v2 = {"/sys/fs/cgroup", "memory.max", "memory.current",
-                                              "inactive_file "};
-static const struct cgroup_files cgroup_v1 = {"/sys/fs/cgroup/memory", "memory.limit_in_bytes",
-                                              "memory.usage_in_bytes", "total_inactive_file "};
+static const struct cgroup_files cgroup_v2 = {"/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file "};
+static const struct cgroup_files cgroup_v1 = {"/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
+                                              "total_inactive_file "};
 
-static bool group_number(const struct cgroup_files *files, const char *group, const char *name,
-                         const char *key, uint64_t *out)
+static bool group_number(const struct cgroup_files *files, const char *group, const char *name, const char *key,
+                         uint64_t *out)
 {
     char path[PATH_BYTES];
     const int n = snprintf(path, sizeof path, "%s%s/%s", files->root, group, name);

@@ -34,7 +34,7 @@ struct pool {
         struct pool *pool;
         uint32_t index;
         uv_thread_t handle;
-    } *threads; // [n_threads - 1]
+    } * threads; // [n_threads - 1]
 };
 
 static uint64_t ticket_of(uint32_t job, uint32_t n_left)
@@ -125,8 +125,8 @@ enum chord_status pool_create(struct pool **out, uint32_t n_threads, struct memo
         goto no_finished;
     pool->threads = memory_zalloc(account, MEMORY_SCRATCH, n_threads, sizeof *pool->threads);
     if (pool->threads == NULL) {
-        enum chord_status status = memory_account_fail(
-            account, err, n_threads * sizeof *pool->threads, "the thread pool");
+        enum chord_status status =
+            memory_account_fail(account, err, n_threads * sizeof *pool->threads, "the thread pool");
         pool_free(pool);
         return status;
     }

@@ -10,9 +10,9 @@ struct weights {
     const struct gguf *gguf;
     struct memory_account *account;
     enum weights_mode mode;
-    struct weight *items;   // [n_items], in the order of the directory
+    struct weight *items; // [n_items], in the order of the directory
     uint64_t n_items;
-    const void **maps;      // [n_files]
+    const void **maps; // [n_files]
     uint32_t n_files;
     uint64_t mapped_bytes;
 };
@@ -60,8 +60,7 @@ enum chord_status weights_open(struct weights **out, const struct gguf *gguf, en
     weights->maps = memory_zalloc(account, MEMORY_METADATA, weights->n_files, sizeof *weights->maps);
     if (weights->items == NULL || weights->maps == NULL) {
         weights_close(weights);
-        return memory_account_fail(account, err, gguf_n_tensors(gguf) * sizeof(struct weight),
-                                   "the tensor directory");
+        return memory_account_fail(account, err, gguf_n_tensors(gguf) * sizeof(struct weight), "the tensor directory");
     }
     for (uint64_t i = 0; i < weights->n_items; i++)
         describe(&weights->items[i], gguf_tensor(gguf, i));

@@ -23,7 +23,7 @@
 struct weight {
     const struct gguf_tensor *tensor;
     const struct quant_traits *type;
-    uint64_t n;         // elements of a row
+    uint64_t n; // elements of a row
     uint64_t n_rows;
     uint64_t row_bytes;
     uint64_t tile_rows; // rows of every tile but the last, >= 1
