@@ -616,7 +616,8 @@ static void disturb(void *arg)
 {
     struct disturber *d = arg;
     uint64_t random = 1;
-    while (!atomic_load(&d->done)) {
+    // A bounded number: where a step takes longer than the pauses, endless requests would leave none to finish.
+    for (int n = 0; n < 300 && !atomic_load(&d->done); n++) {
         const uint64_t until = os_now_ns() + tiny_random(&random) % 300000;
         while (os_now_ns() < until)
             continue;
