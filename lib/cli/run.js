@@ -58,7 +58,8 @@ async function run(values, [file, prompt = ''], terminal) {
     else await terminal.write('\n')
     if (values.stats || stoppedAt > 0) terminal.note(summary(result, model))
   } finally {
-    process.off('SIGINT', onInterrupt).off('SIGTERM', onInterrupt)
+    // After a stop they stay: a second Ctrl-C on its way must not kill a process that is ending by itself.
+    if (stoppedAt === 0) process.off('SIGINT', onInterrupt).off('SIGTERM', onInterrupt)
     await model.close()
   }
   return stoppedAt > 0 ? 130 : 0
