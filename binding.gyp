@@ -11,36 +11,24 @@
   },
   'targets': [
     {
-      'target_name': 'chord_kernels_avx2',
-      'win_delay_load_hook': 'false',
-      'includes': ['src/common.gypi'],
-      'conditions': [
-        ['target_arch=="x64"', {
-          'type': 'static_library',
-          'sources': ['<@(chord_kernels_avx2_c)'],
-          'cflags_c': ['<@(chord_kernels_avx2_flags)'],
-          'xcode_settings': {'OTHER_CFLAGS': ['<@(chord_kernels_avx2_flags)']},
-          'msvs_settings': {'VCCLCompilerTool': {'AdditionalOptions': ['<@(chord_kernels_avx2_flags)']}},
-        }, {
-          'type': 'none',
-        }],
-      ],
+      'target_name': 'chord_tier_avx2',
+      'variables': {
+        'tier': 'avx2',
+        'tier_arch': 'x64',
+        'tier_sources': ['<@(chord_kernels_avx2_c)'],
+        'tier_flags': ['<@(chord_tier_avx2_flags)'],
+      },
+      'includes': ['src/kernels/tier.gypi'],
     },
     {
-      'target_name': 'chord_kernels_avx512vnni',
-      'win_delay_load_hook': 'false',
-      'includes': ['src/common.gypi'],
-      'conditions': [
-        ['target_arch=="x64"', {
-          'type': 'static_library',
-          'sources': ['<@(chord_kernels_avx512vnni_c)'],
-          'cflags_c': ['<@(chord_kernels_avx512vnni_flags)'],
-          'xcode_settings': {'OTHER_CFLAGS': ['<@(chord_kernels_avx512vnni_flags)']},
-          'msvs_settings': {'VCCLCompilerTool': {'AdditionalOptions': ['<@(chord_kernels_avx512vnni_flags)']}},
-        }, {
-          'type': 'none',
-        }],
-      ],
+      'target_name': 'chord_tier_avx512gfni',
+      'variables': {
+        'tier': 'avx512gfni',
+        'tier_arch': 'x64',
+        'tier_sources': ['<@(chord_kernels_avx512_c)'],
+        'tier_flags': ['<@(chord_tier_avx512gfni_flags)'],
+      },
+      'includes': ['src/kernels/tier.gypi'],
     },
     {
       'target_name': 'chord_core',
@@ -48,7 +36,7 @@
       'win_delay_load_hook': 'false',
       'includes': ['src/common.gypi'],
       'sources': ['<@(chord_core_c)'],
-      'dependencies': ['chord_kernels_avx2', 'chord_kernels_avx512vnni'],
+      'dependencies': ['chord_tier_avx2', 'chord_tier_avx512gfni'],
     },
   ],
   'conditions': [

@@ -275,7 +275,7 @@ int main(int argc, char **argv)
     if (strcmp(kernels.tier, "avx2") == 0) {
         peaks[0] = (struct peak){.name = "vpmaddubsw + vpaddw, 256 bits", .loop = peak_maddubs};
         peaks[1] = (struct peak){.name = "vfmadd, 256 bits", .loop = peak_fma_256};
-    } else if (strcmp(kernels.tier, "avx512vnni") == 0) {
+    } else if (strcmp(kernels.tier, "avx512gfni") == 0) {
         peaks[0] = (struct peak){.name = "vpdpbusd, 512 bits", .loop = peak_vpdpbusd};
         peaks[1] = (struct peak){.name = "vfmadd, 512 bits", .loop = peak_fma_512};
     }

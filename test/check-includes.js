@@ -122,14 +122,17 @@ function checkHeaders(files, variables) {
   const nodeHeaders = path.resolve(path.dirname(fs.realpathSync(process.execPath)), '..', 'include', 'node')
   const faults = []
   for (const file of files.filter((name) => name.endsWith('.h'))) {
-    const tier = /^kernels\/(\w+)\//.exec(file)
-    const flags = (tier && variables[`chord_kernels_${tier[1]}_flags`]) || []
-    if (tier && /^neon/.test(tier[1]) && process.arch !== 'arm64') continue
-    if (tier && /^avx/.test(tier[1]) && process.arch !== 'x64') continue
-    const args = ['-std=gnu11', '-Wall', '-Wextra', '-Wno-unused-function', '-Werror', '-fsyntax-only', '-I', src, '-isystem', nodeHeaders, ...flags]
-    const done = spawnSync(cc, [...args, '-x', 'c', '-'], { input: `#include "${file}"\n`, encoding: 'utf8' })
-    if (done.error) return [`cannot run the compiler ${cc}: ${done.error.message}`]
-    if (done.status !== 0) faults.push(`src/${file}: does not compile alone:\n${done.stderr.trim()}`)
+    const folder = /^kernels\/(\w+)\//.exec(file)
+    if (folder && /^neon/.test(folder[1]) && process.arch !== 'arm64') continue
+    if (folder && /^(avx|amx)/.test(folder[1]) && process.arch !== 'x64') continue
+    const tiers = (folder && variables[`chord_tiers_of_${folder[1]}`]) || [null]
+    for (const tier of tiers) {
+      const flags = tier ? [`-DCHORD_TIER=${tier}`, ...variables[`chord_tier_${tier}_flags`]] : []
+      const args = ['-std=gnu11', '-Wall', '-Wextra', '-Wno-unused-function', '-Werror', '-fsyntax-only', '-I', src, '-isystem', nodeHeaders, ...flags]
+      const done = spawnSync(cc, [...args, '-x', 'c', '-'], { input: `#include "${file}"\n`, encoding: 'utf8' })
+      if (done.error) return [`cannot run the compiler ${cc}: ${done.error.message}`]
+      if (done.status !== 0) faults.push(`src/${file}: does not compile alone${tier ? ` for tier ${tier}` : ''}:\n${done.stderr.trim()}`)
+    }
   }
   return faults
 }

@@ -64,14 +64,14 @@ function main() {
   }
   const targets = fs.readdirSync(path.join(release, 'obj.target')).filter((name) => /^chord(_\w+)?$/.test(name))
   for (const target of targets) {
-    const tier = /^chord_kernels_(\w+)$/.exec(target)
+    const tier = /^chord_tier_(\w+)$/.exec(target)
     for (const object of objectsOf(target)) {
       const name = path.relative(path.join(release, 'obj.target', target), object)
       if (tier) {
         nTier++
         for (const line of tool('nm', ['--defined-only', '-g', object]).split('\n').filter(Boolean)) {
           const [, kind, symbol] = line.split(/\s+/)
-          if (!symbol.includes(tier[1])) faults.push(`${name}: global symbol ${symbol} does not carry the name of its tier ${tier[1]}`)
+          if (!symbol.endsWith(`_${tier[1]}`)) faults.push(`${name}: global symbol ${symbol} does not carry the name of its tier ${tier[1]}`)
           if (/[WwVv]/.test(kind)) faults.push(`${name}: symbol ${symbol} is weak`)
         }
       } else if (process.arch === 'x64') {

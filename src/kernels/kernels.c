@@ -17,7 +17,7 @@ static const struct tier ladder[] = {
     {"scalar", 0, kernels_init_scalar},
 #if defined(__x86_64__) || defined(_M_X64)
     {"avx2", CPU_AVX2, kernels_init_avx2},
-    {"avx512vnni", CPU_AVX2 | CPU_AVX512 | CPU_AVX512_VNNI, kernels_init_avx512vnni},
+    {"avx512gfni", CPU_AVX2 | CPU_AVX512 | CPU_AVX512_VNNI | CPU_AVX512_GFNI, kernels_init_avx512gfni},
 #endif
 };
 
@@ -51,7 +51,7 @@ const char *const *kernels_tier_names(void)
         "scalar",
 #if defined(__x86_64__) || defined(_M_X64)
         "avx2",
-        "avx512vnni",
+        "avx512gfni",
 #endif
         NULL,
     };

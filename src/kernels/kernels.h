@@ -1,6 +1,6 @@
 // Compute kernels: contracts, and the table that holds one tier's implementations.
 //
-// A tier is one folder (scalar/, avx2/, avx512vnni/, ...) built with its own compiler flags and exporting one function,
+// A tier is one folder (scalar/, avx2/, avx512gfni/, ...) built with its own compiler flags and exporting one function,
 // kernels_init_<tier>, which overrides the slots it has. The scalar tier fills every slot and is the specification:
 // integer parts of every other tier equal it exactly, float parts lie within a bound derived from the number of terms.
 //
@@ -35,8 +35,8 @@ struct activation_kernel {
 // out[c][r] = dot(row r of w, column c), for r in 0..n_rows-1, c in 0..n_columns-1.
 // w [n_rows, n] in blocks of the kernel's type, rows row_bytes apart; columns[c]: prepared by the tier's
 // activation_kernel for the type's activation; 1 <= n_columns <= MATVEC_MAX_COLUMNS; out[c] holds n_rows floats.
-typedef void matvec_kernel(const void *w, uint64_t row_bytes, uint64_t n_rows, uint64_t n,
-                           const void *const *columns, uint32_t n_columns, float *const *out);
+typedef void matvec_kernel(const void *w, uint64_t row_bytes, uint64_t n_rows, uint64_t n, const void *const *columns,
+                           uint32_t n_columns, float *const *out);
 
 // RoPE pairs: NORMAL rotates (x[2i], x[2i+1]); NEOX rotates (x[i], x[i + n_rot/2]).
 enum rope_kind { ROPE_NORMAL, ROPE_NEOX };
@@ -48,20 +48,20 @@ enum rope_kind { ROPE_NORMAL, ROPE_NEOX };
 #define KV_PANEL_KEYS 16
 
 struct attention_args {
-    const float *q;             // [n_q, head_dim], contiguous: the query heads that share one KV head, after RoPE
-    uint32_t n_q;               // >= 1
-    uint32_t head_dim;          // 1..512, any number
-    float scale;                // multiplies q . k before the softmax
-    const void *const *blocks;  // the sequence's KV blocks, in order
-    uint64_t k_offset;          // bytes from a block's start to the keys of this layer and KV head (2-byte aligned)
-    uint64_t v_offset;          // the same for its values
-    uint32_t first;             // first visible key position
-    uint32_t end;               // one past the last visible key position (> first)
-    float *out;                 // [n_q, head_dim]
+    const float *q;            // [n_q, head_dim], contiguous: the query heads that share one KV head, after RoPE
+    uint32_t n_q;              // >= 1
+    uint32_t head_dim;         // 1..512, any number
+    float scale;               // multiplies q . k before the softmax
+    const void *const *blocks; // the sequence's KV blocks, in order
+    uint64_t k_offset;         // bytes from a block's start to the keys of this layer and KV head (2-byte aligned)
+    uint64_t v_offset;         // the same for its values
+    uint32_t first;            // first visible key position
+    uint32_t end;              // one past the last visible key position (> first)
+    float *out;                // [n_q, head_dim]
 };
 
 struct kernels {
-    const char *tier; // "scalar", "avx2", "avx512vnni", ...: of the highest ladder step that was taken
+    const char *tier; // "scalar", "avx2", "avx512gfni", ...: of the highest ladder step that was taken
     struct activation_kernel activation[N_ACTIVATION_TYPES];
     matvec_kernel *matvec[N_QUANT_TYPE_IDS]; // by quant type id; NULL for ids that are no type
     struct gemm_kernels gemm;                // prompts: kernels/gemm.h
@@ -70,8 +70,8 @@ struct kernels {
     void (*rms_norm)(const float *x, const float *weight, float eps, float *out, uint64_t n);
     // Rotates n_heads heads of head_dim, of which the first n_rot (even) elements turn, in place.
     // cos, sin [n_rot / 2] for this position (already scaled by YaRN's magnitude where that applies).
-    void (*rope)(float *x, uint32_t n_heads, uint32_t head_dim, uint32_t n_rot, enum rope_kind kind,
-                 const float *cos, const float *sin);
+    void (*rope)(float *x, uint32_t n_heads, uint32_t head_dim, uint32_t n_rot, enum rope_kind kind, const float *cos,
+                 const float *sin);
     // out[i] = gate[i] / (1 + exp(-gate[i])) * up[i]; out may be gate or up.
     void (*silu_mul)(const float *gate, const float *up, float *out, uint64_t n);
     // out[i] = a[i] + b[i]; out may be a or b.
@@ -93,7 +93,7 @@ struct kernels {
 // a subset of it) allow, each overriding what it does better.
 void kernels_init(struct kernels *k, uint32_t features);
 
-// The features that belong to a tier's name ("scalar" -> 0, "avx2", "avx512vnni", ...: what CHORD_CPU takes), cut down to
+// The features that belong to a tier's name ("scalar" -> 0, "avx2", "avx512gfni", ...: what CHORD_CPU takes), cut down to
 // what `available` has. False when the name is unknown or the CPU lacks the tier.
 bool kernels_features_of_tier(const char *name, uint32_t available, uint32_t *out);
 
@@ -103,6 +103,6 @@ const char *const *kernels_tier_names(void);
 // One per tier folder; declared here so that kernels.c and tests can call them. Overrides slots of *k.
 void kernels_init_scalar(struct kernels *k);
 void kernels_init_avx2(struct kernels *k);
-void kernels_init_avx512vnni(struct kernels *k);
+void kernels_init_avx512gfni(struct kernels *k);
 
 #endif

@@ -95,8 +95,10 @@ uint32_t cpu_features(void)
         features |= CPU_AVX512;
     else
         return features;
-    if (has_all(leaf7.ecx, BIT(1) | BIT(6) | BIT(8) | BIT(11) | BIT(12) | BIT(14)))
-        features |= CPU_AVX512_VNNI; // VBMI, VBMI2, GFNI, VNNI, BITALG, VPOPCNTDQ
+    if (has_all(leaf7.ecx, BIT(11)))
+        features |= CPU_AVX512_VNNI;
+    if (has_all(leaf7.ecx, BIT(1) | BIT(6) | BIT(8))) // VBMI, VBMI2, GFNI
+        features |= CPU_AVX512_GFNI;
     return features;
 }
 

@@ -11,10 +11,12 @@ enum cpu_feature {
     CPU_AVX2 = 1u << 0,        // AVX2, FMA, F16C, BMI2
     CPU_AVX_VNNI = 1u << 1,    // 256-bit VPDPBUSD without AVX-512
     CPU_AVX512 = 1u << 2,      // F, BW, VL, DQ, CD
-    CPU_AVX512_VNNI = 1u << 3, // + VNNI, VBMI, VBMI2, BITALG, VPOPCNTDQ, GFNI (Ice Lake, Zen 4 and later)
-    CPU_NEON = 1u << 4,
-    CPU_NEON_DOTPROD = 1u << 5,
-    CPU_NEON_I8MM = 1u << 6,
+    CPU_AVX512_VNNI = 1u << 3, // 512-bit VPDPBUSD (Cascade Lake and later)
+    CPU_AVX512_GFNI = 1u << 4, // GFNI, VBMI, VBMI2 (Ice Lake, Zen 4 and later)
+    CPU_AMX_INT8 = 1u << 5,    // tiles of int8, which this process was allowed to use (Sapphire Rapids and later)
+    CPU_NEON = 1u << 6,
+    CPU_NEON_DOTPROD = 1u << 7,
+    CPU_NEON_I8MM = 1u << 8,
 };
 
 // Mask of cpu_feature bits of this machine. Cheap enough to call at every model load.

@@ -110,15 +110,17 @@ static void features_are_those_of_the_compiler_too(void **state)
     const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
                         __builtin_cpu_supports("avx512cd");
-    const bool vnni = avx512 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi") &&
-                      __builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("avx512bitalg") &&
-                      __builtin_cpu_supports("avx512vpopcntdq") && __builtin_cpu_supports("gfni");
+    const bool vnni = avx512 && __builtin_cpu_supports("avx512vnni");
+    const bool gfni = avx512 && __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2") &&
+                      __builtin_cpu_supports("gfni");
     assert_int_equal((features & CPU_AVX2) != 0, avx2);
     assert_int_equal((features & CPU_AVX512) != 0, avx512);
     assert_int_equal((features & CPU_AVX512_VNNI) != 0, vnni);
+    assert_int_equal((features & CPU_AVX512_GFNI) != 0, gfni);
     assert_int_equal(features & (CPU_NEON | CPU_NEON_DOTPROD | CPU_NEON_I8MM), 0);
 #elif defined(__aarch64__)
-    assert_int_equal(features & (CPU_AVX2 | CPU_AVX_VNNI | CPU_AVX512 | CPU_AVX512_VNNI), 0);
+    assert_int_equal(
+        features & (CPU_AVX2 | CPU_AVX_VNNI | CPU_AVX512 | CPU_AVX512_VNNI | CPU_AVX512_GFNI | CPU_AMX_INT8), 0);
     assert_true((features & CPU_NEON) != 0);
 #endif
 }

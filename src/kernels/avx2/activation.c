@@ -52,25 +52,25 @@ ALWAYS_INLINE __m256i sums_of_4(__m256i q)
     return _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), q), _mm256_set1_epi16(1));
 }
 
-uint64_t activation_f32_bytes_avx2(uint64_t n)
+uint64_t TIER(activation_f32_bytes)(uint64_t n)
 {
     return (n + 15) / 16 * 64;
 }
 
-void activation_f32_avx2(const float *x, void *out, uint64_t n)
+void TIER(activation_f32)(const float *x, void *out, uint64_t n)
 {
     if (n == 0)
         return;
     memcpy(out, x, n * sizeof(float));
-    memset((float *)out + n, 0, activation_f32_bytes_avx2(n) - n * sizeof(float));
+    memset((float *)out + n, 0, TIER(activation_f32_bytes)(n) - n * sizeof(float));
 }
 
-uint64_t activation_q8_32_bytes_avx2(uint64_t n)
+uint64_t TIER(activation_q8_32_bytes)(uint64_t n)
 {
     return (n / 32 + 3) / 4 * sizeof(struct activation_group_32);
 }
 
-void activation_q8_32_avx2(const float *x, void *out, uint64_t n)
+void TIER(activation_q8_32)(const float *x, void *out, uint64_t n)
 {
     struct activation_group_32 *group = out;
     for (uint64_t b = 0; b < n / 32; b++, x += 32) {
@@ -95,7 +95,7 @@ void activation_q8_32_avx2(const float *x, void *out, uint64_t n)
     }
 }
 
-uint64_t activation_q8_256_bytes_avx2(uint64_t n)
+uint64_t TIER(activation_q8_256_bytes)(uint64_t n)
 {
     return (n / SUPER_BLOCK + 3) / 4 * sizeof(struct activation_group_256);
 }
@@ -112,10 +112,11 @@ ALWAYS_INLINE __m256i sums_of_16(const int8_t *q)
     }
     const __m256i words = _mm256_packs_epi32(half[0], half[1]);
     const __m128i even = _mm256_castsi256_si128(words), odd = _mm256_extracti128_si256(words, 1);
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_unpacklo_epi16(even, odd)), _mm_unpackhi_epi16(even, odd), 1);
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_unpacklo_epi16(even, odd)), _mm_unpackhi_epi16(even, odd),
+                                   1);
 }
 
-void activation_q8_256_avx2(const float *x, void *out, uint64_t n)
+void TIER(activation_q8_256)(const float *x, void *out, uint64_t n)
 {
     struct activation_group_256 *group = out;
     for (uint64_t b = 0; b < n / SUPER_BLOCK; b++, x += SUPER_BLOCK) {

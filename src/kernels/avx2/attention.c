@@ -10,15 +10,16 @@
 #define MAX_TILE 4   // query heads per pass over a block
 #define MAX_HEADS 16 // query heads per pass over the sequence
 
-void kv_store_avx2(const float *k, const float *v, uint32_t head_dim, uint32_t slot, uint16_t *k_panels,
-                   uint16_t *v_rows)
+void TIER(kv_store)(const float *k, const float *v, uint32_t head_dim, uint32_t slot, uint16_t *k_panels,
+                    uint16_t *v_rows)
 {
     uint16_t *key = k_panels + (size_t)(slot / KV_PANEL_KEYS) * head_dim * KV_PANEL_KEYS + slot % KV_PANEL_KEYS;
     uint16_t *value = v_rows + (size_t)slot * head_dim;
     uint32_t d = 0;
     for (; d + 8 <= head_dim; d += 8) {
         uint16_t column[8];
-        _mm_storeu_si128((__m128i *)(void *)(value + d), _mm256_cvtps_ph(_mm256_loadu_ps(v + d), _MM_FROUND_TO_NEAREST_INT));
+        _mm_storeu_si128((__m128i *)(void *)(value + d),
+                         _mm256_cvtps_ph(_mm256_loadu_ps(v + d), _MM_FROUND_TO_NEAREST_INT));
         _mm_storeu_si128((__m128i *)(void *)column, _mm256_cvtps_ph(_mm256_loadu_ps(k + d), _MM_FROUND_TO_NEAREST_INT));
         for (uint32_t i = 0; i < 8; i++)
             key[(size_t)(d + i) * KV_PANEL_KEYS] = column[i];
@@ -32,7 +33,7 @@ void kv_store_avx2(const float *k, const float *v, uint32_t head_dim, uint32_t s
 // One KV block as the kernels below want it.
 struct block_view {
     const uint16_t *keys, *values;
-    uint32_t low, high; // visible slots
+    uint32_t low, high;                        // visible slots
     const void *next_of_keys, *next_of_values; // what will be read after each part: fetched meanwhile
 };
 
@@ -112,7 +113,8 @@ ALWAYS_INLINE void value_tile(uint32_t head_dim, const struct block_view *block,
     __m256 sums[MAX_TILE][4];
     for (uint32_t h = 0; h < n_heads; h++)
         for (uint32_t c = 0; c < n_chunks; c++)
-            sums[h][c] = _mm256_mul_ps(_mm256_loadu_ps(out + (size_t)h * head_dim + d + 8 * c), _mm256_set1_ps(shrink[h]));
+            sums[h][c] =
+                _mm256_mul_ps(_mm256_loadu_ps(out + (size_t)h * head_dim + d + 8 * c), _mm256_set1_ps(shrink[h]));
     const uint16_t *v = block->values + (size_t)block->low * head_dim + d;
     for (uint32_t t = block->low; t < block->high; t++, v += head_dim) {
         if (d % 32 == 0)
@@ -210,7 +212,7 @@ static void attend(const struct attention_args *args, const float *q, uint32_t n
             out[(size_t)h * head_dim + d] /= sum[h];
 }
 
-void attention_avx2(const struct attention_args *args)
+void TIER(attention)(const struct attention_args *args)
 {
     for (uint32_t h = 0; h < args->n_q; h += MAX_HEADS) {
         const uint32_t n = args->n_q - h < MAX_HEADS ? args->n_q - h : MAX_HEADS;

@@ -1,22 +1,22 @@
 #include "kernels/avx2/avx2.h"
 
-void kernels_init_avx2(struct kernels *k)
+void TIER(kernels_init)(struct kernels *k)
 {
-    k->activation[ACTIVATION_F32] = (struct activation_kernel){activation_f32_bytes_avx2, activation_f32_avx2};
+    k->activation[ACTIVATION_F32] = (struct activation_kernel){TIER(activation_f32_bytes), TIER(activation_f32)};
     k->activation[ACTIVATION_Q8_PER_32] =
-        (struct activation_kernel){activation_q8_32_bytes_avx2, activation_q8_32_avx2};
+        (struct activation_kernel){TIER(activation_q8_32_bytes), TIER(activation_q8_32)};
     k->activation[ACTIVATION_Q8_PER_256] =
-        (struct activation_kernel){activation_q8_256_bytes_avx2, activation_q8_256_avx2};
-#define X(id, ENUM, name, shown, block_size, block_bytes, activation) k->matvec[id] = matvec_##name##_avx2;
+        (struct activation_kernel){TIER(activation_q8_256_bytes), TIER(activation_q8_256)};
+#define X(id, ENUM, name, shown, block_size, block_bytes, activation) k->matvec[id] = TIER(matvec_##name);
     QUANT_TYPE_MAP(X)
 #undef X
-    gemm_init_avx2(&k->gemm);
-    k->rms_norm = rms_norm_avx2;
-    k->rope = rope_avx2;
-    k->silu_mul = silu_mul_avx2;
-    k->add = add_avx2;
-    k->kv_store = kv_store_avx2;
-    k->attention = attention_avx2;
-    k->max = max_avx2;
-    k->sum_exp = sum_exp_avx2;
+    TIER(gemm_init)(&k->gemm);
+    k->rms_norm = TIER(rms_norm);
+    k->rope = TIER(rope);
+    k->silu_mul = TIER(silu_mul);
+    k->add = TIER(add);
+    k->kv_store = TIER(kv_store);
+    k->attention = TIER(attention);
+    k->max = TIER(max);
+    k->sum_exp = TIER(sum_exp);
 }

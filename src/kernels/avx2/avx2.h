@@ -8,6 +8,7 @@
 #define CHORD_KERNELS_AVX2_AVX2_H
 
 #include "kernels/kernels.h"
+#include "kernels/tier.h"
 #include "kernels/layout_x86.h"
 #include "quant/blocks.h"
 
@@ -99,8 +100,8 @@ ALWAYS_INLINE __m256 exp_avx2(__m256 x)
 {
     const __m256 nonzero = _mm256_cmp_ps(x, _mm256_set1_ps(-87.3f), _CMP_NLT_UQ);
     const __m256 t = _mm256_min_ps(_mm256_set1_ps(88.3f), _mm256_max_ps(_mm256_set1_ps(-87.3f), x));
-    const __m256 n = _mm256_round_ps(_mm256_mul_ps(t, _mm256_set1_ps(0x1.715476p0f)),
-                                     _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const __m256 n =
+        _mm256_round_ps(_mm256_mul_ps(t, _mm256_set1_ps(0x1.715476p0f)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(0x1.62e4p-1f), t);
     r = _mm256_fnmadd_ps(n, _mm256_set1_ps(0x1.7f7d1cp-20f), r);
     __m256 p = _mm256_set1_ps(1.0f / 720.0f);
@@ -115,65 +116,64 @@ ALWAYS_INLINE __m256 exp_avx2(__m256 x)
     return _mm256_and_ps(nonzero, _mm256_mul_ps(p, _mm256_castsi256_ps(power)));
 }
 
-// Defines matvec_<type>_avx2 from
+// Defines matvec_<type> of the tier from
 //     dot_<type>(const uint8_t *row, uint64_t n, const void *const *columns, uint32_t n_columns, float *dots)
 // compiled once for each number of columns: the row is unpacked once for all of them, and each column sees the same
 // operations in the same order whatever their number.
-#define DEFINE_MATVEC(type)                                                                        \
-    ALWAYS_INLINE void rows_##type(const void *w, uint64_t row_bytes, uint64_t n_rows, uint64_t n, \
-                                   const void *const *columns, const uint32_t n_columns,           \
-                                   float *const *out)                                              \
-    {                                                                                              \
-        const uint8_t *row = w;                                                                    \
-        for (uint64_t r = 0; r < n_rows; r++, row += row_bytes) {                                  \
-            float dots[MATVEC_MAX_COLUMNS];                                                        \
-            dot_##type(row, n, columns, n_columns, dots);                                          \
-            for (uint32_t c = 0; c < n_columns; c++)                                               \
-                out[c][r] = dots[c];                                                               \
-        }                                                                                          \
-    }                                                                                              \
-    void matvec_##type##_avx2(const void *w, uint64_t row_bytes, uint64_t n_rows, uint64_t n,      \
-                              const void *const *columns, uint32_t n_columns, float *const *out)   \
-    {                                                                                              \
-        switch (n_columns) {                                                                       \
-        case 1:                                                                                    \
-            rows_##type(w, row_bytes, n_rows, n, columns, 1, out);                                 \
-            break;                                                                                 \
-        case 2:                                                                                    \
-            rows_##type(w, row_bytes, n_rows, n, columns, 2, out);                                 \
-            break;                                                                                 \
-        case 3:                                                                                    \
-            rows_##type(w, row_bytes, n_rows, n, columns, 3, out);                                 \
-            break;                                                                                 \
-        default:                                                                                   \
-            rows_##type(w, row_bytes, n_rows, n, columns, 4, out);                                 \
-            break;                                                                                 \
-        }                                                                                          \
+#define DEFINE_MATVEC(type)                                                                                 \
+    ALWAYS_INLINE void rows_##type(const void *w, uint64_t row_bytes, uint64_t n_rows, uint64_t n,          \
+                                   const void *const *columns, const uint32_t n_columns, float *const *out) \
+    {                                                                                                       \
+        const uint8_t *row = w;                                                                             \
+        for (uint64_t r = 0; r < n_rows; r++, row += row_bytes) {                                           \
+            float dots[MATVEC_MAX_COLUMNS];                                                                 \
+            dot_##type(row, n, columns, n_columns, dots);                                                   \
+            for (uint32_t c = 0; c < n_columns; c++)                                                        \
+                out[c][r] = dots[c];                                                                        \
+        }                                                                                                   \
+    }                                                                                                       \
+    void TIER(matvec_##type)(const void *w, uint64_t row_bytes, uint64_t n_rows, uint64_t n,                \
+                             const void *const *columns, uint32_t n_columns, float *const *out)             \
+    {                                                                                                       \
+        switch (n_columns) {                                                                                \
+        case 1:                                                                                             \
+            rows_##type(w, row_bytes, n_rows, n, columns, 1, out);                                          \
+            break;                                                                                          \
+        case 2:                                                                                             \
+            rows_##type(w, row_bytes, n_rows, n, columns, 2, out);                                          \
+            break;                                                                                          \
+        case 3:                                                                                             \
+            rows_##type(w, row_bytes, n_rows, n, columns, 3, out);                                          \
+            break;                                                                                          \
+        default:                                                                                            \
+            rows_##type(w, row_bytes, n_rows, n, columns, 4, out);                                          \
+            break;                                                                                          \
+        }                                                                                                   \
     }
 
 // ---- slots -----------------------------------------------------------------------------------------------------------
 
-uint64_t activation_f32_bytes_avx2(uint64_t n);
-void activation_f32_avx2(const float *x, void *out, uint64_t n);
-uint64_t activation_q8_32_bytes_avx2(uint64_t n);
-void activation_q8_32_avx2(const float *x, void *out, uint64_t n);
-uint64_t activation_q8_256_bytes_avx2(uint64_t n);
-void activation_q8_256_avx2(const float *x, void *out, uint64_t n);
+uint64_t TIER(activation_f32_bytes)(uint64_t n);
+void TIER(activation_f32)(const float *x, void *out, uint64_t n);
+uint64_t TIER(activation_q8_32_bytes)(uint64_t n);
+void TIER(activation_q8_32)(const float *x, void *out, uint64_t n);
+uint64_t TIER(activation_q8_256_bytes)(uint64_t n);
+void TIER(activation_q8_256)(const float *x, void *out, uint64_t n);
 
-#define X(id, ENUM, name, shown, block_size, block_bytes, activation) matvec_kernel matvec_##name##_avx2;
+#define X(id, ENUM, name, shown, block_size, block_bytes, activation) matvec_kernel TIER(matvec_##name);
 QUANT_TYPE_MAP(X)
 #undef X
 
-void rms_norm_avx2(const float *x, const float *weight, float eps, float *out, uint64_t n);
-void rope_avx2(float *x, uint32_t n_heads, uint32_t head_dim, uint32_t n_rot, enum rope_kind kind, const float *cos,
-               const float *sin);
-void silu_mul_avx2(const float *gate, const float *up, float *out, uint64_t n);
-void add_avx2(const float *a, const float *b, float *out, uint64_t n);
-float max_avx2(const float *x, uint64_t n);
-double sum_exp_avx2(const float *x, float max, uint64_t n);
+void TIER(rms_norm)(const float *x, const float *weight, float eps, float *out, uint64_t n);
+void TIER(rope)(float *x, uint32_t n_heads, uint32_t head_dim, uint32_t n_rot, enum rope_kind kind, const float *cos,
+                const float *sin);
+void TIER(silu_mul)(const float *gate, const float *up, float *out, uint64_t n);
+void TIER(add)(const float *a, const float *b, float *out, uint64_t n);
+float TIER(max)(const float *x, uint64_t n);
+double TIER(sum_exp)(const float *x, float max, uint64_t n);
 
-void kv_store_avx2(const float *k, const float *v, uint32_t head_dim, uint32_t slot, uint16_t *k_panels,
-                   uint16_t *v_rows);
-void attention_avx2(const struct attention_args *args);
+void TIER(kv_store)(const float *k, const float *v, uint32_t head_dim, uint32_t slot, uint16_t *k_panels,
+                    uint16_t *v_rows);
+void TIER(attention)(const struct attention_args *args);
 
 #endif

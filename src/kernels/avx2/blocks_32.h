@@ -26,8 +26,8 @@ ALWAYS_INLINE __m256i high_nibbles(__m256i bytes)
 // 16 times bit e of `a` for element e in the lower lane, of `b` in the upper.
 ALWAYS_INLINE __m256i fifth_bits(uint32_t a, uint32_t b)
 {
-    const __m256i spread = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 4, 4, 4, 4, 4, 4, 4, 4, 5, 5,
-                                            5, 5, 5, 5, 5, 5);
+    const __m256i spread = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 4, 4, 4, 4, 4, 4, 4, 4, 5,
+                                            5, 5, 5, 5, 5, 5, 5);
     const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201ull);
     const __m256i words = _mm256_set1_epi64x((long long)((uint64_t)b << 32 | a));
     const __m256i chosen = _mm256_and_si256(_mm256_shuffle_epi8(words, spread), bit);
@@ -97,37 +97,37 @@ ALWAYS_INLINE void add_products_32(__m256 sums[2], const struct codes_32 *codes,
     }
 }
 
-// Defines dot_<type> and matvec_<type>_avx2 from `void unpack_<type>(const struct block_<type> x[4], struct codes_32 *)`.
+// Defines dot_<type> and matvec_<type> of the tier from `void unpack_<type>(const struct block_<type> x[4], struct codes_32 *)`.
 // A last group of fewer than four blocks is padded with zeros on the stack.
-#define DEFINE_MATVEC_32(type, kind)                                                               \
-    ALWAYS_INLINE void dot_##type(const uint8_t *row, uint64_t n, const void *const *columns,      \
-                                  const uint32_t n_columns, float *dots)                           \
-    {                                                                                              \
-        const struct block_##type *x = (const struct block_##type *)row;                           \
-        const uint64_t n_groups = n / 128;                                                         \
-        const uint64_t n_rest = n / 32 % 4;                                                        \
-        struct codes_32 codes;                                                                     \
-        __m256 sums[MATVEC_MAX_COLUMNS][2];                                                        \
-        for (uint32_t c = 0; c < n_columns; c++)                                                   \
-            sums[c][0] = sums[c][1] = _mm256_setzero_ps();                                         \
-        for (uint64_t g = 0; g < n_groups; g++, x += 4) {                                          \
-            if (g % 2 == 0)                                                                        \
-                prefetch_stream(x, 8 * sizeof *x);                                                 \
-            unpack_##type(x, &codes);                                                              \
-            for (uint32_t c = 0; c < n_columns; c++)                                               \
-                add_products_32(sums[c], &codes, (const struct activation_group_32 *)columns[c] + g, kind); \
-        }                                                                                          \
-        if (n_rest != 0) {                                                                         \
-            struct block_##type rest[4];                                                           \
-            memset(rest, 0, sizeof rest);                                                          \
-            memcpy(rest, x, n_rest * sizeof *x);                                                   \
-            unpack_##type(rest, &codes);                                                           \
-            for (uint32_t c = 0; c < n_columns; c++)                                               \
+#define DEFINE_MATVEC_32(type, kind)                                                                               \
+    ALWAYS_INLINE void dot_##type(const uint8_t *row, uint64_t n, const void *const *columns,                      \
+                                  const uint32_t n_columns, float *dots)                                           \
+    {                                                                                                              \
+        const struct block_##type *x = (const struct block_##type *)row;                                           \
+        const uint64_t n_groups = n / 128;                                                                         \
+        const uint64_t n_rest = n / 32 % 4;                                                                        \
+        struct codes_32 codes;                                                                                     \
+        __m256 sums[MATVEC_MAX_COLUMNS][2];                                                                        \
+        for (uint32_t c = 0; c < n_columns; c++)                                                                   \
+            sums[c][0] = sums[c][1] = _mm256_setzero_ps();                                                         \
+        for (uint64_t g = 0; g < n_groups; g++, x += 4) {                                                          \
+            if (g % 2 == 0)                                                                                        \
+                prefetch_stream(x, 8 * sizeof *x);                                                                 \
+            unpack_##type(x, &codes);                                                                              \
+            for (uint32_t c = 0; c < n_columns; c++)                                                               \
+                add_products_32(sums[c], &codes, (const struct activation_group_32 *)columns[c] + g, kind);        \
+        }                                                                                                          \
+        if (n_rest != 0) {                                                                                         \
+            struct block_##type rest[4];                                                                           \
+            memset(rest, 0, sizeof rest);                                                                          \
+            memcpy(rest, x, n_rest * sizeof *x);                                                                   \
+            unpack_##type(rest, &codes);                                                                           \
+            for (uint32_t c = 0; c < n_columns; c++)                                                               \
                 add_products_32(sums[c], &codes, (const struct activation_group_32 *)columns[c] + n_groups, kind); \
-        }                                                                                          \
-        for (uint32_t c = 0; c < n_columns; c++)                                                   \
-            dots[c] = sum_of_lanes(_mm256_add_ps(sums[c][0], sums[c][1]));                         \
-    }                                                                                              \
+        }                                                                                                          \
+        for (uint32_t c = 0; c < n_columns; c++)                                                                   \
+            dots[c] = sum_of_lanes(_mm256_add_ps(sums[c][0], sums[c][1]));                                         \
+    }                                                                                                              \
     DEFINE_MATVEC(type)
 
 #endif

@@ -9,23 +9,23 @@ static const struct gemm_shape shape = {
     .panel_bytes = PANEL_BYTES,
 };
 
-void gemm_by_panels_avx2(const struct gemm_format *format, const void *w, uint64_t row_bytes, uint64_t n_rows,
-                         uint64_t n, const void *columns, uint64_t column_stride, uint64_t n_columns, float *out,
-                         uint64_t out_stride, void *scratch)
+void TIER(gemm_by_panels)(const struct gemm_format *format, const void *w, uint64_t row_bytes, uint64_t n_rows,
+                          uint64_t n, const void *columns, uint64_t column_stride, uint64_t n_columns, float *out,
+                          uint64_t out_stride, void *scratch)
 {
     gemm_by_panels(&shape, format, w, row_bytes, n_rows, n, columns, column_stride, n_columns, out, out_stride,
                    scratch);
 }
 
-void gemm_init_avx2(struct gemm_kernels *gemm)
+void TIER(gemm_init)(struct gemm_kernels *gemm)
 {
     gemm->rows = shape.block_rows;
     gemm->scratch_bytes = gemm_scratch_bytes(&shape);
-    gemm->columns[ACTIVATION_F32] = (struct gemm_column_kernel){gemm_f32_bytes_avx2, gemm_f32_prepare_avx2};
-    gemm->columns[ACTIVATION_Q8_PER_32] = (struct gemm_column_kernel){gemm_q8_32_bytes_avx2, gemm_q8_32_prepare_avx2};
+    gemm->columns[ACTIVATION_F32] = (struct gemm_column_kernel){TIER(gemm_f32_bytes), TIER(gemm_f32_prepare)};
+    gemm->columns[ACTIVATION_Q8_PER_32] = (struct gemm_column_kernel){TIER(gemm_q8_32_bytes), TIER(gemm_q8_32_prepare)};
     gemm->columns[ACTIVATION_Q8_PER_256] =
-        (struct gemm_column_kernel){gemm_q8_256_bytes_avx2, gemm_q8_256_prepare_avx2};
-#define X(id, ENUM, name, shown, block_size, block_bytes, activation) gemm->multiply[id] = gemm_##name##_avx2;
+        (struct gemm_column_kernel){TIER(gemm_q8_256_bytes), TIER(gemm_q8_256_prepare)};
+#define X(id, ENUM, name, shown, block_size, block_bytes, activation) gemm->multiply[id] = TIER(gemm_##name);
     QUANT_TYPE_MAP(X)
 #undef X
 }

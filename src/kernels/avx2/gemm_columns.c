@@ -8,19 +8,19 @@ static uint64_t odd_lines(uint64_t bytes)
     return 64 * (lines % 2 == 0 ? lines + 1 : lines);
 }
 
-uint64_t gemm_f32_bytes_avx2(uint64_t n)
+uint64_t TIER(gemm_f32_bytes)(uint64_t n)
 {
     return odd_lines(n * sizeof(float));
 }
 
-void gemm_f32_prepare_avx2(const float *x, void *out, uint64_t n)
+void TIER(gemm_f32_prepare)(const float *x, void *out, uint64_t n)
 {
     if (n != 0)
         memcpy(out, x, n * sizeof(float));
-    memset((float *)out + n, 0, gemm_f32_bytes_avx2(n) - n * sizeof(float));
+    memset((float *)out + n, 0, TIER(gemm_f32_bytes)(n) - n * sizeof(float));
 }
 
-uint64_t gemm_q8_32_bytes_avx2(uint64_t n)
+uint64_t TIER(gemm_q8_32_bytes)(uint64_t n)
 {
     return odd_lines((n + 255) / 256 * sizeof(struct column_32));
 }
@@ -30,14 +30,14 @@ static void widen_16(const int8_t *from, int16_t *to)
     _mm256_storeu_si256((__m256i *)(void *)to, _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)from)));
 }
 
-void gemm_q8_32_prepare_avx2(const float *x, void *out, uint64_t n)
+void TIER(gemm_q8_32_prepare)(const float *x, void *out, uint64_t n)
 {
-    memset(out, 0, gemm_q8_32_bytes_avx2(n));
+    memset(out, 0, TIER(gemm_q8_32_bytes)(n));
     struct column_32 *y = out;
     for (uint64_t b = 0; b < n / 32; b += 4) {
         struct activation_group_32 group __attribute__((aligned(64)));
         const uint64_t count = n / 32 - b < 4 ? n / 32 - b : 4;
-        activation_q8_32_avx2(x + 32 * b, &group, 32 * count);
+        TIER(activation_q8_32)(x + 32 * b, &group, 32 * count);
         for (uint64_t i = 0; i < count; i++) {
             struct column_32 *to = &y[(b + i) / 8];
             const uint64_t g = (b + i) % 8;
@@ -49,19 +49,19 @@ void gemm_q8_32_prepare_avx2(const float *x, void *out, uint64_t n)
     }
 }
 
-uint64_t gemm_q8_256_bytes_avx2(uint64_t n)
+uint64_t TIER(gemm_q8_256_bytes)(uint64_t n)
 {
     return odd_lines(n / SUPER_BLOCK * sizeof(struct column_256));
 }
 
-void gemm_q8_256_prepare_avx2(const float *x, void *out, uint64_t n)
+void TIER(gemm_q8_256_prepare)(const float *x, void *out, uint64_t n)
 {
-    memset(out, 0, gemm_q8_256_bytes_avx2(n));
+    memset(out, 0, TIER(gemm_q8_256_bytes)(n));
     struct column_256 *y = out;
     for (uint64_t b = 0; b < n / SUPER_BLOCK; b += 4) {
         struct activation_group_256 group __attribute__((aligned(64)));
         const uint64_t count = n / SUPER_BLOCK - b < 4 ? n / SUPER_BLOCK - b : 4;
-        activation_q8_256_avx2(x + SUPER_BLOCK * b, &group, SUPER_BLOCK * count);
+        TIER(activation_q8_256)(x + SUPER_BLOCK * b, &group, SUPER_BLOCK * count);
         for (uint64_t i = 0; i < count; i++) {
             struct column_256 *to = &y[b + i];
             for (int e = 0; e < SUPER_BLOCK; e += 16)

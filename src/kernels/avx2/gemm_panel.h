@@ -85,27 +85,26 @@ ALWAYS_INLINE void store_rows(const struct tile *t, uint32_t c, __m256 low, __m2
     memcpy(out, rows, t->n_rows * sizeof *rows);
 }
 
-extern tile_kernel *const gemm_tiles_avx2[N_PANEL_KINDS][TILE_COLUMNS];
+extern tile_kernel *const TIER(gemm_tiles)[N_PANEL_KINDS][TILE_COLUMNS];
 
-void gemm_by_panels_avx2(const struct gemm_format *format, const void *w, uint64_t row_bytes, uint64_t n_rows,
-                         uint64_t n, const void *columns, uint64_t column_stride, uint64_t n_columns, float *out,
-                         uint64_t out_stride, void *scratch);
+void TIER(gemm_by_panels)(const struct gemm_format *format, const void *w, uint64_t row_bytes, uint64_t n_rows,
+                          uint64_t n, const void *columns, uint64_t column_stride, uint64_t n_columns, float *out,
+                          uint64_t out_stride, void *scratch);
 
-// Defines gemm_<type>_avx2 from `unpack_panel unpack_<type>` and its tiles.
-#define DEFINE_GEMM_OF_TILES(type, tiles_, panel_n_, block_size, column_bytes)                                    \
-    void gemm_##type##_avx2(const void *w, uint64_t row_bytes, uint64_t n_rows, uint64_t n, const void *columns,  \
-                            uint64_t column_stride, uint64_t n_columns, float *out, uint64_t out_stride,          \
-                            void *scratch)                                                                        \
-    {                                                                                                             \
-        static const struct gemm_format format = {                                                                \
-            .unpack = unpack_##type,                                                                              \
-            .tiles = tiles_,                                                                                      \
-            .panel_n = (panel_n_),                                                                                \
-            .panel_bytes = (panel_n_) / (block_size) * sizeof(struct block_##type),                               \
-            .panel_columns = (column_bytes),                                                                      \
-        };                                                                                                        \
-        gemm_by_panels_avx2(&format, w, row_bytes, n_rows, n, columns, column_stride, n_columns, out, out_stride, \
-                            scratch);                                                                             \
+// Defines gemm_<type> of the tier from `unpack_panel unpack_<type>` and its tiles.
+#define DEFINE_GEMM_OF_TILES(type, tiles_, panel_n_, block_size, column_bytes)                                         \
+    void TIER(gemm_##type)(const void *w, uint64_t row_bytes, uint64_t n_rows, uint64_t n, const void *columns,        \
+                           uint64_t column_stride, uint64_t n_columns, float *out, uint64_t out_stride, void *scratch) \
+    {                                                                                                                  \
+        static const struct gemm_format format = {                                                                     \
+            .unpack = unpack_##type,                                                                                   \
+            .tiles = tiles_,                                                                                           \
+            .panel_n = (panel_n_),                                                                                     \
+            .panel_bytes = (panel_n_) / (block_size) * sizeof(struct block_##type),                                    \
+            .panel_columns = (column_bytes),                                                                           \
+        };                                                                                                             \
+        TIER(gemm_by_panels)                                                                                           \
+        (&format, w, row_bytes, n_rows, n, columns, column_stride, n_columns, out, out_stride, scratch);               \
     }
 
 // Dwords i = 0..3 of the 16 bytes at from + r * stride of 8 rows become 4 registers of 8 dwords, `to_stride` bytes
@@ -132,14 +131,14 @@ ALWAYS_INLINE void prefetch_next_panel(const void *p, int64_t ahead, uint64_t by
 
 // ---- slots -----------------------------------------------------------------------------------------------------------
 
-uint64_t gemm_f32_bytes_avx2(uint64_t n);
-void gemm_f32_prepare_avx2(const float *x, void *out, uint64_t n);
-uint64_t gemm_q8_32_bytes_avx2(uint64_t n);
-void gemm_q8_32_prepare_avx2(const float *x, void *out, uint64_t n);
-uint64_t gemm_q8_256_bytes_avx2(uint64_t n);
-void gemm_q8_256_prepare_avx2(const float *x, void *out, uint64_t n);
+uint64_t TIER(gemm_f32_bytes)(uint64_t n);
+void TIER(gemm_f32_prepare)(const float *x, void *out, uint64_t n);
+uint64_t TIER(gemm_q8_32_bytes)(uint64_t n);
+void TIER(gemm_q8_32_prepare)(const float *x, void *out, uint64_t n);
+uint64_t TIER(gemm_q8_256_bytes)(uint64_t n);
+void TIER(gemm_q8_256_prepare)(const float *x, void *out, uint64_t n);
 
-#define X(id, ENUM, name, shown, block_size, block_bytes, activation) gemm_kernel gemm_##name##_avx2;
+#define X(id, ENUM, name, shown, block_size, block_bytes, activation) gemm_kernel TIER(gemm_##name);
 QUANT_TYPE_MAP(X)
 #undef X
 

@@ -188,5 +188,5 @@ ALL_TILES
 #undef TILE
 
 #define TILE(kind, n_columns) [kind][n_columns - 1] = tile_##kind##_##n_columns,
-tile_kernel *const gemm_tiles_avx2[N_PANEL_KINDS][TILE_COLUMNS] = {ALL_TILES};
+tile_kernel *const TIER(gemm_tiles)[N_PANEL_KINDS][TILE_COLUMNS] = {ALL_TILES};
 #undef TILE

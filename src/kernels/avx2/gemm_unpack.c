@@ -196,7 +196,8 @@ ALWAYS_INLINE void unpack_block_q6_k(const struct block_q6_k *x, uint32_t b, str
             transpose_rows(rows, to);                                                            \
         }                                                                                        \
     }                                                                                            \
-    DEFINE_GEMM_OF_TILES(type, gemm_tiles_avx2[kind], 256 * PANEL_BLOCKS, block_size, PANEL_BLOCKS * COLUMN_BLOCK_BYTES)
+    DEFINE_GEMM_OF_TILES(type, TIER(gemm_tiles)[kind], 256 * PANEL_BLOCKS, block_size,           \
+                         PANEL_BLOCKS * COLUMN_BLOCK_BYTES)
 
 DEFINE_GEMM(q4_0, PANEL_BLOCKS_32, 32)
 DEFINE_GEMM(q4_1, PANEL_BLOCKS_32_MIN, 32)

@@ -31,8 +31,8 @@ ALWAYS_INLINE struct scales_32 load_scales_32(const uint8_t bytes[12])
     const uint32_t scales_high = (u[2] & 0x0f0f0f0fu) | (u[0] >> 6 & 0x03030303u) << 4;
     const uint32_t mins_low = u[1] & 0x3f3f3f3fu;
     const uint32_t mins_high = (u[2] >> 4 & 0x0f0f0f0fu) | (u[1] >> 6 & 0x03030303u) << 4;
-    const __m256i words = _mm256_cvtepu8_epi16(
-        _mm_set_epi32((int)mins_high, (int)mins_low, (int)scales_high, (int)scales_low));
+    const __m256i words =
+        _mm256_cvtepu8_epi16(_mm_set_epi32((int)mins_high, (int)mins_low, (int)scales_high, (int)scales_low));
     return (struct scales_32){
         .scales = _mm256_permute4x64_epi64(words, 0x44),
         .mins = _mm256_extracti128_si256(words, 1),

@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-void rms_norm_avx2(const float *x, const float *weight, float eps, float *out, uint64_t n)
+void TIER(rms_norm)(const float *x, const float *weight, float eps, float *out, uint64_t n)
 {
     __m256 sums[4];
     for (int i = 0; i < 4; i++)
@@ -62,8 +62,8 @@ static void rope_neox(float *x, uint32_t half, const float *cos, const float *si
     }
 }
 
-void rope_avx2(float *x, uint32_t n_heads, uint32_t head_dim, uint32_t n_rot, enum rope_kind kind, const float *cos,
-               const float *sin)
+void TIER(rope)(float *x, uint32_t n_heads, uint32_t head_dim, uint32_t n_rot, enum rope_kind kind, const float *cos,
+                const float *sin)
 {
     for (uint32_t h = 0; h < n_heads; h++, x += head_dim) {
         if (kind == ROPE_NORMAL)
@@ -73,7 +73,7 @@ void rope_avx2(float *x, uint32_t n_heads, uint32_t head_dim, uint32_t n_rot, en
     }
 }
 
-void silu_mul_avx2(const float *gate, const float *up, float *out, uint64_t n)
+void TIER(silu_mul)(const float *gate, const float *up, float *out, uint64_t n)
 {
     const __m256 one = _mm256_set1_ps(1.0f);
     const __m256 minus_zero = _mm256_set1_ps(-0.0f);
@@ -85,13 +85,13 @@ void silu_mul_avx2(const float *gate, const float *up, float *out, uint64_t n)
     }
 }
 
-void add_avx2(const float *a, const float *b, float *out, uint64_t n)
+void TIER(add)(const float *a, const float *b, float *out, uint64_t n)
 {
     for (uint64_t i = 0; i < n; i += 8)
         store_floats(out + i, n - i, _mm256_add_ps(load_floats(a + i, n - i), load_floats(b + i, n - i)));
 }
 
-float max_avx2(const float *x, uint64_t n)
+float TIER(max)(const float *x, uint64_t n)
 {
     // VMAXPS gives its second operand when one is a NaN, so a NaN in x leaves the maximum as it was.
     __m256 max[4];
@@ -108,7 +108,7 @@ float max_avx2(const float *x, uint64_t n)
     return max_of_lanes(_mm256_max_ps(_mm256_max_ps(max[0], max[1]), _mm256_max_ps(max[2], max[3])));
 }
 
-double sum_exp_avx2(const float *x, float max, uint64_t n)
+double TIER(sum_exp)(const float *x, float max, uint64_t n)
 {
     const __m256 m = _mm256_set1_ps(max);
     double total = 0.0;

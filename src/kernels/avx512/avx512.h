@@ -1,0 +1,172 @@
+// Private to the avx512vnni tier (AVX-512 F, BW, VL, DQ, CD, VNNI, VBMI, VBMI2, BITALG, VPOPCNTDQ, GFNI):
+// helpers, and what its files give to the init function. Contracts: kernels/kernels.h.
+//
+// Quantized matvec kernels read the weights as they lie in the file, unpack 64 codes at a time to unsigned bytes and
+// multiply them with the activations by VPDPBUSD. One core gets half of what memory can give only if it has far more
+// lines under way than out-of-order execution asks for, so every kernel prefetches its stream on two levels.
+#ifndef CHORD_KERNELS_AVX512_AVX512VNNI_H
+#define CHORD_KERNELS_AVX512_AVX512VNNI_H
+
+#include "kernels/layout_x86.h"
+#include "kernels/kernels.h"
+#include "kernels/tier.h"
+#include "quant/blocks.h"
+
+#include <immintrin.h>
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+// ---- helpers ---------------------------------------------------------------------------------------------------------
+
+// Bytes ahead of the kernel: the far level starts the trip from memory to L2, the near one brings the line to L1. On two
+// cores of an AVX-512 server, 3 KB read 2 to 13 % more than 8 KB with large pages, 4 to 9 % more with small ones. Running
+// past the end of the weights is harmless.
+#define PREFETCH_FAR 3072
+#define PREFETCH_NEAR 1024
+
+// Prefetches the `bytes` (a constant) of the stream that correspond to p.
+ALWAYS_INLINE void prefetch_stream(const void *p, uint32_t bytes)
+{
+    const uintptr_t at = (uintptr_t)p;
+    for (uint32_t i = 0; i < bytes; i += 64) {
+        _mm_prefetch((const char *)(at + PREFETCH_FAR + i), _MM_HINT_T1);
+        _mm_prefetch((const char *)(at + PREFETCH_NEAR + i), _MM_HINT_T0);
+    }
+}
+
+// The 32 bytes at p in both halves of the register: costs a load, no shuffle.
+ALWAYS_INLINE __m512i load_twice_32(const void *p)
+{
+    return _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)p));
+}
+
+// The 16 bytes at p, p + stride, p + 2 * stride, p + 3 * stride.
+ALWAYS_INLINE __m512i load_four_16(const void *p, uint64_t stride)
+{
+    const uint8_t *bytes = p;
+    __m512i v = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)bytes));
+    v = _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)(bytes + stride)), 1);
+    v = _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)(bytes + 2 * stride)), 2);
+    return _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)(bytes + 3 * stride)), 3);
+}
+
+// A row of GF2P8AFFINEQB's bit matrix: bit `to` of every result byte is bit `from` of the source byte. Rows are added up.
+#define MATRIX_ROW(from, to) ((uint64_t)1 << (from) << 8 * (7 - (to)))
+#define MATRIX_LOW_NIBBLE (MATRIX_ROW(0, 0) | MATRIX_ROW(1, 1) | MATRIX_ROW(2, 2) | MATRIX_ROW(3, 3))
+#define MATRIX_HIGH_NIBBLE (MATRIX_ROW(4, 0) | MATRIX_ROW(5, 1) | MATRIX_ROW(6, 2) | MATRIX_ROW(7, 3))
+
+// One matrix for the lower 32 bytes, another for the upper.
+ALWAYS_INLINE __m512i matrices(uint64_t lower, uint64_t upper)
+{
+    const long long l = (long long)lower, u = (long long)upper;
+    return _mm512_set_epi64(u, u, u, u, l, l, l, l);
+}
+
+// Bit by bit (a & b) | c.
+ALWAYS_INLINE __m512i and_or(__m512i a, __m512i b, __m512i c)
+{
+    return _mm512_ternarylogic_epi64(a, b, c, 0xea);
+}
+
+// 16 floats from the 16-bit words of `words` (halves) that `index` selects.
+ALWAYS_INLINE __m512 select_halves(__m512i index, __m512i words)
+{
+    return _mm512_cvtph_ps(_mm512_castsi512_si256(_mm512_permutexvar_epi16(index, words)));
+}
+
+// Word index of select_halves for four headers `stride` words apart: lane l takes word first + stride * (l / 4).
+ALWAYS_INLINE __m512i header_words(int first, int stride)
+{
+    const int w0 = first, w1 = first + stride, w2 = first + 2 * stride, w3 = first + 3 * stride;
+    return _mm512_castsi256_si512(_mm256_setr_epi16((short)w0, (short)w0, (short)w0, (short)w0, (short)w1, (short)w1,
+                                                    (short)w1, (short)w1, (short)w2, (short)w2, (short)w2, (short)w2,
+                                                    (short)w3, (short)w3, (short)w3, (short)w3));
+}
+
+// e^x with a relative error below 2e-7: 2^n * P(r), n = round(x / ln 2), r = x - n ln 2 in two parts (Cody and Waite),
+// P the Taylor polynomial of degree 6 on |r| <= ln 2 / 2. 0 below -87.3, infinity above 88.8, NaN stays NaN.
+ALWAYS_INLINE __m512 exp_avx512(__m512 x)
+{
+    const __mmask16 nonzero = _mm512_cmp_ps_mask(x, _mm512_set1_ps(-87.3f), _CMP_NLT_UQ);
+    const __m512 t = _mm512_min_ps(_mm512_set1_ps(88.8f), _mm512_max_ps(_mm512_set1_ps(-88.0f), x));
+    const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(t, _mm512_set1_ps(0x1.715476p0f)),
+                                          _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0x1.62e4p-1f), t);
+    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0x1.7f7d1cp-20f), r);
+    __m512 p = _mm512_set1_ps(1.0f / 720.0f);
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 120.0f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 24.0f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 6.0f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.5f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+    return _mm512_maskz_scalef_ps(nonzero, p, n);
+}
+
+// The first n (up to 16, 32, ...) lanes.
+ALWAYS_INLINE __mmask16 first_lanes_16(uint64_t n)
+{
+    return (__mmask16)(n >= 16 ? 0xffff : (1u << n) - 1);
+}
+
+// Defines matvec_<type> from
+//     dot_<type>(const uint8_t *row, uint64_t n, const void *const *columns, uint32_t n_columns, float *dots)
+// compiled once for each number of columns: the row is unpacked once for all of them, and each column sees the same
+// operations in the same order whatever their number.
+#define DEFINE_MATVEC(type)                                                                                 \
+    ALWAYS_INLINE void rows_##type(const void *w, uint64_t row_bytes, uint64_t n_rows, uint64_t n,          \
+                                   const void *const *columns, const uint32_t n_columns, float *const *out) \
+    {                                                                                                       \
+        const uint8_t *row = w;                                                                             \
+        for (uint64_t r = 0; r < n_rows; r++, row += row_bytes) {                                           \
+            float dots[MATVEC_MAX_COLUMNS];                                                                 \
+            dot_##type(row, n, columns, n_columns, dots);                                                   \
+            for (uint32_t c = 0; c < n_columns; c++)                                                        \
+                out[c][r] = dots[c];                                                                        \
+        }                                                                                                   \
+    }                                                                                                       \
+    void TIER(matvec_##type)(const void *w, uint64_t row_bytes, uint64_t n_rows, uint64_t n,                \
+                             const void *const *columns, uint32_t n_columns, float *const *out)             \
+    {                                                                                                       \
+        switch (n_columns) {                                                                                \
+        case 1:                                                                                             \
+            rows_##type(w, row_bytes, n_rows, n, columns, 1, out);                                          \
+            break;                                                                                          \
+        case 2:                                                                                             \
+            rows_##type(w, row_bytes, n_rows, n, columns, 2, out);                                          \
+            break;                                                                                          \
+        case 3:                                                                                             \
+            rows_##type(w, row_bytes, n_rows, n, columns, 3, out);                                          \
+            break;                                                                                          \
+        default:                                                                                            \
+            rows_##type(w, row_bytes, n_rows, n, columns, 4, out);                                          \
+            break;                                                                                          \
+        }                                                                                                   \
+    }
+
+// ---- slots -----------------------------------------------------------------------------------------------------------
+
+uint64_t TIER(activation_f32_bytes)(uint64_t n);
+void TIER(activation_f32)(const float *x, void *out, uint64_t n);
+uint64_t TIER(activation_q8_32_bytes)(uint64_t n);
+void TIER(activation_q8_32)(const float *x, void *out, uint64_t n);
+uint64_t TIER(activation_q8_256_bytes)(uint64_t n);
+void TIER(activation_q8_256)(const float *x, void *out, uint64_t n);
+
+#define X(id, ENUM, name, shown, block_size, block_bytes, activation) matvec_kernel TIER(matvec_##name);
+QUANT_TYPE_MAP(X)
+#undef X
+
+void TIER(rms_norm)(const float *x, const float *weight, float eps, float *out, uint64_t n);
+void TIER(rope)(float *x, uint32_t n_heads, uint32_t head_dim, uint32_t n_rot, enum rope_kind kind, const float *cos,
+                const float *sin);
+void TIER(silu_mul)(const float *gate, const float *up, float *out, uint64_t n);
+void TIER(add)(const float *a, const float *b, float *out, uint64_t n);
+float TIER(max)(const float *x, uint64_t n);
+double TIER(sum_exp)(const float *x, float max, uint64_t n);
+
+void TIER(kv_store)(const float *k, const float *v, uint32_t head_dim, uint32_t slot, uint16_t *k_panels,
+                    uint16_t *v_rows);
+void TIER(attention)(const struct attention_args *args);
+
+#endif
