@@ -157,12 +157,14 @@ static void *work(void *argument)
     const double start = seconds_of(CLOCK_MONOTONIC), cpu_start = seconds_of(CLOCK_THREAD_CPUTIME_ID);
     uint64_t bytes = 0;
     // Starts in the middle of its part, which the measurement before did not leave in a cache.
-    for (uint64_t chunk = n_chunks / 2; seconds_of(CLOCK_MONOTONIC) - start < options.seconds; chunk = (chunk + 1) % n_chunks) {
+    for (uint64_t chunk = n_chunks / 2; seconds_of(CLOCK_MONOTONIC) - start < options.seconds;
+         chunk = (chunk + 1) % n_chunks) {
         const uint8_t *p = part + chunk * rows_per_chunk * row_bytes;
         if (s->kernels == NULL)
             read_plain(p, rows_per_chunk * row_bytes);
         else
-            s->kernels->matvec[s->traits->type](p, row_bytes, rows_per_chunk, options.n, s->columns, options.columns, out);
+            s->kernels->matvec[s->traits->type](p, row_bytes, rows_per_chunk, options.n, s->columns, options.columns,
+                                                out, PREFETCH_DEFAULT);
         bytes += rows_per_chunk * row_bytes;
     }
     w->rate = (double)bytes / (seconds_of(CLOCK_THREAD_CPUTIME_ID) - cpu_start);
@@ -218,7 +220,8 @@ static void print_stream(const struct result *r, double one, double all, double 
     const char *tier = r->stream.kernels != NULL ? r->stream.kernels->tier : "plain read";
     const char *type = r->stream.kernels != NULL ? r->stream.traits->name : "";
     if (options.json)
-        printf("%s\n    {\"tier\": \"%s\", \"type\": \"%s\", \"gbps1\": %.3f, \"share1\": %.3f, \"gbps\": %.3f, \"share\": %.3f}",
+        printf("%s\n    {\"tier\": \"%s\", \"type\": \"%s\", \"gbps1\": %.3f, \"share1\": %.3f, \"gbps\": %.3f, "
+               "\"share\": %.3f}",
                first ? "" : ",", tier, type, one * 1e-9, one / read_one, all * 1e-9, all / read_all);
     else
         printf("%-11s %-5s %8.2f GB/s %4.0f %%   %8.2f GB/s %4.0f %%\n", tier, type, one * 1e-9, 100 * one / read_one,
@@ -285,7 +288,8 @@ static void run_operation(const struct kernels *k, enum operation op, const stru
         break;
     case OP_ROPE_NORMAL:
     case OP_ROPE_NEOX: // sines and cosines of the same number: lengths stay bounded, as 0.6^2 + 0.8^2 = 1
-        k->rope(o->out, 32, HEAD_DIM, HEAD_DIM, op == OP_ROPE_NORMAL ? ROPE_NORMAL : ROPE_NEOX, o->b + 4096, o->b + 8192);
+        k->rope(o->out, 32, HEAD_DIM, HEAD_DIM, op == OP_ROPE_NORMAL ? ROPE_NORMAL : ROPE_NEOX, o->b + 4096,
+                o->b + 8192);
         break;
     case OP_SILU_MUL:
         k->silu_mul(o->a, o->b, o->out, n);
@@ -302,7 +306,9 @@ static void run_operation(const struct kernels *k, enum operation op, const stru
     default: {
         const struct attention_args args = {
             .q = o->a,
-            .n_q = op == OP_ATTENTION_1 ? 1 : op == OP_ATTENTION_4 ? 4 : 8,
+            .n_q = op == OP_ATTENTION_1   ? 1
+                   : op == OP_ATTENTION_4 ? 4
+                                          : 8,
             .head_dim = HEAD_DIM,
             .scale = 0.088f,
             .blocks = o->blocks,
@@ -366,8 +372,8 @@ static void bench_operations(const struct kernels *tiers, size_t n_tiers)
         for (int op = 0; op < N_OPERATIONS; op++) {
             const double ns = 1e9 * operation_seconds(&tiers[t], (enum operation)op, &o);
             if (options.json)
-                printf("%s\n    {\"tier\": \"%s\", \"operation\": \"%s\", \"ns\": %.1f}", first ? "" : ",", tiers[t].tier,
-                       operations[op].name, ns);
+                printf("%s\n    {\"tier\": \"%s\", \"operation\": \"%s\", \"ns\": %.1f}", first ? "" : ",",
+                       tiers[t].tier, operations[op].name, ns);
             else
                 printf("%-11s %-30s %12.0f ns %8.3f per element\n", tiers[t].tier, operations[op].name, ns,
                        ns / (double)operations[op].n);
@@ -426,7 +432,8 @@ static uint64_t number(const char *option, const char *text, uint64_t low, uint6
     char *end;
     const unsigned long long value = text != NULL ? strtoull(text, &end, 10) : 0;
     if (text == NULL || *end != '\0' || value < low || value > high) {
-        fprintf(stderr, "%s takes a number from %llu to %llu\n", option, (unsigned long long)low, (unsigned long long)high);
+        fprintf(stderr, "%s takes a number from %llu to %llu\n", option, (unsigned long long)low,
+                (unsigned long long)high);
         exit(2);
     }
     return value;
@@ -479,7 +486,8 @@ int main(int argc, char **argv)
     for (size_t t = 0; t < n_tiers; t++) {
         for (uint32_t id = 0; id < N_QUANT_TYPE_IDS; id++) {
             const struct quant_traits *traits = quant_traits(id);
-            if (traits == NULL || (options.type != NULL && strcmp(options.type, traits->name) != 0) || n_results == MAX_RESULTS)
+            if (traits == NULL || (options.type != NULL && strcmp(options.type, traits->name) != 0) ||
+                n_results == MAX_RESULTS)
                 continue;
             results[n_results].stream = (struct stream){.kernels = &tiers[t], .traits = traits};
             prepare_columns(&results[n_results++].stream);
@@ -501,11 +509,14 @@ int main(int argc, char **argv)
     char cpu[64];
     cpu_name(cpu, sizeof cpu);
     if (options.json)
-        printf("{\n  \"cpu\": \"%s\", \"mb\": %llu, \"n\": %llu, \"columns\": %u, \"threads\": %u, \"rounds\": %u,\n  \"matvec\": [", cpu,
-               (unsigned long long)options.mb, (unsigned long long)options.n, options.columns, options.threads, options.rounds);
+        printf("{\n  \"cpu\": \"%s\", \"mb\": %llu, \"n\": %llu, \"columns\": %u, \"threads\": %u, \"rounds\": %u,\n  "
+               "\"matvec\": [",
+               cpu, (unsigned long long)options.mb, (unsigned long long)options.n, options.columns, options.threads,
+               options.rounds);
     else
-        printf("%s: rows of %llu, %u column(s), %llu MiB\n%-17s %13s      %10u thread(s)\n", cpu, (unsigned long long)options.n,
-               options.columns, (unsigned long long)options.mb, "", "1 thread", options.threads);
+        printf("%s: rows of %llu, %u column(s), %llu MiB\n%-17s %13s      %10u thread(s)\n", cpu,
+               (unsigned long long)options.n, options.columns, (unsigned long long)options.mb, "", "1 thread",
+               options.threads);
     const double read_one = median(results[0].one, options.rounds), read_all = median(results[0].all, options.rounds);
     for (size_t i = 0; i < n_results; i++) {
         const double one = i == 0 ? read_one : median(results[i].one, options.rounds);

@@ -413,7 +413,7 @@ static void multiply_generated(const struct linear_job *job, const struct linear
             columns[k] = backend->activations[type] + (c + k) * job->column_bytes[type];
             out[k] = part->out + (c + k) * weight->n_rows + range.first;
         }
-        matvec(range.rows, weight->row_bytes, range.n, weight->n, columns, n_columns, out);
+        matvec(range.rows, weight->row_bytes, range.n, weight->n, columns, n_columns, out, PREFETCH_DEFAULT);
     }
 }
 

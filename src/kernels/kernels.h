@@ -32,11 +32,20 @@ struct activation_kernel {
     void (*quantize)(const float *x, void *out, uint64_t n);
 };
 
+// Bytes ahead of what a matvec reads: the far level starts the trip from memory to L2, the near one brings the line to L1.
+// Running past the end of the weights is harmless. No effect on results.
+struct prefetch {
+    uint32_t far, near;
+};
+
+// On two cores of an AVX-512 server, 3 KB read 2 to 13 % more than 8 KB with large pages, 4 to 9 % more with small ones.
+#define PREFETCH_DEFAULT ((struct prefetch){.far = 3072, .near = 1024})
+
 // out[c][r] = dot(row r of w, column c), for r in 0..n_rows-1, c in 0..n_columns-1.
 // w [n_rows, n] in blocks of the kernel's type, rows row_bytes apart; columns[c]: prepared by the tier's
 // activation_kernel for the type's activation; 1 <= n_columns <= MATVEC_MAX_COLUMNS; out[c] holds n_rows floats.
 typedef void matvec_kernel(const void *w, uint64_t row_bytes, uint64_t n_rows, uint64_t n, const void *const *columns,
-                           uint32_t n_columns, float *const *out);
+                           uint32_t n_columns, float *const *out, struct prefetch ahead);
 
 // RoPE pairs: NORMAL rotates (x[2i], x[2i+1]); NEOX rotates (x[i], x[i + n_rot/2]).
 enum rope_kind { ROPE_NORMAL, ROPE_NEOX };

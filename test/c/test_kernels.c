@@ -152,7 +152,9 @@ static void fill_activations(float *x, uint64_t n, enum activation_fill fill)
             x[i] = 127.0f;
             break;
         case X_WILD:
-            x[i] = i / 32 % 5 == 3 ? 0.0f : ldexpf(random_float(-1.0f, 1.0f), random_int(-30, 10) - (i / 256 % 7 == 2 ? 110 : 0));
+            x[i] = i / 32 % 5 == 3
+                       ? 0.0f
+                       : ldexpf(random_float(-1.0f, 1.0f), random_int(-30, 10) - (i / 256 % 7 == 2 ? 110 : 0));
             break;
         default:
             x[i] = 0.0f;
@@ -199,7 +201,8 @@ static void check_group_256(const struct activation_group_256 *y, const struct a
     }
 }
 
-static void check_prepared(const struct kernels *k, enum activation_type type, const void *prepared, const float *x, uint64_t n)
+static void check_prepared(const struct kernels *k, enum activation_type type, const void *prepared, const float *x,
+                           uint64_t n)
 {
     struct kernels scalar;
     kernels_init(&scalar, 0);
@@ -277,15 +280,18 @@ static void fill_weights(uint32_t type, uint8_t *w, uint64_t bytes, enum weight_
 {
     const struct quant_traits *traits = quant_traits(type);
     for (uint64_t i = 0; i < bytes; i++)
-        w[i] = fill == W_ZERO_BITS ? 0 : fill == W_ALL_BITS ? 0xff : fill == W_SIGN_BITS ? 0x80 : (uint8_t)random_bits();
+        w[i] = fill == W_ZERO_BITS   ? 0
+               : fill == W_ALL_BITS  ? 0xff
+               : fill == W_SIGN_BITS ? 0x80
+                                     : (uint8_t)random_bits();
     for (uint64_t at = 0; at < bytes; at += traits->block_bytes) {
         uint8_t *block = w + at;
         if (type == QUANT_F32 || type == QUANT_F16 || type == QUANT_BF16) {
             const float f = fill == W_ZERO_BITS || fill == W_D_ZERO ? 0.0f
-                            : fill == W_UNIT        ? (float)random_int(-3, 3)
-                            : fill == W_D_SUBNORMAL ? 0x1p-24f
-                            : fill == W_D_LARGEST   ? 65280.0f // a number in all three types
-                                                    : random_float(-2.0f, 2.0f);
+                            : fill == W_UNIT                        ? (float)random_int(-3, 3)
+                            : fill == W_D_SUBNORMAL                 ? 0x1p-24f
+                            : fill == W_D_LARGEST                   ? 65280.0f // a number in all three types
+                                                                    : random_float(-2.0f, 2.0f);
             const uint16_t h = type == QUANT_F16 ? half_from_float(f) : bf16_from_float(f);
             if (type == QUANT_F32)
                 memcpy(block, &f, sizeof f);
@@ -307,10 +313,10 @@ static void fill_weights(uint32_t type, uint8_t *w, uint64_t bytes, enum weight_
         block_halves(type, block, &d, &min);
         const uint16_t half = fill == W_UNIT || fill == W_ALL_BITS || fill == W_SIGN_BITS ? 0x3c00
                               : fill == W_D_ZERO || fill == W_ZERO_BITS                   ? 0
-                              : fill == W_D_SUBNORMAL                                     ? (uint16_t)random_int(1, 0x3ff)
-                              : fill == W_D_LARGEST                                       ? 0x7bff
-                              : fill == W_D_NEGATIVE                                      ? random_half(-0.1f, -0.01f)
-                                                                                          : random_half(-0.1f, 0.1f);
+                              : fill == W_D_SUBNORMAL ? (uint16_t)random_int(1, 0x3ff)
+                              : fill == W_D_LARGEST   ? 0x7bff
+                              : fill == W_D_NEGATIVE  ? random_half(-0.1f, -0.01f)
+                                                      : random_half(-0.1f, 0.1f);
         block_set_u16(d, half);
         if (min != NULL)
             block_set_u16(min, fill == W_RANDOM ? random_half(-0.1f, 0.1f) : half);
@@ -363,9 +369,10 @@ struct matvec_case {
 static void fail_case(const struct kernels *k, const struct matvec_case *m, uint64_t row, uint32_t column, double got,
                       struct reference want, double bound)
 {
-    fail_msg("%s %s n=%llu rows=%llu weights=%d activations=%d place=%d, row %llu column %u: %.9g, expected %.9g +- %.3g",
-             k->tier, quant_traits(m->type)->name, (unsigned long long)m->n, (unsigned long long)m->n_rows, m->w_fill,
-             m->x_fill, m->place, (unsigned long long)row, column, got, want.value, bound);
+    fail_msg(
+        "%s %s n=%llu rows=%llu weights=%d activations=%d place=%d, row %llu column %u: %.9g, expected %.9g +- %.3g",
+        k->tier, quant_traits(m->type)->name, (unsigned long long)m->n, (unsigned long long)m->n_rows, m->w_fill,
+        m->x_fill, m->place, (unsigned long long)row, column, got, want.value, bound);
 }
 
 // Roundings on the way of one product to the result, at most: one per addition of its chain, and a few for its factors,
@@ -398,7 +405,8 @@ static void check_matvec(const struct kernels *k, const struct matvec_case *m)
         scales[c] = malloc(m->n * sizeof(float));
         fill_activations(x[c], m->n, m->x_fill);
         plain_activations(traits->activation, x[c], m->n, q[c], scales[c]);
-        void *column = guarded_place(&column_memory[c], prepare->bytes(m->n), m->place == PLACE_START ? PLACE_START : PLACE_END);
+        void *column =
+            guarded_place(&column_memory[c], prepare->bytes(m->n), m->place == PLACE_START ? PLACE_START : PLACE_END);
         prepare->quantize(x[c], column, m->n);
         columns[c] = column;
     }
@@ -408,7 +416,7 @@ static void check_matvec(const struct kernels *k, const struct matvec_case *m)
     for (uint32_t c = 0; c < MATVEC_MAX_COLUMNS; c++) {
         struct output out = output_create(m->n_rows);
         float *at = output_at(out);
-        k->matvec[m->type](w, row_bytes, m->n_rows, m->n, &columns[c], 1, &at);
+        k->matvec[m->type](w, row_bytes, m->n_rows, m->n, &columns[c], 1, &at, PREFETCH_DEFAULT);
         alone[c] = malloc(m->n_rows * sizeof(float));
         memcpy(alone[c], at, m->n_rows * sizeof(float));
         output_check_free(out, true);
@@ -418,8 +426,8 @@ static void check_matvec(const struct kernels *k, const struct matvec_case *m)
         for (uint64_t e = 0; e < m->n; e++)
             row[e] = element_at(m->type, w + r * row_bytes, e);
         for (uint32_t c = 0; c < MATVEC_MAX_COLUMNS; c++) {
-            const struct reference want =
-                dot_reference(row, q[c], scales[c], traits->activation == ACTIVATION_F32 ? x[c] : NULL, m->n, per_scale);
+            const struct reference want = dot_reference(
+                row, q[c], scales[c], traits->activation == ACTIVATION_F32 ? x[c] : NULL, m->n, per_scale);
             // Sums of quarters (mins) below 2^22 are exact in any order, and so are sums of integers.
             const bool integers = m->w_fill == W_UNIT && m->x_fill != X_RANDOM && m->x_fill != X_WILD;
             const bool exact = want.terms == 0.0 || (integers && want.terms < 0x1p22);
@@ -430,7 +438,7 @@ static void check_matvec(const struct kernels *k, const struct matvec_case *m)
         // A row by itself.
         float one;
         float *at = &one;
-        k->matvec[m->type](w + r * row_bytes, row_bytes, 1, m->n, columns, 1, &at);
+        k->matvec[m->type](w + r * row_bytes, row_bytes, 1, m->n, columns, 1, &at, PREFETCH_DEFAULT);
         assert_float_bits(one, alone[0][r]);
     }
     for (uint32_t n_columns = 2; n_columns <= MATVEC_MAX_COLUMNS; n_columns++) {
@@ -440,7 +448,7 @@ static void check_matvec(const struct kernels *k, const struct matvec_case *m)
             out[c] = output_create(m->n_rows);
             at[c] = output_at(out[c]);
         }
-        k->matvec[m->type](w, row_bytes, m->n_rows, m->n, columns, n_columns, at);
+        k->matvec[m->type](w, row_bytes, m->n_rows, m->n, columns, n_columns, at, PREFETCH_DEFAULT);
         for (uint32_t c = 0; c < MATVEC_MAX_COLUMNS; c++) {
             for (uint64_t r = 0; c < n_columns && r < m->n_rows; r++)
                 assert_float_bits(at[c][r], alone[c][r]);
@@ -528,7 +536,7 @@ static void matvec_nan_of_tier(const struct kernels *k)
         float out = 0.0f;
         float *at = &out;
         const void *columns[] = {column};
-        k->matvec[all_types[t]](w, row_bytes, 1, n, columns, 1, &at);
+        k->matvec[all_types[t]](w, row_bytes, 1, n, columns, 1, &at, PREFETCH_DEFAULT);
         assert_true(isnan(out));
         free(column);
         free(w);
@@ -556,7 +564,8 @@ static float *place_random(int which, uint64_t n, float low, float high)
     return x;
 }
 
-static void assert_near(const char *what, const struct kernels *k, uint64_t n, uint64_t i, float got, double want, double bound)
+static void assert_near(const char *what, const struct kernels *k, uint64_t n, uint64_t i, float got, double want,
+                        double bound)
 {
     if (!(fabs((double)got - want) <= bound))
         fail_msg("%s %s n=%llu [%llu]: %.9g, expected %.9g +- %.3g", what, k->tier, (unsigned long long)n,
@@ -751,7 +760,8 @@ static void cache_fill(const struct kernels *k, struct cache *c, uint32_t head_d
         const uint32_t slot = t % KV_BLOCK_TOKENS;
         k->kv_store(key, value, head_dim, slot, panels, rows);
         for (uint32_t d = 0; d < head_dim; d++) {
-            const uint16_t stored = panels[((size_t)(slot / KV_PANEL_KEYS) * head_dim + d) * KV_PANEL_KEYS + slot % KV_PANEL_KEYS];
+            const uint16_t stored =
+                panels[((size_t)(slot / KV_PANEL_KEYS) * head_dim + d) * KV_PANEL_KEYS + slot % KV_PANEL_KEYS];
             assert_int_equal(stored, half_from_float(key[d]));
             assert_int_equal(rows[(size_t)slot * head_dim + d], half_from_float(value[d]));
             c->k[(size_t)t * head_dim + d] = float_from_half(stored);
@@ -764,7 +774,8 @@ static void cache_fill(const struct kernels *k, struct cache *c, uint32_t head_d
         const uint16_t *rows = (const uint16_t *)(const void *)(block + c->v_offset);
         const uint32_t slot = t % KV_BLOCK_TOKENS;
         for (uint32_t d = 0; d < head_dim; d++) {
-            assert_int_equal(panels[((size_t)(slot / KV_PANEL_KEYS) * head_dim + d) * KV_PANEL_KEYS + slot % KV_PANEL_KEYS], 0xffff);
+            assert_int_equal(
+                panels[((size_t)(slot / KV_PANEL_KEYS) * head_dim + d) * KV_PANEL_KEYS + slot % KV_PANEL_KEYS], 0xffff);
             assert_int_equal(rows[(size_t)slot * head_dim + d], 0xffff);
         }
     }
@@ -772,7 +783,8 @@ static void cache_fill(const struct kernels *k, struct cache *c, uint32_t head_d
 
 // One query head in double precision. Returns the error that f32 may make, relative to the values' magnitude:
 // e^(score - max) moves by the error of two scores, and a sum of n weights by n roundings.
-static double attention_reference(const struct cache *c, const struct attention_args *a, const float *q, double *out, double *magnitude)
+static double attention_reference(const struct cache *c, const struct attention_args *a, const float *q, double *out,
+                                  double *magnitude)
 {
     double max = -INFINITY, largest_terms = 0.0, sum = 0.0;
     static double scores[MAX_BLOCKS * KV_BLOCK_TOKENS];
@@ -805,7 +817,8 @@ static double attention_reference(const struct cache *c, const struct attention_
     return 4 * score_error + 2 * ((a->end - a->first) + 8 * MAX_BLOCKS + 8) * UNIT;
 }
 
-static void check_attention(const struct kernels *k, const struct cache *c, uint32_t n_q, uint32_t first, uint32_t end, float q_magnitude)
+static void check_attention(const struct kernels *k, const struct cache *c, uint32_t n_q, uint32_t first, uint32_t end,
+                            float q_magnitude)
 {
     struct guarded gq = guarded_create((size_t)n_q * c->head_dim * sizeof(float));
     float *q = guarded_place(&gq, (size_t)n_q * c->head_dim * sizeof *q, random_bits() & 1 ? PLACE_END : PLACE_START);
@@ -829,8 +842,8 @@ static void check_attention(const struct kernels *k, const struct cache *c, uint
         for (uint32_t d = 0; d < c->head_dim; d++) {
             const float got = args.out[(size_t)h * c->head_dim + d];
             if (!(fabs((double)got - want[d]) <= error * magnitude[d]))
-                fail_msg("attention %s head_dim=%u n_q=%u keys %u..%u, head %u [%u]: %.9g, expected %.9g +- %.3g", k->tier,
-                         c->head_dim, n_q, first, end, h, d, (double)got, want[d], error * magnitude[d]);
+                fail_msg("attention %s head_dim=%u n_q=%u keys %u..%u, head %u [%u]: %.9g, expected %.9g +- %.3g",
+                         k->tier, c->head_dim, n_q, first, end, h, d, (double)got, want[d], error * magnitude[d]);
         }
         // A head by itself gives the same bits.
         struct output one = output_create(c->head_dim);
@@ -850,9 +863,9 @@ static void check_attention(const struct kernels *k, const struct cache *c, uint
 static void attention_of_tier(const struct kernels *k)
 {
     static const uint32_t head_dims[] = {1, 8, 33, 48, 64, 80, 96, 128, 256, 512};
-    static const uint32_t ranges[][2] = {{0, 1},   {0, 2},    {0, 15},   {0, 16},  {0, 17},  {0, 63},   {0, 64},  {0, 65},
-                                         {3, 4},   {15, 17},  {0, 200},  {0, 256}, {63, 65}, {64, 128}, {65, 66}, {50, 200},
-                                         {37, 69}, {100, 101}, {127, 129}, {192, 256}};
+    static const uint32_t ranges[][2] = {{0, 1},   {0, 2},    {0, 15},  {0, 16},    {0, 17},    {0, 63},   {0, 64},
+                                         {0, 65},  {3, 4},    {15, 17}, {0, 200},   {0, 256},   {63, 65},  {64, 128},
+                                         {65, 66}, {50, 200}, {37, 69}, {100, 101}, {127, 129}, {192, 256}};
     struct cache c = {.k = malloc(sizeof(float) * MAX_BLOCKS * KV_BLOCK_TOKENS * MAX_HEAD_DIM),
                       .v = malloc(sizeof(float) * MAX_BLOCKS * KV_BLOCK_TOKENS * MAX_HEAD_DIM)};
     for (int b = 0; b < MAX_BLOCKS; b++)
@@ -883,8 +896,9 @@ int main(void)
 {
     check_seed();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ladder),     cmocka_unit_test(cpu),     cmocka_unit_test(activations), cmocka_unit_test(matvec),
-        cmocka_unit_test(matvec_nan), cmocka_unit_test(vectors), cmocka_unit_test(attention),
+        cmocka_unit_test(ladder),    cmocka_unit_test(cpu),        cmocka_unit_test(activations),
+        cmocka_unit_test(matvec),    cmocka_unit_test(matvec_nan), cmocka_unit_test(vectors),
+        cmocka_unit_test(attention),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

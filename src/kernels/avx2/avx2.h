@@ -19,17 +19,13 @@
 
 // ---- helpers ---------------------------------------------------------------------------------------------------------
 
-// Bytes ahead of the kernel, see avx512vnni/avx512vnni.h.
-#define PREFETCH_FAR 3072
-#define PREFETCH_NEAR 1024
-
 // Prefetches the `bytes` (a constant) of the stream that correspond to p. Running past the end is harmless.
-ALWAYS_INLINE void prefetch_stream(const void *p, uint32_t bytes)
+ALWAYS_INLINE void prefetch_stream(struct prefetch ahead, const void *p, uint32_t bytes)
 {
     const uintptr_t at = (uintptr_t)p;
     for (uint32_t i = 0; i < bytes; i += 64) {
-        _mm_prefetch((const char *)(at + PREFETCH_FAR + i), _MM_HINT_T1);
-        _mm_prefetch((const char *)(at + PREFETCH_NEAR + i), _MM_HINT_T0);
+        _mm_prefetch((const char *)(at + ahead.far + i), _MM_HINT_T1);
+        _mm_prefetch((const char *)(at + ahead.near + i), _MM_HINT_T0);
     }
 }
 
@@ -120,35 +116,36 @@ ALWAYS_INLINE __m256 exp_avx2(__m256 x)
 //     dot_<type>(const uint8_t *row, uint64_t n, const void *const *columns, uint32_t n_columns, float *dots)
 // compiled once for each number of columns: the row is unpacked once for all of them, and each column sees the same
 // operations in the same order whatever their number.
-#define DEFINE_MATVEC(type)                                                                                 \
-    ALWAYS_INLINE void rows_##type(const void *w, uint64_t row_bytes, uint64_t n_rows, uint64_t n,          \
-                                   const void *const *columns, const uint32_t n_columns, float *const *out) \
-    {                                                                                                       \
-        const uint8_t *row = w;                                                                             \
-        for (uint64_t r = 0; r < n_rows; r++, row += row_bytes) {                                           \
-            float dots[MATVEC_MAX_COLUMNS];                                                                 \
-            dot_##type(row, n, columns, n_columns, dots);                                                   \
-            for (uint32_t c = 0; c < n_columns; c++)                                                        \
-                out[c][r] = dots[c];                                                                        \
-        }                                                                                                   \
-    }                                                                                                       \
-    void TIER(matvec_##type)(const void *w, uint64_t row_bytes, uint64_t n_rows, uint64_t n,                \
-                             const void *const *columns, uint32_t n_columns, float *const *out)             \
-    {                                                                                                       \
-        switch (n_columns) {                                                                                \
-        case 1:                                                                                             \
-            rows_##type(w, row_bytes, n_rows, n, columns, 1, out);                                          \
-            break;                                                                                          \
-        case 2:                                                                                             \
-            rows_##type(w, row_bytes, n_rows, n, columns, 2, out);                                          \
-            break;                                                                                          \
-        case 3:                                                                                             \
-            rows_##type(w, row_bytes, n_rows, n, columns, 3, out);                                          \
-            break;                                                                                          \
-        default:                                                                                            \
-            rows_##type(w, row_bytes, n_rows, n, columns, 4, out);                                          \
-            break;                                                                                          \
-        }                                                                                                   \
+#define DEFINE_MATVEC(type)                                                                                            \
+    ALWAYS_INLINE void rows_##type(const void *w, uint64_t row_bytes, uint64_t n_rows, uint64_t n,                     \
+                                   const void *const *columns, const uint32_t n_columns, float *const *out,            \
+                                   struct prefetch ahead)                                                              \
+    {                                                                                                                  \
+        const uint8_t *row = w;                                                                                        \
+        for (uint64_t r = 0; r < n_rows; r++, row += row_bytes) {                                                      \
+            float dots[MATVEC_MAX_COLUMNS];                                                                            \
+            dot_##type(row, n, columns, n_columns, ahead, dots);                                                       \
+            for (uint32_t c = 0; c < n_columns; c++)                                                                   \
+                out[c][r] = dots[c];                                                                                   \
+        }                                                                                                              \
+    }                                                                                                                  \
+    void TIER(matvec_##type)(const void *w, uint64_t row_bytes, uint64_t n_rows, uint64_t n,                           \
+                             const void *const *columns, uint32_t n_columns, float *const *out, struct prefetch ahead) \
+    {                                                                                                                  \
+        switch (n_columns) {                                                                                           \
+        case 1:                                                                                                        \
+            rows_##type(w, row_bytes, n_rows, n, columns, 1, out, ahead);                                              \
+            break;                                                                                                     \
+        case 2:                                                                                                        \
+            rows_##type(w, row_bytes, n_rows, n, columns, 2, out, ahead);                                              \
+            break;                                                                                                     \
+        case 3:                                                                                                        \
+            rows_##type(w, row_bytes, n_rows, n, columns, 3, out, ahead);                                              \
+            break;                                                                                                     \
+        default:                                                                                                       \
+            rows_##type(w, row_bytes, n_rows, n, columns, 4, out, ahead);                                              \
+            break;                                                                                                     \
+        }                                                                                                              \
     }
 
 // ---- slots -----------------------------------------------------------------------------------------------------------

@@ -101,7 +101,7 @@ ALWAYS_INLINE void add_products_32(__m256 sums[2], const struct codes_32 *codes,
 // A last group of fewer than four blocks is padded with zeros on the stack.
 #define DEFINE_MATVEC_32(type, kind)                                                                               \
     ALWAYS_INLINE void dot_##type(const uint8_t *row, uint64_t n, const void *const *columns,                      \
-                                  const uint32_t n_columns, float *dots)                                           \
+                                  const uint32_t n_columns, struct prefetch ahead, float *dots)                    \
     {                                                                                                              \
         const struct block_##type *x = (const struct block_##type *)row;                                           \
         const uint64_t n_groups = n / 128;                                                                         \
@@ -112,7 +112,7 @@ ALWAYS_INLINE void add_products_32(__m256 sums[2], const struct codes_32 *codes,
             sums[c][0] = sums[c][1] = _mm256_setzero_ps();                                                         \
         for (uint64_t g = 0; g < n_groups; g++, x += 4) {                                                          \
             if (g % 2 == 0)                                                                                        \
-                prefetch_stream(x, 8 * sizeof *x);                                                                 \
+                prefetch_stream(ahead, x, 8 * sizeof *x);                                                          \
             unpack_##type(x, &codes);                                                                              \
             for (uint32_t c = 0; c < n_columns; c++)                                                               \
                 add_products_32(sums[c], &codes, (const struct activation_group_32 *)columns[c] + g, kind);        \

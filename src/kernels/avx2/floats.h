@@ -8,7 +8,7 @@
 // Defines the matvec of a float type from `__m256 load_<type>(const uint8_t *p)`, 8 elements.
 #define DEFINE_MATVEC_FLOAT(type)                                                                              \
     ALWAYS_INLINE void dot_##type(const uint8_t *row, uint64_t n, const void *const *columns,                  \
-                                  const uint32_t n_columns, float *dots)                                       \
+                                  const uint32_t n_columns, struct prefetch ahead, float *dots)                \
     {                                                                                                          \
         const uint64_t element = sizeof(struct block_##type);                                                  \
         __m256 sums[MATVEC_MAX_COLUMNS][4];                                                                    \
@@ -17,7 +17,7 @@
                 sums[c][k] = _mm256_setzero_ps();                                                              \
         uint64_t i = 0;                                                                                        \
         for (; i + 32 <= n; i += 32) {                                                                         \
-            prefetch_stream(row + i * element, 32 * sizeof(struct block_##type));                              \
+            prefetch_stream(ahead, row + i * element, 32 * sizeof(struct block_##type));                       \
             for (uint64_t k = 0; k < 4; k++) {                                                                 \
                 const __m256 w = load_##type(row + (i + 8 * k) * element);                                     \
                 for (uint32_t c = 0; c < n_columns; c++)                                                       \

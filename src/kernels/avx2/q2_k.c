@@ -8,14 +8,14 @@ ALWAYS_INLINE __m256i load_codes(const struct block_q2_k *x, int v)
 }
 
 ALWAYS_INLINE void dot_q2_k(const uint8_t *row, uint64_t n, const void *const *columns, const uint32_t n_columns,
-                            float *dots)
+                            struct prefetch ahead, float *dots)
 {
     const struct block_q2_k *x = (const struct block_q2_k *)row;
     __m256 sums[MATVEC_MAX_COLUMNS], min_sums[MATVEC_MAX_COLUMNS];
     for (uint32_t c = 0; c < n_columns; c++)
         sums[c] = min_sums[c] = _mm256_setzero_ps();
     for (uint64_t b = 0; b < n / SUPER_BLOCK; b++, x++) {
-        prefetch_stream(x, sizeof *x);
+        prefetch_stream(ahead, x, sizeof *x);
         const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)x->scales);
         const __m128i nibble = _mm_set1_epi8(15);
         const __m256i scales = _mm256_cvtepu8_epi16(_mm_and_si128(bytes, nibble));

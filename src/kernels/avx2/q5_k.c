@@ -12,7 +12,7 @@ ALWAYS_INLINE __m256i load_codes(const struct block_q5_k *x, int v)
 }
 
 ALWAYS_INLINE void dot_q5_k(const uint8_t *row, uint64_t n, const void *const *columns, const uint32_t n_columns,
-                            float *dots)
+                            struct prefetch ahead, float *dots)
 {
     const struct block_q5_k *x = (const struct block_q5_k *)row;
     __m256 sums[MATVEC_MAX_COLUMNS];
@@ -22,7 +22,7 @@ ALWAYS_INLINE void dot_q5_k(const uint8_t *row, uint64_t n, const void *const *c
         mins[c] = _mm_setzero_ps();
     }
     for (uint64_t b = 0; b < n / SUPER_BLOCK; b++, x++) {
-        prefetch_stream(x, sizeof *x);
+        prefetch_stream(ahead, x, sizeof *x);
         const struct scales_32 scales = load_scales_32(x->scales);
         __m256i dot[MATVEC_MAX_COLUMNS];
         for (uint32_t c = 0; c < n_columns; c++)

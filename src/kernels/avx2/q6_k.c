@@ -18,14 +18,14 @@ ALWAYS_INLINE __m256i load_scales(const struct block_q6_k *x)
 }
 
 ALWAYS_INLINE void dot_q6_k(const uint8_t *row, uint64_t n, const void *const *columns, const uint32_t n_columns,
-                            float *dots)
+                            struct prefetch ahead, float *dots)
 {
     const struct block_q6_k *x = (const struct block_q6_k *)row;
     __m256 sums[MATVEC_MAX_COLUMNS];
     for (uint32_t c = 0; c < n_columns; c++)
         sums[c] = _mm256_setzero_ps();
     for (uint64_t b = 0; b < n / SUPER_BLOCK; b++, x++) {
-        prefetch_stream(x, sizeof *x);
+        prefetch_stream(ahead, x, sizeof *x);
         const __m256i scales = load_scales(x);
         const struct scales_16 spread = spread_scales_16(scales);
         __m256i dot[MATVEC_MAX_COLUMNS];

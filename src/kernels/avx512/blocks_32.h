@@ -68,7 +68,7 @@ ALWAYS_INLINE __m512 add_products_32(__m512 sum, struct codes_32 codes, const st
 // zero_shift: log2(zero point / 8). A last group of fewer than four blocks is padded with zeros on the stack.
 #define DEFINE_MATVEC_32(type, zero_shift, has_min)                                                              \
     ALWAYS_INLINE void dot_##type(const uint8_t *row, uint64_t n, const void *const *columns,                    \
-                                  const uint32_t n_columns, float *dots)                                         \
+                                  const uint32_t n_columns, struct prefetch ahead, float *dots)                  \
     {                                                                                                            \
         const struct block_##type *x = (const struct block_##type *)row;                                         \
         const uint64_t n_groups = n / 128;                                                                       \
@@ -78,7 +78,7 @@ ALWAYS_INLINE __m512 add_products_32(__m512 sum, struct codes_32 codes, const st
             sums[c] = _mm512_setzero_ps();                                                                       \
         for (uint64_t g = 0; g < n_groups; g++, x += 4) {                                                        \
             if (g % 2 == 0)                                                                                      \
-                prefetch_stream(x, 8 * sizeof *x);                                                               \
+                prefetch_stream(ahead, x, 8 * sizeof *x);                                                        \
             const struct codes_32 codes = unpack_##type(x);                                                      \
             for (uint32_t c = 0; c < n_columns; c++) {                                                           \
                 const struct activation_group_32 *y = (const struct activation_group_32 *)columns[c] + g;        \

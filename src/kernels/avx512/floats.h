@@ -10,7 +10,7 @@
 //     __m512 load_<type>_tail(const uint8_t *p, __mmask16 lanes) the first of them, zeros for the rest
 #define DEFINE_MATVEC_FLOAT(type)                                                                             \
     ALWAYS_INLINE void dot_##type(const uint8_t *row, uint64_t n, const void *const *columns,                 \
-                                  const uint32_t n_columns, float *dots)                                      \
+                                  const uint32_t n_columns, struct prefetch ahead, float *dots)               \
     {                                                                                                         \
         const uint64_t element = sizeof(struct block_##type);                                                 \
         __m512 sums[MATVEC_MAX_COLUMNS][4];                                                                   \
@@ -19,7 +19,7 @@
                 sums[c][k] = _mm512_setzero_ps();                                                             \
         uint64_t i = 0;                                                                                       \
         for (; i + 64 <= n; i += 64) {                                                                        \
-            prefetch_stream(row + i * element, 64 * sizeof(struct block_##type));                             \
+            prefetch_stream(ahead, row + i * element, 64 * sizeof(struct block_##type));                      \
             __m512 w[4];                                                                                      \
             for (uint64_t k = 0; k < 4; k++)                                                                  \
                 w[k] = load_##type(row + (i + 16 * k) * element);                                             \

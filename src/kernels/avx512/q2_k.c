@@ -13,7 +13,7 @@ ALWAYS_INLINE void load_codes(const struct block_q2_k *x, __m512i codes[4])
 }
 
 ALWAYS_INLINE void dot_q2_k(const uint8_t *row, uint64_t n, const void *const *columns, const uint32_t n_columns,
-                            float *dots)
+                            struct prefetch ahead, float *dots)
 {
     const struct block_q2_k *x = (const struct block_q2_k *)row;
     __m512 sums[MATVEC_MAX_COLUMNS];
@@ -23,7 +23,7 @@ ALWAYS_INLINE void dot_q2_k(const uint8_t *row, uint64_t n, const void *const *c
         min_sums[c] = _mm256_setzero_ps();
     }
     for (uint64_t b = 0; b < n / SUPER_BLOCK; b++, x++) {
-        prefetch_stream(x, sizeof *x);
+        prefetch_stream(ahead, x, sizeof *x);
         __m512i codes[4];
         load_codes(x, codes);
         const __m128i bytes = _mm_loadu_si128((const __m128i *)x->scales);

@@ -110,10 +110,10 @@ ALWAYS_INLINE void q4_k_add_products(const __m512i codes[4], struct q4_k_scales 
 // Defines the matvec of a type with Q4_K's headers from `void load_codes(const struct block_<type> *x, __m512i codes[4])`.
 #define DEFINE_MATVEC_Q4_K(type)                                                                                       \
     ALWAYS_INLINE void add_group(const struct block_##type *x, uint64_t count, uint64_t g, const void *const *columns, \
-                                 const uint32_t n_columns, struct q4_k_sums *sums)                                     \
+                                 const uint32_t n_columns, struct prefetch ahead, struct q4_k_sums *sums)              \
     {                                                                                                                  \
         float d[MATVEC_MAX_COLUMNS][16] __attribute__((aligned(64)));                                                  \
-        prefetch_stream(x, 4 * sizeof *x);                                                                             \
+        prefetch_stream(ahead, x, 4 * sizeof *x);                                                                      \
         const struct q4_k_scales scales = load_q4_k_scales(x, sizeof *x, count);                                       \
         q4_k_add_mins(scales, g, columns, n_columns, sums, d);                                                         \
         for (int s = 0; s < 4 && (uint64_t)s < count; s++) {                                                           \
@@ -123,7 +123,7 @@ ALWAYS_INLINE void q4_k_add_products(const __m512i codes[4], struct q4_k_scales 
         }                                                                                                              \
     }                                                                                                                  \
     ALWAYS_INLINE void dot_##type(const uint8_t *row, uint64_t n, const void *const *columns,                          \
-                                  const uint32_t n_columns, float *dots)                                               \
+                                  const uint32_t n_columns, struct prefetch ahead, float *dots)                        \
     {                                                                                                                  \
         const struct block_##type *x = (const struct block_##type *)row;                                               \
         const uint64_t n_groups = n / (4 * SUPER_BLOCK);                                                               \
@@ -132,9 +132,9 @@ ALWAYS_INLINE void q4_k_add_products(const __m512i codes[4], struct q4_k_scales 
         for (uint32_t c = 0; c < n_columns; c++)                                                                       \
             sums.products[c] = sums.mins[c] = _mm512_setzero_ps();                                                     \
         for (uint64_t g = 0; g < n_groups; g++, x += 4)                                                                \
-            add_group(x, 4, g, columns, n_columns, &sums);                                                             \
+            add_group(x, 4, g, columns, n_columns, ahead, &sums);                                                      \
         if (n_rest != 0)                                                                                               \
-            add_group(x, n_rest, n_groups, columns, n_columns, &sums);                                                 \
+            add_group(x, n_rest, n_groups, columns, n_columns, ahead, &sums);                                          \
         for (uint32_t c = 0; c < n_columns; c++)                                                                       \
             dots[c] = _mm512_reduce_add_ps(_mm512_sub_ps(sums.products[c], sums.mins[c]));                             \
     }                                                                                                                  \

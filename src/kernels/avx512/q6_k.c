@@ -22,14 +22,14 @@ ALWAYS_INLINE void load_codes(const struct block_q6_k *x, __m512i codes[4])
 }
 
 ALWAYS_INLINE void dot_q6_k(const uint8_t *row, uint64_t n, const void *const *columns, const uint32_t n_columns,
-                            float *dots)
+                            struct prefetch ahead, float *dots)
 {
     const struct block_q6_k *x = (const struct block_q6_k *)row;
     __m512 sums[MATVEC_MAX_COLUMNS];
     for (uint32_t c = 0; c < n_columns; c++)
         sums[c] = _mm512_setzero_ps();
     for (uint64_t b = 0; b < n / SUPER_BLOCK; b++, x++) {
-        prefetch_stream(x, sizeof *x);
+        prefetch_stream(ahead, x, sizeof *x);
         __m512i codes[4];
         load_codes(x, codes);
         const __m256i scales = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)x->scales));

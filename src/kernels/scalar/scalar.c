@@ -17,12 +17,14 @@ static void matvec_by_dot(uint32_t type, const void *w, uint64_t row_bytes, uint
             out[c][r] = dot(row, columns[c], n);
 }
 
-#define X(id, ENUM, name, shown, block_size, block_bytes, activation)                              \
-    static void matvec_##name##_scalar(const void *w, uint64_t row_bytes, uint64_t n_rows,         \
-                                       uint64_t n, const void *const *columns, uint32_t n_columns, \
-                                       float *const *out)                                          \
-    {                                                                                              \
-        matvec_by_dot(QUANT_##ENUM, w, row_bytes, n_rows, n, columns, n_columns, out);             \
+#define X(id, ENUM, name, shown, block_size, block_bytes, activation)                                     \
+    static void matvec_##name##_scalar(const void *w, uint64_t row_bytes, uint64_t n_rows, uint64_t n,    \
+                                       const void *const *columns, uint32_t n_columns, float *const *out, \
+                                       struct prefetch ahead)                                             \
+    {                                                                                                     \
+        (void)ahead;                                                                                      \
+                                                                                                          \
+        matvec_by_dot(QUANT_##ENUM, w, row_bytes, n_rows, n, columns, n_columns, out);                    \
     }
 QUANT_TYPE_MAP(X)
 #undef X
@@ -62,8 +64,7 @@ void kernels_init_scalar(struct kernels *k)
     k->activation[ACTIVATION_F32] = (struct activation_kernel){f32_bytes, f32_quantize};
     k->activation[ACTIVATION_Q8_PER_32] = (struct activation_kernel){q8_32_bytes, q8_32_quantize};
     k->activation[ACTIVATION_Q8_PER_256] = (struct activation_kernel){q8_256_bytes, q8_256_quantize};
-#define X(id, ENUM, name, shown, block_size, block_bytes, activation) \
-    k->matvec[id] = matvec_##name##_scalar;
+#define X(id, ENUM, name, shown, block_size, block_bytes, activation) k->matvec[id] = matvec_##name##_scalar;
     QUANT_TYPE_MAP(X)
 #undef X
     gemm_init_scalar(&k->gemm);

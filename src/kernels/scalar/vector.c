@@ -13,8 +13,8 @@ void rms_norm_scalar(const float *x, const float *weight, float eps, float *out,
         out[i] = x[i] * scale * (weight != NULL ? weight[i] : 1.0f);
 }
 
-void rope_scalar(float *x, uint32_t n_heads, uint32_t head_dim, uint32_t n_rot, enum rope_kind kind,
-                 const float *cos, const float *sin)
+void rope_scalar(float *x, uint32_t n_heads, uint32_t head_dim, uint32_t n_rot, enum rope_kind kind, const float *cos,
+                 const float *sin)
 {
     const uint32_t half = n_rot / 2;
     for (uint32_t h = 0; h < n_heads; h++, x += head_dim) {
