@@ -31,12 +31,44 @@
       'includes': ['src/kernels/tier.gypi'],
     },
     {
+      'target_name': 'chord_tier_neon',
+      'variables': {
+        'tier': 'neon',
+        'tier_arch': 'arm64',
+        'tier_sources': ['<@(chord_kernels_neon_c)'],
+        'tier_flags': ['<@(chord_tier_neon_flags)'],
+      },
+      'includes': ['src/kernels/tier.gypi'],
+    },
+    {
+      'target_name': 'chord_tier_neon_dotprod',
+      'variables': {
+        'tier': 'neon_dotprod',
+        'tier_arch': 'arm64',
+        'tier_sources': ['<@(chord_kernels_neon_c)'],
+        'tier_flags': ['<@(chord_tier_neon_dotprod_flags)'],
+      },
+      'includes': ['src/kernels/tier.gypi'],
+    },
+    {
+      'target_name': 'chord_tier_neon_i8mm',
+      'variables': {
+        'tier': 'neon_i8mm',
+        'tier_arch': 'arm64',
+        'tier_sources': ['<@(chord_kernels_neon_c)'],
+        'tier_flags': ['<@(chord_tier_neon_i8mm_flags)'],
+      },
+      'includes': ['src/kernels/tier.gypi'],
+    },
+    {
       'target_name': 'chord_core',
       'type': 'static_library',
       'win_delay_load_hook': 'false',
       'includes': ['src/common.gypi'],
       'sources': ['<@(chord_core_c)'],
-      'dependencies': ['chord_tier_avx2', 'chord_tier_avx512gfni'],
+      'dependencies': [
+        'chord_tier_avx2', 'chord_tier_avx512gfni', 'chord_tier_neon', 'chord_tier_neon_dotprod', 'chord_tier_neon_i8mm',
+      ],
     },
   ],
   'conditions': [

@@ -155,6 +155,25 @@
       'src/kernels/avx512/vector.c',
     ],
 
+    'chord_kernels_neon_c': [
+      'src/kernels/neon/activation.c',
+      'src/kernels/neon/bf16.c',
+      'src/kernels/neon/f16.c',
+      'src/kernels/neon/f32.c',
+      'src/kernels/neon/neon.c',
+      'src/kernels/neon/q2_k.c',
+      'src/kernels/neon/q3_k.c',
+      'src/kernels/neon/q4_0.c',
+      'src/kernels/neon/q4_1.c',
+      'src/kernels/neon/q4_k.c',
+      'src/kernels/neon/q5_0.c',
+      'src/kernels/neon/q5_1.c',
+      'src/kernels/neon/q5_k.c',
+      'src/kernels/neon/q6_k.c',
+      'src/kernels/neon/q8_0.c',
+      'src/kernels/neon/vector.c',
+    ],
+
     # Tiers by folder, lowest first, and the flags that a tier's copy of the folder's files is compiled with.
     'chord_tiers_of_avx2': ['avx2'],
     'chord_tier_avx2_flags': ['-mavx2', '-mfma', '-mf16c', '-mbmi', '-mbmi2'],
@@ -165,5 +184,10 @@
       '-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq', '-mavx512cd', '-mprefer-vector-width=512',
       '-mavx512vnni', '-mavx512vbmi', '-mavx512vbmi2', '-mgfni',
     ],
+
+    'chord_tiers_of_neon': ['neon', 'neon_dotprod', 'neon_i8mm'],
+    'chord_tier_neon_flags': ['-march=armv8-a'],
+    'chord_tier_neon_dotprod_flags': ['-march=armv8.2-a+dotprod'],
+    'chord_tier_neon_i8mm_flags': ['-march=armv8.2-a+dotprod+i8mm'],
   },
 }

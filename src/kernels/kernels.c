@@ -18,6 +18,10 @@ static const struct tier ladder[] = {
 #if defined(__x86_64__) || defined(_M_X64)
     {"avx2", CPU_AVX2, kernels_init_avx2},
     {"avx512gfni", CPU_AVX2 | CPU_AVX512 | CPU_AVX512_VNNI | CPU_AVX512_GFNI, kernels_init_avx512gfni},
+#elif defined(__aarch64__) || defined(_M_ARM64)
+    {"neon", CPU_NEON, kernels_init_neon},
+    {"neon_dotprod", CPU_NEON | CPU_NEON_DOTPROD, kernels_init_neon_dotprod},
+    {"neon_i8mm", CPU_NEON | CPU_NEON_DOTPROD | CPU_NEON_I8MM, kernels_init_neon_i8mm},
 #endif
 };
 
@@ -52,6 +56,10 @@ const char *const *kernels_tier_names(void)
 #if defined(__x86_64__) || defined(_M_X64)
         "avx2",
         "avx512gfni",
+#elif defined(__aarch64__) || defined(_M_ARM64)
+        "neon",
+        "neon_dotprod",
+        "neon_i8mm",
 #endif
         NULL,
     };

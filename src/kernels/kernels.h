@@ -113,5 +113,8 @@ const char *const *kernels_tier_names(void);
 void kernels_init_scalar(struct kernels *k);
 void kernels_init_avx2(struct kernels *k);
 void kernels_init_avx512gfni(struct kernels *k);
+void kernels_init_neon(struct kernels *k);
+void kernels_init_neon_dotprod(struct kernels *k);
+void kernels_init_neon_i8mm(struct kernels *k);
 
 #endif

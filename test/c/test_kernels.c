@@ -4,7 +4,11 @@
 
 #include "base/half.h"
 #include "kernels/kernels.h"
+#if defined(__aarch64__)
+#include "kernels/layout_neon.h"
+#else
 #include "kernels/layout_x86.h"
+#endif
 #include "os/cpu.h"
 
 #include <float.h>
@@ -173,6 +177,33 @@ static void assert_float_bits(float a, float b)
 }
 
 // The tier's prepared column holds exactly the natural one's integers and scales.
+
+#if defined(__aarch64__)
+
+static void check_group_32(const struct activation_group_32 *y, const struct activation_q8_32 *natural, uint64_t n)
+{
+    for (uint64_t b = 0; b < (n / 32 + 3) / 4 * 4; b++) {
+        static const struct activation_q8_32 padding;
+        const struct activation_q8_32 *x = b < n / 32 ? &natural[b] : &padding;
+        assert_memory_equal(y[b / 4].q[b % 4], x->q, 32);
+        assert_int_equal(y[b / 4].sum[b % 4], x->sum);
+        assert_float_bits(y[b / 4].scale[b % 4], x->scale);
+    }
+}
+
+static void check_group_256(const struct activation_block_256 *y, const struct activation_q8_256 *x, uint64_t n)
+{
+    for (uint64_t b = 0; b < n / 256; b++) {
+        assert_memory_equal(y[b].q, x[b].q, 256);
+        assert_memory_equal(y[b].sums_16, x[b].sums, sizeof x[b].sums);
+        for (int s = 0; s < 8; s++)
+            assert_int_equal(y[b].sums_32[s], x[b].sums[2 * s] + x[b].sums[2 * s + 1]);
+        assert_float_bits(y[b].scale, x[b].scale);
+    }
+}
+
+#else
+
 static void check_group_32(const struct activation_group_32 *y, const struct activation_q8_32 *natural, uint64_t n)
 {
     for (uint64_t b = 0; b < (n / 32 + 3) / 4 * 4; b++) {
@@ -200,6 +231,8 @@ static void check_group_256(const struct activation_group_256 *y, const struct a
             assert_float_bits(y[b / 4].scale[l], x->scale);
     }
 }
+
+#endif
 
 static void check_prepared(const struct kernels *k, enum activation_type type, const void *prepared, const float *x,
                            uint64_t n)

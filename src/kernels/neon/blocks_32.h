@@ -1,0 +1,107 @@
+// What the kernels of types with 32-element blocks share: four blocks per step, the group of activation_group_32, whose
+// four sums end up in one register.
+#ifndef CHORD_KERNELS_NEON_BLOCKS_32_H
+#define CHORD_KERNELS_NEON_BLOCKS_32_H
+
+#include "kernels/neon/neon.h"
+
+// One block: codes of elements 0..15 and 16..31.
+struct codes_32 {
+    int8x16_t low, high;
+};
+
+// 16 bytes: low nibbles are elements 0..15, high ones 16..31.
+ALWAYS_INLINE struct codes_32 nibbles(const uint8_t qs[16])
+{
+    const uint8x16_t bytes = vld1q_u8(qs);
+    return (struct codes_32){
+        .low = vreinterpretq_s8_u8(vandq_u8(bytes, vdupq_n_u8(15))),
+        .high = vreinterpretq_s8_u8(vshrq_n_u8(bytes, 4)),
+    };
+}
+
+// 16 where bit e of the two bytes is set, for element e.
+ALWAYS_INLINE int8x16_t fifth_bits(const uint8_t qh[2])
+{
+    const uint8x16_t bit = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201u));
+    const uint8x16_t bytes = vcombine_u8(vdup_n_u8(qh[0]), vdup_n_u8(qh[1]));
+    return vreinterpretq_s8_u8(vandq_u8(vtstq_u8(bytes, bit), vdupq_n_u8(16)));
+}
+
+ALWAYS_INLINE struct codes_32 nibbles_and_fifth_bits(const uint8_t qs[16], const uint8_t qh[4])
+{
+    const struct codes_32 four = nibbles(qs);
+    return (struct codes_32){vorrq_s8(four.low, fifth_bits(qh)), vorrq_s8(four.high, fifth_bits(qh + 2))};
+}
+
+enum codes_kind {
+    CODES_UNSIGNED, // below 64
+    CODES_SIGNED,   // any
+};
+
+// The sums of codes times activations, one block to a lane.
+ALWAYS_INLINE int32x4_t dot_blocks(const struct codes_32 codes[4], const struct activation_group_32 *y,
+                                   const enum codes_kind kind)
+{
+    int32x4_t dots[4];
+    UNROLL
+    for (int b = 0; b < 4; b++) {
+        const int8x16_t y0 = vld1q_s8(y->q[b]), y1 = vld1q_s8(y->q[b] + 16);
+        dots[b] = kind == CODES_UNSIGNED ? dot_32_small(codes[b].low, codes[b].high, y0, y1)
+                                         : add_dot_16(add_dot_16(vdupq_n_s32(0), codes[b].low, y0), codes[b].high, y1);
+    }
+    return vpaddq_s32(vpaddq_s32(dots[0], dots[1]), vpaddq_s32(dots[2], dots[3]));
+}
+
+// Defines dot_<type> and matvec_<type> of the tier from `struct codes_32 codes_<type>(const struct block_<type> *)`.
+// zero: the codes' zero point. min_at: where a block's m is, 0 for types without. A last group of fewer than four blocks
+// is padded with zeros on the stack.
+#define DEFINE_MATVEC_32(type, kind, zero, min_at)                                                        \
+    ALWAYS_INLINE void add_group_##type(float32x4_t *sums, const struct block_##type *x, uint64_t group,  \
+                                        const void *const *columns, const uint32_t n_columns)             \
+    {                                                                                                     \
+        struct codes_32 codes[4];                                                                         \
+        UNROLL                                                                                            \
+        for (int b = 0; b < 4; b++)                                                                       \
+            codes[b] = codes_##type(x + b);                                                               \
+        const float32x4_t d = load_4_halves(x->d, sizeof *x);                                             \
+        const float32x4_t m = (min_at) != 0 ? load_4_halves(x->d + (min_at), sizeof *x) : d;              \
+        UNROLL                                                                                            \
+        for (uint32_t c = 0; c < n_columns; c++) {                                                        \
+            const struct activation_group_32 *y = (const struct activation_group_32 *)columns[c] + group; \
+            const int32x4_t of_codes = vld1q_s32(y->sum);                                                 \
+            const float32x4_t scale = vld1q_f32(y->scale);                                                \
+            int32x4_t products = dot_blocks(codes, y, kind);                                              \
+            if ((zero) != 0)                                                                              \
+                products = vmlsq_n_s32(products, of_codes, zero);                                         \
+            if ((min_at) != 0)                                                                            \
+                sums[c] = vfmaq_f32(sums[c], vcvtq_f32_s32(of_codes), vmulq_f32(m, scale));               \
+            sums[c] = vfmaq_f32(sums[c], vcvtq_f32_s32(products), vmulq_f32(d, scale));                   \
+        }                                                                                                 \
+    }                                                                                                     \
+    ALWAYS_INLINE void dot_##type(const uint8_t *row, uint64_t n, const void *const *columns,             \
+                                  const uint32_t n_columns, struct prefetch ahead, float *dots)           \
+    {                                                                                                     \
+        const struct block_##type *x = (const struct block_##type *)row;                                  \
+        const uint64_t n_groups = n / 128;                                                                \
+        const uint64_t n_rest = n / 32 % 4;                                                               \
+        float32x4_t sums[MATVEC_MAX_COLUMNS];                                                             \
+        for (uint32_t c = 0; c < n_columns; c++)                                                          \
+            sums[c] = vdupq_n_f32(0.0f);                                                                  \
+        for (uint64_t g = 0; g < n_groups; g++, x += 4) {                                                 \
+            if (g % 2 == 0)                                                                               \
+                prefetch_stream(ahead, x, 8 * sizeof *x);                                                 \
+            add_group_##type(sums, x, g, columns, n_columns);                                             \
+        }                                                                                                 \
+        if (n_rest != 0) {                                                                                \
+            struct block_##type rest[4];                                                                  \
+            memset(rest, 0, sizeof rest);                                                                 \
+            memcpy(rest, x, n_rest * sizeof *x);                                                          \
+            add_group_##type(sums, rest, n_groups, columns, n_columns);                                   \
+        }                                                                                                 \
+        for (uint32_t c = 0; c < n_columns; c++)                                                          \
+            dots[c] = vaddvq_f32(sums[c]);                                                                \
+    }                                                                                                     \
+    DEFINE_MATVEC(type)
+
+#endif

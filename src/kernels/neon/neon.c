@@ -1,0 +1,20 @@
+// The NEON tiers' table: what is not named here stays with the scalar tier.
+#include "kernels/neon/neon.h"
+
+void TIER(kernels_init)(struct kernels *k)
+{
+    k->activation[ACTIVATION_F32] = (struct activation_kernel){TIER(activation_f32_bytes), TIER(activation_f32)};
+    k->activation[ACTIVATION_Q8_PER_32] =
+        (struct activation_kernel){TIER(activation_q8_32_bytes), TIER(activation_q8_32)};
+    k->activation[ACTIVATION_Q8_PER_256] =
+        (struct activation_kernel){TIER(activation_q8_256_bytes), TIER(activation_q8_256)};
+#define X(id, ENUM, name, shown, block_size, block_bytes, activation) k->matvec[id] = TIER(matvec_##name);
+    QUANT_TYPE_MAP(X)
+#undef X
+    k->rms_norm = TIER(rms_norm);
+    k->rope = TIER(rope);
+    k->silu_mul = TIER(silu_mul);
+    k->add = TIER(add);
+    k->max = TIER(max);
+    k->sum_exp = TIER(sum_exp);
+}

@@ -1,0 +1,16 @@
+// Q4_K: 144-byte super-blocks of 256, sub-blocks of 32 with mins.
+#include "kernels/neon/super_blocks.h"
+
+// The low (even sub-block) or high nibbles of 16 bytes.
+ALWAYS_INLINE int8x16_t codes_q4_k(const struct block_q4_k *x, const int v)
+{
+    const uint8x16_t bytes = vld1q_u8(x->qs + 32 * (v / 4) + 16 * (v % 2));
+    return vreinterpretq_s8_u8(v / 2 % 2 == 0 ? vandq_u8(bytes, vdupq_n_u8(15)) : vshrq_n_u8(bytes, 4));
+}
+
+ALWAYS_INLINE struct scales scales_q4_k(const struct block_q4_k *x)
+{
+    return load_scales_32(x->scales);
+}
+
+DEFINE_MATVEC_256(q4_k, 32, 0, offsetof(struct block_q4_k, dmin))

@@ -1,0 +1,9 @@
+// Q5_0: 22-byte blocks of 32, zero point 16.
+#include "kernels/neon/blocks_32.h"
+
+ALWAYS_INLINE struct codes_32 codes_q5_0(const struct block_q5_0 *x)
+{
+    return nibbles_and_fifth_bits(x->qs, x->qh);
+}
+
+DEFINE_MATVEC_32(q5_0, CODES_UNSIGNED, 16, 0)

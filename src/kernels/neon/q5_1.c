@@ -1,0 +1,9 @@
+// Q5_1: 24-byte blocks of 32, with mins.
+#include "kernels/neon/blocks_32.h"
+
+ALWAYS_INLINE struct codes_32 codes_q5_1(const struct block_q5_1 *x)
+{
+    return nibbles_and_fifth_bits(x->qs, x->qh);
+}
+
+DEFINE_MATVEC_32(q5_1, CODES_UNSIGNED, 0, offsetof(struct block_q5_1, m))
