@@ -2,21 +2,18 @@
 // plain loop of the tier's widest integer and float multiply-adds in the same run.
 //
 //     bench_gemm [--tier NAME] [--type NAME] [--rows N] [--n N] [--columns N,N,...] [--chunk ROWS] [--seconds S] [--rounds N]
+//           [--json]
 //
 // GOPS are 10^9 multiplications and additions per second of the thread's CPU time, so that a core taken away by
 // another program does not count. Rounds are interleaved and medians printed, the share of the peak in parentheses.
 #include "kernels/kernels.h"
+#include "machine.h"
 #include "os/cpu.h"
 
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 #define MAX_COUNTS 8
 #define MAX_ROUNDS 16
@@ -28,123 +25,9 @@ static struct {
     uint64_t columns[MAX_COUNTS];
     uint32_t n_counts, rounds;
     double seconds;
+    bool json;
 } options = {
     .rows = 4096, .n = 4096, .chunk = 64, .columns = {6, 16, 64, 128, 512}, .n_counts = 5, .rounds = 1, .seconds = 0.1};
-
-static void *checked_alloc(uint64_t bytes)
-{
-    void *p = aligned_alloc(64, (bytes + 63) / 64 * 64 + 64);
-    if (p == NULL) {
-        fprintf(stderr, "out of memory: %llu bytes\n", (unsigned long long)bytes);
-        exit(1);
-    }
-    return p;
-}
-
-static double cpu_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-// ---- peaks -----------------------------------------------------------------------------------------------------------
-
-static volatile float sink;
-
-#if defined(__x86_64__)
-// 12 independent chains keep both multiplying ports busy; the empty asm keeps the compiler from seeing that they are
-// equal.
-#define CHAINS 12
-
-__attribute__((target("avx512f,avx512vnni"))) static double peak_vpdpbusd(uint64_t steps)
-{
-    __m512i v[CHAINS];
-    _Pragma("GCC unroll 12") for (int i = 0; i < CHAINS; i++) v[i] = _mm512_set1_epi32(i);
-    __m512i w = _mm512_set1_epi32(0x01020304);
-    for (uint64_t s = 0; s < steps; s++) {
-        _Pragma("GCC unroll 12") for (int i = 0; i < CHAINS; i++)
-        {
-            v[i] = _mm512_dpbusd_epi32(v[i], w, w);
-            __asm__("" : "+v"(v[i]));
-        }
-    }
-    _Pragma("GCC unroll 12") for (int i = 1; i < CHAINS; i++) v[0] = _mm512_add_epi32(v[0], v[i]);
-    sink = (float)_mm512_reduce_add_epi32(v[0]);
-    return 2.0 * 64 * CHAINS * (double)steps;
-}
-
-__attribute__((target("avx512f"))) static double peak_fma_512(uint64_t steps)
-{
-    __m512 v[CHAINS], w = _mm512_set1_ps(1e-30f);
-    _Pragma("GCC unroll 12") for (int i = 0; i < CHAINS; i++) v[i] = _mm512_set1_ps((float)i);
-    for (uint64_t s = 0; s < steps; s++) {
-        _Pragma("GCC unroll 12") for (int i = 0; i < CHAINS; i++)
-        {
-            v[i] = _mm512_fmadd_ps(w, w, v[i]);
-            __asm__("" : "+v"(v[i]));
-        }
-    }
-    _Pragma("GCC unroll 12") for (int i = 1; i < CHAINS; i++) v[0] = _mm512_add_ps(v[0], v[i]);
-    sink = _mm512_reduce_add_ps(v[0]);
-    return 2.0 * 16 * CHAINS * (double)steps;
-}
-
-__attribute__((target("avx2"))) static double peak_maddubs(uint64_t steps)
-{
-    __m256i v[CHAINS], w = _mm256_set1_epi32(0x01020304);
-    _Pragma("GCC unroll 12") for (int i = 0; i < CHAINS; i++) v[i] = _mm256_set1_epi32(i);
-    for (uint64_t s = 0; s < steps; s++) {
-        _Pragma("GCC unroll 12") for (int i = 0; i < CHAINS; i++)
-        {
-            __asm__("" : "+x"(w));
-            const __m256i p = _mm256_maddubs_epi16(w, w);
-            v[i] = _mm256_add_epi16(v[i], p);
-            __asm__("" : "+x"(v[i]));
-        }
-    }
-    _Pragma("GCC unroll 12") for (int i = 1; i < CHAINS; i++) v[0] = _mm256_add_epi16(v[0], v[i]);
-    sink = (float)_mm256_extract_epi32(v[0], 0);
-    return 2.0 * 32 * CHAINS * (double)steps;
-}
-
-__attribute__((target("avx2,fma"))) static double peak_fma_256(uint64_t steps)
-{
-    __m256 v[CHAINS], w = _mm256_set1_ps(1e-30f);
-    _Pragma("GCC unroll 12") for (int i = 0; i < CHAINS; i++) v[i] = _mm256_set1_ps((float)i);
-    for (uint64_t s = 0; s < steps; s++) {
-        _Pragma("GCC unroll 12") for (int i = 0; i < CHAINS; i++)
-        {
-            v[i] = _mm256_fmadd_ps(w, w, v[i]);
-            __asm__("" : "+x"(v[i]));
-        }
-    }
-    _Pragma("GCC unroll 12") for (int i = 1; i < CHAINS; i++) v[0] = _mm256_add_ps(v[0], v[i]);
-    sink = _mm_cvtss_f32(_mm256_castps256_ps128(v[0]));
-    return 2.0 * 8 * CHAINS * (double)steps;
-}
-#endif
-
-typedef double peak_loop(uint64_t steps);
-
-struct peak {
-    const char *name;
-    peak_loop *loop; // NULL: none known for the tier
-    double gops[MAX_ROUNDS];
-};
-
-static double measure_peak(peak_loop *loop)
-{
-    if (loop == NULL)
-        return 0.0;
-    const double start = cpu_seconds();
-    double ops = 0.0, spent;
-    do {
-        ops += loop(1 << 18);
-        spent = cpu_seconds() - start;
-    } while (spent < options.seconds);
-    return ops / spent * 1e-9;
-}
 
 // ---- the GEMM --------------------------------------------------------------------------------------------------------
 
@@ -154,7 +37,7 @@ static struct kernels kernels;
 // time.
 static void fill_weights(const struct quant_traits *traits, uint8_t *w, uint64_t rows, uint64_t row_bytes, uint64_t n)
 {
-    float *x = checked_alloc(n * sizeof *x);
+    float *x = machine_alloc(n * sizeof *x);
     uint64_t state = 88172645463325252u;
     for (uint64_t i = 0; i < n; i++) {
         state ^= state << 13;
@@ -173,7 +56,7 @@ static double measure_gemm(const struct quant_traits *traits, const uint8_t *w, 
 {
     gemm_kernel *multiply = kernels.gemm.multiply[traits->type];
     double ops = 0.0, spent;
-    const double start = cpu_seconds();
+    const double start = machine_cpu_seconds();
     uint64_t r = 0;
     do {
         const uint64_t n_rows = options.rows - r < options.chunk ? options.rows - r : options.chunk;
@@ -181,21 +64,9 @@ static double measure_gemm(const struct quant_traits *traits, const uint8_t *w, 
                  options.rows, scratch);
         ops += 2.0 * (double)(n_rows * n_columns) * (double)options.n;
         r = r + n_rows == options.rows ? 0 : r + n_rows;
-        spent = cpu_seconds() - start;
+        spent = machine_cpu_seconds() - start;
     } while (spent < options.seconds || (r != 0 && spent < 4 * options.seconds));
     return ops / spent * 1e-9;
-}
-
-static int compare_doubles(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values)
-{
-    qsort(values, options.rounds, sizeof *values, compare_doubles);
-    return values[options.rounds / 2];
 }
 
 struct measured {
@@ -211,10 +82,10 @@ static void prepare(struct measured *m, uint64_t n_columns)
     const struct gemm_column_kernel *column = &kernels.gemm.columns[m->traits->activation];
     m->row_bytes = options.n / m->traits->block_size * m->traits->block_bytes;
     m->column_bytes = column->bytes(options.n);
-    m->w = checked_alloc(options.rows * m->row_bytes);
-    m->columns = checked_alloc(n_columns * m->column_bytes);
+    m->w = machine_alloc(options.rows * m->row_bytes);
+    m->columns = machine_alloc(n_columns * m->column_bytes);
     fill_weights(m->traits, m->w, options.rows, m->row_bytes, options.n);
-    float *x = checked_alloc(options.n * sizeof *x);
+    float *x = machine_alloc(options.n * sizeof *x);
     for (uint64_t c = 0; c < n_columns; c++) {
         for (uint64_t i = 0; i < options.n; i++)
             x[i] = (float)(((i * 2654435761u + c * 40503u) >> 7) % 255) - 127.0f;
@@ -225,8 +96,13 @@ static void prepare(struct measured *m, uint64_t n_columns)
 
 static void parse(int argc, char **argv)
 {
-    for (int i = 1; i + 1 < argc; i += 2) {
-        const char *value = argv[i + 1];
+    for (int i = 1; i < argc; i += 2) {
+        if (strcmp(argv[i], "--json") == 0) {
+            options.json = true;
+            i--;
+            continue;
+        }
+        const char *value = i + 1 < argc ? argv[i + 1] : "";
         if (strcmp(argv[i], "--tier") == 0) {
             options.tier = value;
         } else if (strcmp(argv[i], "--type") == 0) {
@@ -260,6 +136,47 @@ static void parse(int argc, char **argv)
     }
 }
 
+static void print_head(const struct machine_peak *const *peaks, const double *peak_gops)
+{
+    const char *names[2];
+    for (int p = 0; p < 2; p++)
+        names[p] = peaks[p] != NULL ? peaks[p]->instruction : "none";
+    if (options.json) {
+        printf("{\n  \"tier\": \"%s\", \"rows\": %llu, \"n\": %llu, \"chunk\": %llu, \"rounds\": %u,\n"
+               "  \"int8\": {\"instruction\": \"%s\", \"gops\": %.1f}, \"fp32\": {\"instruction\": \"%s\", \"gops\": "
+               "%.1f},\n"
+               "  \"gemm\": [",
+               kernels.tier, (unsigned long long)options.rows, (unsigned long long)options.n,
+               (unsigned long long)options.chunk, options.rounds, names[0], peak_gops[0], names[1], peak_gops[1]);
+        return;
+    }
+    printf("tier %s, %llu x %llu weights, chunks of %llu rows, one thread, GOPS\n", kernels.tier,
+           (unsigned long long)options.rows, (unsigned long long)options.n, (unsigned long long)options.chunk);
+    for (int p = 0; p < 2; p++)
+        printf("peak for %s: %.0f (%s)\n", p == 0 ? "quantized types" : "float types", peak_gops[p], names[p]);
+    printf("%-6s", "");
+    for (uint32_t i = 0; i < options.n_counts; i++)
+        printf("  N=%-8llu", (unsigned long long)options.columns[i]);
+    printf("\n");
+}
+
+static void print_type(struct measured *m, double peak_gops, bool first)
+{
+    if (!options.json)
+        printf("%-6s", m->traits->name);
+    for (uint32_t i = 0; i < options.n_counts; i++) {
+        const double gops = machine_median(m->gops[i], options.rounds);
+        const double share = peak_gops > 0.0 ? gops / peak_gops : 0.0;
+        if (options.json)
+            printf("%s\n    {\"type\": \"%s\", \"columns\": %llu, \"gops\": %.1f, \"share\": %.3f}",
+                   first && i == 0 ? "" : ",", m->traits->name, (unsigned long long)options.columns[i], gops, share);
+        else
+            printf("  %4.0f (%2.0f%%)", gops, 100.0 * share);
+    }
+    if (!options.json)
+        printf("\n");
+}
+
 int main(int argc, char **argv)
 {
     parse(argc, argv);
@@ -270,16 +187,9 @@ int main(int argc, char **argv)
     }
     kernels_init(&kernels, features);
 
-    struct peak peaks[2] = {{.name = "none"}, {.name = "none"}};
-#if defined(__x86_64__)
-    if (strcmp(kernels.tier, "avx2") == 0) {
-        peaks[0] = (struct peak){.name = "vpmaddubsw + vpaddw, 256 bits", .loop = peak_maddubs};
-        peaks[1] = (struct peak){.name = "vfmadd, 256 bits", .loop = peak_fma_256};
-    } else if (strcmp(kernels.tier, "avx512gfni") == 0) {
-        peaks[0] = (struct peak){.name = "vpdpbusd, 512 bits", .loop = peak_vpdpbusd};
-        peaks[1] = (struct peak){.name = "vfmadd, 512 bits", .loop = peak_fma_512};
-    }
-#endif
+    // Of quantized types and of float types.
+    const struct machine_peak *peaks[2] = {machine_int8_peak(features), machine_fp32_peak(features)};
+    double peak_rates[2][MAX_ROUNDS];
 
     static struct measured all[MAX_TYPES];
     uint32_t n_types = 0;
@@ -293,41 +203,30 @@ int main(int argc, char **argv)
         all[n_types].traits = traits;
         prepare(&all[n_types++], max_columns);
     }
-    float *out = checked_alloc(options.rows * max_columns * sizeof *out);
+    float *out = machine_alloc(options.rows * max_columns * sizeof *out);
     memset(out, 0, options.rows * max_columns * sizeof *out);
-    void *scratch = checked_alloc(kernels.gemm.scratch_bytes + 64);
+    void *scratch = machine_alloc(kernels.gemm.scratch_bytes + 64);
 
     for (uint32_t round = 0; round < options.rounds; round++) {
         for (int p = 0; p < 2; p++)
-            peaks[p].gops[round] = measure_peak(peaks[p].loop);
+            peak_rates[p][round] = machine_peak_rate(peaks[p], 1, options.seconds);
         for (uint32_t t = 0; t < n_types; t++)
             for (uint32_t i = 0; i < options.n_counts; i++)
                 all[t].gops[i][round] = measure_gemm(all[t].traits, all[t].w, all[t].row_bytes, all[t].columns,
                                                      all[t].column_bytes, options.columns[i], out, scratch);
     }
 
-    printf("tier %s, %llu x %llu weights, chunks of %llu rows, one thread, GOPS\n", kernels.tier,
-           (unsigned long long)options.rows, (unsigned long long)options.n, (unsigned long long)options.chunk);
     double peak_gops[2];
-    for (int p = 0; p < 2; p++) {
-        peak_gops[p] = median(peaks[p].gops);
-        printf("peak for %s: %.0f (%s)\n", p == 0 ? "quantized types" : "float types", peak_gops[p], peaks[p].name);
-    }
-    printf("%-6s", "");
-    for (uint32_t i = 0; i < options.n_counts; i++)
-        printf("  N=%-8llu", (unsigned long long)options.columns[i]);
-    printf("\n");
+    for (int p = 0; p < 2; p++)
+        peak_gops[p] = machine_median(peak_rates[p], options.rounds) * 1e-9;
+    print_head(peaks, peak_gops);
     for (uint32_t t = 0; t < n_types; t++) {
-        printf("%-6s", all[t].traits->name);
-        for (uint32_t i = 0; i < options.n_counts; i++) {
-            const double gops = median(all[t].gops[i]);
-            const double peak = peak_gops[all[t].traits->activation == ACTIVATION_F32];
-            printf("  %4.0f (%2.0f%%)", gops, peak > 0.0 ? 100.0 * gops / peak : 0.0);
-        }
-        printf("\n");
+        print_type(&all[t], peak_gops[all[t].traits->activation == ACTIVATION_F32], t == 0);
         free(all[t].w);
         free(all[t].columns);
     }
+    if (options.json)
+        printf("\n  ]\n}\n");
     free(out);
     free(scratch);
     return 0;

@@ -1,30 +1,20 @@
 // Speed of the kernels by themselves: weights streamed from memory by each type's matvec on each tier, beside the rate at
-// which a plain loop reads the same memory in the same run; and the time of the other operations on data in cache.
+// which a loop that does nothing else reads the same memory in the same run; and the time of the other operations on data in cache.
 //
 //     kernels [--tier NAME] [--type NAME] [--mb N] [--n N] [--columns N] [--threads N] [--seconds S] [--rounds N] [--json]
 //
 // Rates are bytes of weights per second of CPU time of each thread, added up over threads, so that a core taken away by
 // another program does not count. With several rounds all measurements are interleaved and medians are printed.
-#if defined(__linux__) && !defined(_GNU_SOURCE)
-#define _GNU_SOURCE // pthread_setaffinity_np
-#endif
 #include "base/half.h"
 #include "kernels/kernels.h"
+#include "machine.h"
 #include "os/cpu.h"
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <time.h>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
-#define MAX_THREADS 64
 #define MAX_ROUNDS 16
 #define MAX_RESULTS 256
 #define CHUNK_BYTES (256u << 10)
@@ -35,165 +25,56 @@ static struct {
     uint32_t columns, threads, rounds;
     double seconds;
     bool json;
-} options = {.mb = 1024, .n = 4096, .columns = 1, .threads = 2, .rounds = 1, .seconds = 0.1};
-
-static void *checked_alloc(uint64_t bytes)
-{
-    void *p = aligned_alloc(64, (bytes + 63) / 64 * 64);
-    if (p == NULL) {
-        fprintf(stderr, "out of memory: %llu bytes\n", (unsigned long long)bytes);
-        exit(1);
-    }
-    return p;
-}
-
-static double seconds_of(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-// ---- the machine's own reading ---------------------------------------------------------------------------------------
-
-// The result keeps the loads alive.
-static volatile uint64_t sink;
-
-#if defined(__x86_64__)
-__attribute__((target("avx512f"))) static void read_512(const uint8_t *p, uint64_t bytes)
-{
-    __m512i v0 = _mm512_setzero_si512(), v1 = v0, v2 = v0, v3 = v0;
-    for (const uint8_t *end = p + bytes; p < end; p += 256) {
-        v0 = _mm512_xor_si512(v0, _mm512_loadu_si512(p));
-        v1 = _mm512_xor_si512(v1, _mm512_loadu_si512(p + 64));
-        v2 = _mm512_xor_si512(v2, _mm512_loadu_si512(p + 128));
-        v3 = _mm512_xor_si512(v3, _mm512_loadu_si512(p + 192));
-    }
-    sink = (uint64_t)_mm512_reduce_or_epi64(_mm512_or_si512(_mm512_or_si512(v0, v1), _mm512_or_si512(v2, v3)));
-}
-
-__attribute__((target("avx2"))) static __m256i load_256(const uint8_t *p)
-{
-    return _mm256_loadu_si256((const __m256i *)(const void *)p);
-}
-
-__attribute__((target("avx2"))) static void read_256(const uint8_t *p, uint64_t bytes)
-{
-    __m256i v0 = _mm256_setzero_si256(), v1 = v0, v2 = v0, v3 = v0;
-    for (const uint8_t *end = p + bytes; p < end; p += 128) {
-        v0 = _mm256_xor_si256(v0, load_256(p));
-        v1 = _mm256_xor_si256(v1, load_256(p + 32));
-        v2 = _mm256_xor_si256(v2, load_256(p + 64));
-        v3 = _mm256_xor_si256(v3, load_256(p + 96));
-    }
-    sink = (uint64_t)_mm256_extract_epi64(_mm256_or_si256(_mm256_or_si256(v0, v1), _mm256_or_si256(v2, v3)), 0);
-}
-#endif
-
-static void read_64(const uint8_t *p, uint64_t bytes)
-{
-    uint64_t v = 0, words[4];
-    for (const uint8_t *end = p + bytes; p < end; p += sizeof words) {
-        memcpy(words, p, sizeof words);
-        v ^= words[0] ^ words[1] ^ words[2] ^ words[3];
-    }
-    sink = v;
-}
-
-// The widest loop that this CPU has. To be called once: CPUID is slow in virtual machines.
-static void (*widest_read(void))(const uint8_t *, uint64_t)
-{
-#if defined(__x86_64__)
-    if ((cpu_features() & CPU_AVX512) != 0)
-        return read_512;
-    if ((cpu_features() & CPU_AVX2) != 0)
-        return read_256;
-#endif
-    return read_64;
-}
+} options = {.n = 4096, .columns = 1, .rounds = 1, .seconds = 0.1};
 
 // ---- streaming -------------------------------------------------------------------------------------------------------
 
 static uint8_t *memory; // options.mb MiB of weights
 static uint64_t memory_bytes;
-static void (*read_plain)(const uint8_t *p, uint64_t bytes);
+static machine_read *read_alone;
+// Results of operations go here, which keeps the compiler from leaving them out.
+static volatile uint64_t sink;
 
-// What to stream: a type on a tier, or (kernels == NULL) the plain read.
+// What to stream: a type on a tier, or (kernels == NULL) the read alone.
 struct stream {
     const struct kernels *kernels;
     const struct quant_traits *traits;
     const void *columns[MATVEC_MAX_COLUMNS];
 };
 
-struct worker {
-    const struct stream *stream;
-    pthread_barrier_t *barrier;
-    uint32_t index, n_workers;
-    double rate;
-};
-
-// Each worker streams its own contiguous part in chunks, round and round.
-static void *work(void *argument)
+// Each thread streams its own contiguous part in chunks, round and round.
+static double stream_part(void *context, uint32_t index, uint32_t n_threads)
 {
-    struct worker *w = argument;
-    const struct stream *s = w->stream;
-#if defined(__linux__)
-    cpu_set_t cpu;
-    CPU_ZERO(&cpu);
-    CPU_SET(w->index, &cpu);
-    pthread_setaffinity_np(pthread_self(), sizeof cpu, &cpu); // without, the numbers merely vary more
-#endif
-    uint64_t row_bytes = 256;
-    if (s->kernels != NULL)
-        row_bytes = options.n / s->traits->block_size * s->traits->block_bytes;
+    const struct stream *s = context;
+    const uint64_t row_bytes = options.n / s->traits->block_size * s->traits->block_bytes;
     const uint64_t rows_per_chunk = (CHUNK_BYTES + row_bytes - 1) / row_bytes;
-    const uint64_t n_chunks = memory_bytes / w->n_workers / (rows_per_chunk * row_bytes);
-    const uint8_t *part = memory + w->index * (memory_bytes / w->n_workers);
+    const uint64_t n_chunks = memory_bytes / n_threads / (rows_per_chunk * row_bytes);
+    const uint8_t *part = memory + index * (memory_bytes / n_threads);
     float *out[MATVEC_MAX_COLUMNS];
     for (uint32_t c = 0; c < MATVEC_MAX_COLUMNS; c++)
-        out[c] = checked_alloc(rows_per_chunk * sizeof(float));
+        out[c] = machine_alloc(rows_per_chunk * sizeof(float));
 
-    pthread_barrier_wait(w->barrier);
-    const double start = seconds_of(CLOCK_MONOTONIC), cpu_start = seconds_of(CLOCK_THREAD_CPUTIME_ID);
+    const double start = machine_seconds(), cpu_start = machine_cpu_seconds();
     uint64_t bytes = 0;
     // Starts in the middle of its part, which the measurement before did not leave in a cache.
-    for (uint64_t chunk = n_chunks / 2; seconds_of(CLOCK_MONOTONIC) - start < options.seconds;
-         chunk = (chunk + 1) % n_chunks) {
+    for (uint64_t chunk = n_chunks / 2; machine_seconds() - start < options.seconds; chunk = (chunk + 1) % n_chunks) {
         const uint8_t *p = part + chunk * rows_per_chunk * row_bytes;
-        if (s->kernels == NULL)
-            read_plain(p, rows_per_chunk * row_bytes);
-        else
-            s->kernels->matvec[s->traits->type](p, row_bytes, rows_per_chunk, options.n, s->columns, options.columns,
-                                                out, PREFETCH_DEFAULT);
+        s->kernels->matvec[s->traits->type](p, row_bytes, rows_per_chunk, options.n, s->columns, options.columns, out,
+                                            PREFETCH_DEFAULT);
         bytes += rows_per_chunk * row_bytes;
     }
-    w->rate = (double)bytes / (seconds_of(CLOCK_THREAD_CPUTIME_ID) - cpu_start);
+    const double rate = (double)bytes / (machine_cpu_seconds() - cpu_start);
     for (uint32_t c = 0; c < MATVEC_MAX_COLUMNS; c++)
         free(out[c]);
-    return NULL;
+    return rate;
 }
 
 // Bytes per second of all threads together.
-static double stream_rate(const struct stream *s, uint32_t n_threads)
+static double stream_rate(struct stream *s, uint32_t n_threads)
 {
-    pthread_t threads[MAX_THREADS];
-    struct worker workers[MAX_THREADS];
-    pthread_barrier_t barrier;
-    pthread_barrier_init(&barrier, NULL, n_threads);
-    for (uint32_t i = 0; i < n_threads; i++) {
-        workers[i] = (struct worker){.stream = s, .barrier = &barrier, .index = i, .n_workers = n_threads};
-        if (pthread_create(&threads[i], NULL, work, &workers[i]) != 0) {
-            fprintf(stderr, "cannot start a thread\n");
-            exit(1);
-        }
-    }
-    double rate = 0.0;
-    for (uint32_t i = 0; i < n_threads; i++) {
-        pthread_join(threads[i], NULL);
-        rate += workers[i].rate;
-    }
-    pthread_barrier_destroy(&barrier);
-    return rate;
+    if (s->kernels == NULL)
+        return machine_read_rate(read_alone, memory, memory_bytes, n_threads, options.seconds);
+    return machine_on_threads(n_threads, stream_part, s);
 }
 
 // ---- results ---------------------------------------------------------------------------------------------------------
@@ -203,21 +84,9 @@ struct result {
     double one[MAX_ROUNDS], all[MAX_ROUNDS]; // bytes per second: one thread, options.threads
 };
 
-static int compare_doubles(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, uint32_t n)
-{
-    qsort(values, n, sizeof *values, compare_doubles);
-    return n % 2 == 1 ? values[n / 2] : 0.5 * (values[n / 2 - 1] + values[n / 2]);
-}
-
 static void print_stream(const struct result *r, double one, double all, double read_one, double read_all, bool first)
 {
-    const char *tier = r->stream.kernels != NULL ? r->stream.kernels->tier : "plain read";
+    const char *tier = r->stream.kernels != NULL ? r->stream.kernels->tier : "read";
     const char *type = r->stream.kernels != NULL ? r->stream.traits->name : "";
     if (options.json)
         printf("%s\n    {\"tier\": \"%s\", \"type\": \"%s\", \"gbps1\": %.3f, \"share1\": %.3f, \"gbps\": %.3f, "
@@ -327,10 +196,10 @@ static double operation_seconds(const struct kernels *k, enum operation op, cons
     const double wanted = options.seconds / 5;
     uint64_t runs = 1;
     for (;;) {
-        const double start = seconds_of(CLOCK_THREAD_CPUTIME_ID);
+        const double start = machine_cpu_seconds();
         for (uint64_t i = 0; i < runs; i++)
             run_operation(k, op, o);
-        const double took = seconds_of(CLOCK_THREAD_CPUTIME_ID) - start;
+        const double took = machine_cpu_seconds() - start;
         if (took >= wanted)
             return took / (double)runs;
         runs *= took < wanted / 16 ? 8 : 2;
@@ -341,10 +210,10 @@ static struct operands make_operands(void)
 {
     const uint64_t block_bytes = (uint64_t)2 * KV_BLOCK_TOKENS * HEAD_DIM * sizeof(uint16_t);
     struct operands o = {
-        .a = checked_alloc(MAX_ELEMENTS * sizeof(float)),
-        .b = checked_alloc(MAX_ELEMENTS * sizeof(float)),
-        .out = checked_alloc(MAX_ELEMENTS * sizeof(float)),
-        .prepared = checked_alloc(MAX_ELEMENTS * sizeof(float)),
+        .a = machine_alloc(MAX_ELEMENTS * sizeof(float)),
+        .b = machine_alloc(MAX_ELEMENTS * sizeof(float)),
+        .out = machine_alloc(MAX_ELEMENTS * sizeof(float)),
+        .prepared = machine_alloc(MAX_ELEMENTS * sizeof(float)),
     };
     for (uint64_t i = 0; i < MAX_ELEMENTS; i++) {
         o.a[i] = (float)(i % 257) / 32.0f - 4.0f;
@@ -352,7 +221,7 @@ static struct operands make_operands(void)
         o.out[i] = 0.5f;
     }
     for (size_t b = 0; b < sizeof o.blocks / sizeof o.blocks[0]; b++) {
-        uint16_t *block = checked_alloc(block_bytes);
+        uint16_t *block = machine_alloc(block_bytes);
         for (uint64_t i = 0; i < block_bytes / sizeof *block; i++)
             block[i] = half_from_float((float)(i % 101) / 64.0f - 0.7f);
         o.blocks[b] = block;
@@ -392,35 +261,14 @@ static void bench_operations(const struct kernels *tiers, size_t n_tiers)
 
 // ---- main ------------------------------------------------------------------------------------------------------------
 
-static void make_memory(void)
-{
-    memory_bytes = options.mb << 20;
-    void *p = mmap(NULL, memory_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED) {
-        fprintf(stderr, "cannot get %llu MiB\n", (unsigned long long)options.mb);
-        exit(1);
-    }
-    memory = p;
-#if defined(MADV_HUGEPAGE)
-    madvise(memory, memory_bytes, MADV_HUGEPAGE); // where refused, the rates are those of small pages
-#endif
-    // Bytes 0x20..0x2f: normal numbers, whatever type reads them.
-    uint64_t state = 1;
-    for (uint64_t i = 0; i < memory_bytes; i += 8) {
-        state = state * 6364136223846793005u + 1442695040888963407u;
-        const uint64_t bytes = (state >> 4 & 0x0f0f0f0f0f0f0f0fu) | 0x2020202020202020u;
-        memcpy(memory + i, &bytes, 8);
-    }
-}
-
 static void prepare_columns(struct stream *s)
 {
     const struct activation_kernel *prepare = &s->kernels->activation[s->traits->activation];
-    float *x = checked_alloc(options.n * sizeof *x);
+    float *x = machine_alloc(options.n * sizeof *x);
     for (uint32_t c = 0; c < options.columns; c++) {
         for (uint64_t i = 0; i < options.n; i++)
             x[i] = (float)((i * 7 + c) % 255) / 64.0f - 2.0f;
-        void *column = checked_alloc(prepare->bytes(options.n));
+        void *column = machine_alloc(prepare->bytes(options.n));
         prepare->quantize(x, column, options.n);
         s->columns[c] = column;
     }
@@ -459,7 +307,7 @@ static void parse_options(int argc, char **argv)
         else if (strcmp(name, "--columns") == 0)
             options.columns = (uint32_t)number(name, value, 1, MATVEC_MAX_COLUMNS);
         else if (strcmp(name, "--threads") == 0)
-            options.threads = (uint32_t)number(name, value, 1, MAX_THREADS);
+            options.threads = (uint32_t)number(name, value, 1, MACHINE_MAX_THREADS);
         else if (strcmp(name, "--rounds") == 0)
             options.rounds = (uint32_t)number(name, value, 1, MAX_ROUNDS);
         else if (strcmp(name, "--seconds") == 0 && value != NULL && strtod(value, NULL) > 0.0)
@@ -475,7 +323,8 @@ int main(int argc, char **argv)
 {
     static struct kernels tiers[8];
     static struct result results[MAX_RESULTS];
-    size_t n_tiers = 0, n_results = 1; // results[0]: the plain read
+    size_t n_tiers = 0, n_results = 1; // results[0]: the read alone
+    options.threads = cpu_count();
     parse_options(argc, argv);
     for (const char *const *name = kernels_tier_names(); *name != NULL; name++) {
         uint32_t features;
@@ -497,8 +346,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "nothing to measure: no such tier on this machine, or no such type\n");
         return 2;
     }
-    make_memory();
-    read_plain = widest_read();
+    memory_bytes = options.mb != 0 ? options.mb << 20 : machine_buffer_bytes();
+    memory = machine_buffer(memory_bytes);
+    read_alone = machine_widest_read();
     for (uint32_t round = 0; round < options.rounds; round++) {
         for (size_t i = 0; i < n_results; i++) {
             results[i].one[round] = stream_rate(&results[i].stream, 1);
@@ -511,16 +361,17 @@ int main(int argc, char **argv)
     if (options.json)
         printf("{\n  \"cpu\": \"%s\", \"mb\": %llu, \"n\": %llu, \"columns\": %u, \"threads\": %u, \"rounds\": %u,\n  "
                "\"matvec\": [",
-               cpu, (unsigned long long)options.mb, (unsigned long long)options.n, options.columns, options.threads,
-               options.rounds);
+               cpu, (unsigned long long)(memory_bytes >> 20), (unsigned long long)options.n, options.columns,
+               options.threads, options.rounds);
     else
         printf("%s: rows of %llu, %u column(s), %llu MiB\n%-17s %13s      %10u thread(s)\n", cpu,
-               (unsigned long long)options.n, options.columns, (unsigned long long)options.mb, "", "1 thread",
+               (unsigned long long)options.n, options.columns, (unsigned long long)(memory_bytes >> 20), "", "1 thread",
                options.threads);
-    const double read_one = median(results[0].one, options.rounds), read_all = median(results[0].all, options.rounds);
+    const double read_one = machine_median(results[0].one, options.rounds),
+                 read_all = machine_median(results[0].all, options.rounds);
     for (size_t i = 0; i < n_results; i++) {
-        const double one = i == 0 ? read_one : median(results[i].one, options.rounds);
-        const double all = i == 0 ? read_all : median(results[i].all, options.rounds);
+        const double one = i == 0 ? read_one : machine_median(results[i].one, options.rounds);
+        const double all = i == 0 ? read_all : machine_median(results[i].all, options.rounds);
         print_stream(&results[i], one, all, read_one, read_all, i == 0);
     }
     if (options.json)
@@ -532,6 +383,5 @@ int main(int argc, char **argv)
     for (size_t i = 1; i < n_results; i++)
         for (uint32_t c = 0; c < options.columns; c++)
             free((void *)(uintptr_t)results[i].stream.columns[c]);
-    munmap(memory, memory_bytes);
     return 0;
 }
