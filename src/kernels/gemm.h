@@ -47,5 +47,8 @@ struct gemm_kernels {
 void gemm_init_scalar(struct gemm_kernels *gemm);
 void gemm_init_avx2(struct gemm_kernels *gemm);
 void gemm_init_avx512gfni(struct gemm_kernels *gemm);
+void gemm_init_neon(struct gemm_kernels *gemm);
+void gemm_init_neon_dotprod(struct gemm_kernels *gemm);
+void gemm_init_neon_i8mm(struct gemm_kernels *gemm);
 
 #endif

@@ -1,5 +1,5 @@
 // The NEON tiers' table: what is not named here stays with the scalar tier.
-#include "kernels/neon/neon.h"
+#include "kernels/neon/gemm_panel.h"
 
 void TIER(kernels_init)(struct kernels *k)
 {
@@ -11,6 +11,7 @@ void TIER(kernels_init)(struct kernels *k)
 #define X(id, ENUM, name, shown, block_size, block_bytes, activation) k->matvec[id] = TIER(matvec_##name);
     QUANT_TYPE_MAP(X)
 #undef X
+    TIER(gemm_init)(&k->gemm);
     k->rms_norm = TIER(rms_norm);
     k->rope = TIER(rope);
     k->silu_mul = TIER(silu_mul);

@@ -15,3 +15,4 @@ ALWAYS_INLINE struct scales scales_q2_k(const struct block_q2_k *x)
 }
 
 DEFINE_MATVEC_256(q2_k, 16, 0, offsetof(struct block_q2_k, dmin))
+DEFINE_GEMM_256(q2_k, PANEL_SUPER_16_MIN, 16, 0, offsetof(struct block_q2_k, dmin))

@@ -24,3 +24,4 @@ ALWAYS_INLINE struct scales scales_q3_k(const struct block_q3_k *x)
 }
 
 DEFINE_MATVEC_256(q3_k, 16, 4, 0)
+DEFINE_GEMM_256(q3_k, PANEL_SUPER_16, 16, 4, 0)

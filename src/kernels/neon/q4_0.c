@@ -7,3 +7,4 @@ ALWAYS_INLINE struct codes_32 codes_q4_0(const struct block_q4_0 *x)
 }
 
 DEFINE_MATVEC_32(q4_0, CODES_UNSIGNED, 8, 0)
+DEFINE_GEMM_32(q4_0, 8, 0)

@@ -7,3 +7,4 @@ ALWAYS_INLINE struct codes_32 codes_q4_1(const struct block_q4_1 *x)
 }
 
 DEFINE_MATVEC_32(q4_1, CODES_UNSIGNED, 0, offsetof(struct block_q4_1, m))
+DEFINE_GEMM_32(q4_1, 0, offsetof(struct block_q4_1, m))

@@ -14,3 +14,4 @@ ALWAYS_INLINE struct scales scales_q4_k(const struct block_q4_k *x)
 }
 
 DEFINE_MATVEC_256(q4_k, 32, 0, offsetof(struct block_q4_k, dmin))
+DEFINE_GEMM_256(q4_k, PANEL_SUPER_32_MIN, 32, 0, offsetof(struct block_q4_k, dmin))

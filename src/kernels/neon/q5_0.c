@@ -7,3 +7,4 @@ ALWAYS_INLINE struct codes_32 codes_q5_0(const struct block_q5_0 *x)
 }
 
 DEFINE_MATVEC_32(q5_0, CODES_UNSIGNED, 16, 0)
+DEFINE_GEMM_32(q5_0, 16, 0)

@@ -16,3 +16,4 @@ ALWAYS_INLINE struct scales scales_q5_k(const struct block_q5_k *x)
 }
 
 DEFINE_MATVEC_256(q5_k, 32, 0, offsetof(struct block_q5_k, dmin))
+DEFINE_GEMM_256(q5_k, PANEL_SUPER_32_MIN, 32, 0, offsetof(struct block_q5_k, dmin))

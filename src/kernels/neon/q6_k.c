@@ -18,3 +18,4 @@ ALWAYS_INLINE struct scales scales_q6_k(const struct block_q6_k *x)
 }
 
 DEFINE_MATVEC_256(q6_k, 16, 32, 0)
+DEFINE_GEMM_256(q6_k, PANEL_SUPER_16, 16, 32, 0)

@@ -7,3 +7,4 @@ ALWAYS_INLINE struct codes_32 codes_q8_0(const struct block_q8_0 *x)
 }
 
 DEFINE_MATVEC_32(q8_0, CODES_SIGNED, 0, 0)
+DEFINE_GEMM_32(q8_0, 0, 0)

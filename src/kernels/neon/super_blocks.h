@@ -2,7 +2,7 @@
 #ifndef CHORD_KERNELS_NEON_SUPER_BLOCKS_H
 #define CHORD_KERNELS_NEON_SUPER_BLOCKS_H
 
-#include "kernels/neon/neon.h"
+#include "kernels/neon/gemm_panel.h"
 
 // The integers of one super-block's sub-blocks, 8 of 32 or 16 of 16.
 struct scales {
@@ -110,5 +110,25 @@ ALWAYS_INLINE int32x4_t side_sums(const struct scales *s, const struct activatio
             dots[c] = vaddvq_f32(sums[c]);                                                                      \
     }                                                                                                           \
     DEFINE_MATVEC(type)
+
+// Defines the tier's gemm_<type> from the same.
+#define DEFINE_GEMM_256(type, kind, sub_block, zero, min_at)                                                     \
+    ALWAYS_INLINE void unpack_row_##type(const struct block_##type *x, uint32_t n_blocks, struct row_block *row) \
+    {                                                                                                            \
+        (void)n_blocks; /* 1 */                                                                                  \
+        UNROLL                                                                                                   \
+        for (int v = 0; v < 16; v++)                                                                             \
+            vst1q_s8(row->codes + 16 * v, vsubq_s8(codes_##type(x, v), vdupq_n_s8(zero)));                       \
+        const struct scales s = scales_##type(x);                                                                \
+        for (int i = 0; i < SUPER_BLOCK / (sub_block) / 4; i++)                                                  \
+            vst1q_u32(row->params + 4 * i, vreinterpretq_u32_s32(s.scale[i]));                                   \
+        row->params[PARAM_D] = bits_from_float(load_half(x->d));                                                 \
+        if ((min_at) != 0) {                                                                                     \
+            row->params[PARAM_DMIN] = bits_from_float(-load_half((const uint8_t *)x + (min_at)));                \
+            vst1_s8(row->mins, vmovn_s16(s.side[0]));                                                            \
+            vst1_s8(row->mins + 8, vmovn_s16(s.side[(sub_block) == 16]));                                        \
+        }                                                                                                        \
+    }                                                                                                            \
+    DEFINE_GEMM(type, kind, 256)
 
 #endif
