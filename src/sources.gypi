@@ -66,6 +66,8 @@
       'src/graph/kv.c',
 
       'src/backend/cpu.c',
+      'src/backend/cpu_attention.c',
+      'src/backend/cpu_linear.c',
 
       'src/models/archs.c',
       'src/models/blocks.c',

@@ -1,0 +1,67 @@
+// What the files of the CPU backend share: cpu.c (creation, scratch memory, runs, operations on single rows), cpu_linear.c
+// (matrices), cpu_attention.c (attention).
+#ifndef CHORD_BACKEND_CPU_RUN_H
+#define CHORD_BACKEND_CPU_RUN_H
+
+#include "backend/backend.h"
+
+struct backend {
+    const struct graph *graph;
+    struct weights *weights;
+    const struct kernels *kernels;
+    struct pool *pool;
+    const struct kv_layout *kv;
+    struct memory_account *account;
+
+    uint32_t row_capacity, output_capacity;
+    float *tokens;                         // [token_floats * row_capacity]: values of token rows, each value contiguous
+    float *outputs;                        // [output_floats * output_capacity]
+    float *rope;                           // [row_capacity, 2, n_rot / 2]: cosines, then sines of each row's position
+    char *activations[N_ACTIVATION_TYPES]; // [row_capacity, column_bytes], NULL where no weight wants the type
+    char *gemm_scratch;                    // [n_threads, gemm.scratch_bytes]
+    _Atomic uint64_t weight_bytes;
+};
+
+// One run over rows: what every node needs.
+struct run {
+    struct backend *backend;
+    const struct batch_row *rows; // NULL in the head
+    const uint32_t *output_rows;  // NULL in the trunk
+    uint32_t n_rows;              // token rows in the trunk, output rows in the head
+    uint32_t n_matvec;            // of them, the first ones, that take the matvec family; the others take the GEMM
+    struct chord_error *err;
+};
+
+static inline float *value_of(const struct backend *backend, graph_value id)
+{
+    const struct graph_value_info *value = &backend->graph->values[id];
+    return value->rows == GRAPH_TOKEN_ROWS ? backend->tokens + value->offset * backend->row_capacity
+                                           : backend->outputs + value->offset * backend->output_capacity;
+}
+
+static inline uint32_t width_of(const struct backend *backend, graph_value id)
+{
+    return backend->graph->values[id].width;
+}
+
+// The row `row` of a value.
+static inline float *row_of(const struct run *run, graph_value value, uint32_t row)
+{
+    return value_of(run->backend, value) + (uint64_t)row * width_of(run->backend, value);
+}
+
+// Bytes from one prepared column of n elements to the next: room for the form of the matvec family and of the GEMM.
+static inline uint64_t column_bytes(const struct kernels *kernels, enum activation_type type, uint64_t n)
+{
+    const uint64_t for_matvec = kernels->activation[type].bytes(n), for_gemm = kernels->gemm.columns[type].bytes(n);
+    return for_matvec > for_gemm ? for_matvec : for_gemm;
+}
+
+// Work per chunk below which threads are not worth waking, in floats touched.
+#define ROW_CHUNK_FLOATS 16384u
+
+// The operations of graph/ops.h that have files of their own. Everything of the rows before them is in place.
+enum chord_status run_linear(const struct run *run, const struct graph_node *node);
+enum chord_status run_attention(const struct run *run, const struct graph_node *node);
+
+#endif
