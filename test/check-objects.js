@@ -1,13 +1,13 @@
 'use strict'
 
-// Checks what the compiler made of src/ on x86-64 Linux (and the exports of the addon everywhere that has nm):
-//   - outside the tier folders no object holds an instruction beyond the x86-64 baseline (AVX, BMI, ...): a processor without
-//     them must get as far as the dispatch, which takes the scalar tier;
+// Checks what the compiler made of src/ on Linux, x86-64 and aarch64 (and the exports of the addon everywhere that has nm):
+//   - outside the tier folders no object holds an instruction beyond the baseline (AVX, BMI, ...; SDOT, SVE, ...): a processor
+//     without them must get as far as the dispatch, which takes a tier that it has; on aarch64 also none beyond a tier's own;
 //   - every global symbol of a tier carries the tier's name, and none is weak: were a function compiled with AVX-512 to share its
 //     name with one of the core, the linker could put it in the core's place;
 //   - the addon exports the entry points of Node-API and nothing else.
 //
-//   node test/check-objects.js [build/Release]
+//   node test/check-objects.js [build/Release] [arm64]   arm64: what a cross-compiler made, with its binutils; the addon is optional
 
 const { spawnSync } = require('node:child_process')
 const fs = require('node:fs')
@@ -15,6 +15,10 @@ const path = require('node:path')
 const { filesOf } = require('./check-includes.js')
 
 const release = path.resolve(process.argv[2] || path.join(__dirname, '..', 'build', 'Release'))
+const arch = process.argv[3] || process.arch
+const crossed = arch !== process.arch
+// Elsewhere the compiler's own baseline may be higher (every Mac with an arm64 has atomics).
+const checked = process.platform === 'linux' && ['x64', 'arm64'].includes(arch)
 
 // VEX and EVEX mnemonics begin with v; the few legacy ones that do are privileged or check segments. BMI1/2, LZCNT, MOVBE and
 // SSE3 to SSE4.2 as they are spelled. Exempt by name: the instructions of CPU detection itself.
@@ -31,7 +35,19 @@ const BEYOND = new RegExp(
     ')$',
 )
 
-function tool(name, args) {
+// Beyond ARMv8.0 with ASIMD: products of bytes and of matrices, arithmetic on halves (conversions are baseline), SVE, LSE atomics.
+// What a tier is named for, it may have.
+const ARM64_BEYOND = [
+  { name: 'dotprod', tiers: ['neon_dotprod', 'neon_i8mm'], pattern: /^[su]dot\s/ },
+  { name: 'i8mm', tiers: ['neon_i8mm'], pattern: /^(us|su)dot\s|^(s|u|us)mmla\s/ },
+  { name: 'halves', tiers: [], pattern: /^f(?!cvt|mov)\w+\s.*(\bv\d+\.[48]h|\bh\d+)\b/ },
+  { name: 'bfloat16', tiers: [], pattern: /^bf\w+\s.*\bv\d+/ },
+  { name: 'SVE', tiers: [], pattern: /\bz\d+\.[bhsdq]\b/ },
+  { name: 'atomics', tiers: [], pattern: /^(cas|swp|ld(add|clr|eor|set|smax|smin|umax|umin)|st(add|clr|eor|set|smax|smin|umax|umin))p?a?l?[bh]?\s/ },
+]
+
+function tool(tool_, args) {
+  const name = crossed && arch === 'arm64' ? `aarch64-linux-gnu-${tool_}` : tool_
   const done = spawnSync(name, args, { encoding: 'utf8', maxBuffer: 1 << 30 })
   if (done.error || done.status !== 0) throw new Error(`${name} ${args.join(' ')}: ${done.error ? done.error.message : done.stderr}`)
   return done.stdout
@@ -50,6 +66,21 @@ function firstBeyond(object) {
     const vector = mnemonic.startsWith('v') && !BASELINE_V.test(mnemonic)
     const mask = /^k\w+/.test(mnemonic) && /%k[0-7]/.test(operands)
     if (vector || mask || /%[yz]mm/.test(operands) || (mnemonic !== 'tzcnt' && BEYOND.test(mnemonic))) return `${mnemonic}${operands} in ${where}`
+  }
+  return null
+}
+
+// The same for aarch64, where a tier's objects are looked at too.
+function firstBeyondArm64(object, tier) {
+  let where = ''
+  for (const line of tool('objdump', ['-d', '--no-show-raw-insn', object]).split('\n')) {
+    const label = /^[0-9a-f]+ <([^>]+)>:/.exec(line)
+    if (label) where = label[1]
+    const match = /^\s+[0-9a-f]+:\s+(.*)$/.exec(line)
+    if (!match) continue
+    const instruction = match[1].replace(/\s*(\/\/|<).*$/, '') + ' '
+    const beyond = ARM64_BEYOND.find(({ tiers, pattern }) => !tiers.includes(tier) && pattern.test(instruction))
+    if (beyond) return `${beyond.name}: ${instruction.trim()} in ${where}`
   }
   return null
 }
@@ -74,23 +105,27 @@ function main() {
           if (!symbol.endsWith(`_${tier[1]}`)) faults.push(`${name}: global symbol ${symbol} does not carry the name of its tier ${tier[1]}`)
           if (/[WwVv]/.test(kind)) faults.push(`${name}: symbol ${symbol} is weak`)
         }
-      } else if (process.arch === 'x64') {
+        const found = checked && arch === 'arm64' ? firstBeyondArm64(object, tier[1]) : null
+        if (found) faults.push(`${name}: beyond tier ${tier[1]}: ${found}`)
+      } else if (checked) {
         nCore++
-        const found = firstBeyond(object)
-        if (found) faults.push(`${name}: beyond the x86-64 baseline: ${found}`)
+        const found = arch === 'x64' ? firstBeyond(object) : firstBeyondArm64(object)
+        if (found) faults.push(`${name}: beyond the baseline of ${arch}: ${found}`)
       }
     }
   }
   const addon = path.join(release, 'chord.node')
   const dynamic = process.platform === 'darwin' ? ['-gU', addon] : ['-D', '--defined-only', addon]
-  const exported = tool('nm', dynamic).split('\n').filter(Boolean).map((line) => line.split(/\s+/)[2].replace(/^_(?=n)/, ''))
+  const hasAddon = !crossed || fs.existsSync(addon)
+  const lines = hasAddon ? tool('nm', dynamic).split('\n').filter(Boolean) : []
+  const exported = lines.map((line) => line.split(/\s+/)[2].replace(/^_(?=n)/, ''))
   const expected = ['napi_register_module_v1', 'node_api_module_get_api_version_v1']
   const linkerOwn = ['_init', '_fini', '_edata', '_end', '__bss_start']
   for (const symbol of exported) {
     if (!expected.includes(symbol) && !linkerOwn.includes(symbol)) faults.push(`chord.node exports ${symbol}`)
   }
-  if (!exported.includes(expected[0])) faults.push(`chord.node does not export ${expected[0]}`)
-  if (process.arch === 'x64' && (nCore === 0 || nTier === 0)) faults.push(`${release}: ${nCore} core and ${nTier} tier objects found: build first`)
+  if (hasAddon && !exported.includes(expected[0])) faults.push(`chord.node does not export ${expected[0]}`)
+  if (checked && (nCore === 0 || nTier === 0)) faults.push(`${release}: ${nCore} core and ${nTier} tier objects found: build first`)
   for (const fault of faults) process.stderr.write(`${fault}\n`)
   process.stdout.write(`${nCore} core objects, ${nTier} tier objects, ${exported.length} exports, ${faults.length} faults\n`)
   process.exitCode = faults.length ? 1 : 0
