@@ -20,23 +20,26 @@ ALWAYS_INLINE struct codes_32 nibbles(const uint8_t qs[16])
     };
 }
 
-// 16 where bit e of the two bytes is set, for element e.
-ALWAYS_INLINE int8x16_t fifth_bits(const uint8_t qh[2])
+// Nibbles with bit e of qh as fifth bit of element e, less 16: where the bit is not set, ones above the nibble.
+ALWAYS_INLINE struct codes_32 five_bits_less_16(const uint8_t qs[16], const uint8_t qh[4])
 {
+    const uint8x16_t spread = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
     const uint8x16_t bit = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201u));
-    const uint8x16_t bytes = vcombine_u8(vdup_n_u8(qh[0]), vdup_n_u8(qh[1]));
-    return vreinterpretq_s8_u8(vandq_u8(vtstq_u8(bytes, bit), vdupq_n_u8(16)));
-}
-
-ALWAYS_INLINE struct codes_32 nibbles_and_fifth_bits(const uint8_t qs[16], const uint8_t qh[4])
-{
+    uint32_t word;
+    memcpy(&word, qh, sizeof word);
+    const uint8x16_t unset = vmvnq_u8(vreinterpretq_u8_u32(vdupq_n_u32(word)));
+    const uint8x16_t low = vtstq_u8(vqtbl1q_u8(unset, spread), bit);
+    const uint8x16_t high = vtstq_u8(vqtbl1q_u8(unset, vorrq_u8(spread, vdupq_n_u8(2))), bit);
     const struct codes_32 four = nibbles(qs);
-    return (struct codes_32){vorrq_s8(four.low, fifth_bits(qh)), vorrq_s8(four.high, fifth_bits(qh + 2))};
+    return (struct codes_32){
+        .low = vsliq_n_s8(four.low, vreinterpretq_s8_u8(low), 4),
+        .high = vsliq_n_s8(four.high, vreinterpretq_s8_u8(high), 4),
+    };
 }
 
 enum codes_kind {
-    CODES_UNSIGNED, // below 64
-    CODES_SIGNED,   // any
+    CODES_SMALL, // of magnitude below 64
+    CODES_ANY,
 };
 
 // The sums of codes times activations, one block to a lane.
@@ -47,8 +50,8 @@ ALWAYS_INLINE int32x4_t dot_blocks(const struct codes_32 codes[4], const struct 
     UNROLL
     for (int b = 0; b < 4; b++) {
         const int8x16_t y0 = vld1q_s8(y->q[b]), y1 = vld1q_s8(y->q[b] + 16);
-        dots[b] = kind == CODES_UNSIGNED ? dot_32_small(codes[b].low, codes[b].high, y0, y1)
-                                         : add_dot_16(add_dot_16(vdupq_n_s32(0), codes[b].low, y0), codes[b].high, y1);
+        dots[b] = kind == CODES_SMALL ? dot_32_small(codes[b].low, codes[b].high, y0, y1)
+                                      : add_dot_16(add_dot_16(vdupq_n_s32(0), codes[b].low, y0), codes[b].high, y1);
     }
     return vpaddq_s32(vpaddq_s32(dots[0], dots[1]), vpaddq_s32(dots[2], dots[3]));
 }

@@ -28,6 +28,7 @@
 ALWAYS_INLINE void prefetch_stream(struct prefetch ahead, const void *p, uint32_t bytes)
 {
     const uintptr_t at = (uintptr_t)p;
+    UNROLL
     for (uint32_t i = 0; i < bytes; i += 64) {
         __builtin_prefetch((const void *)(at + ahead.far + i), 0, 2);
         __builtin_prefetch((const void *)(at + ahead.near + i), 0, 3);
@@ -120,6 +121,13 @@ ALWAYS_INLINE uint8x16_t move_bits(uint8x16_t v, const int from, const int to, c
 {
     const uint8x16_t moved = from < to ? shift_left(v, to - from) : shift_right(v, from - to);
     return vandq_u8(moved, vdupq_n_u8(mask));
+}
+
+// Those bits put into `low`, which has zeros there.
+ALWAYS_INLINE uint8x16_t insert_bits(uint8x16_t low, uint8x16_t v, const int from, const int to, const uint8_t mask)
+{
+    const uint8x16_t moved = from < to ? shift_left(v, to - from) : shift_right(v, from - to);
+    return vbslq_u8(vdupq_n_u8(mask), moved, low);
 }
 
 // sum + v * scales[lane]

@@ -6,7 +6,7 @@ ALWAYS_INLINE int8x16_t codes_q3_k(const struct block_q3_k *x, const int v)
 {
     const uint8x16_t qs = vld1q_u8(x->qs + 32 * (v / 8) + 16 * (v % 2));
     const uint8x16_t plane = vld1q_u8(x->hmask + 16 * (v % 2));
-    return vreinterpretq_s8_u8(vorrq_u8(move_bits(qs, 2 * (v / 2 % 4), 0, 3), move_bits(plane, v / 2, 2, 4)));
+    return vreinterpretq_s8_u8(insert_bits(move_bits(qs, 2 * (v / 2 % 4), 0, 3), plane, v / 2, 2, 4));
 }
 
 // Nibble k of the first 8 bytes (low nibbles first) is the low part of scale k; bits 2 * (k / 4) of byte 8 + k % 4 are

@@ -6,5 +6,5 @@ ALWAYS_INLINE struct codes_32 codes_q4_0(const struct block_q4_0 *x)
     return nibbles(x->qs);
 }
 
-DEFINE_MATVEC_32(q4_0, CODES_UNSIGNED, 8, 0)
+DEFINE_MATVEC_32(q4_0, CODES_SMALL, 8, 0)
 DEFINE_GEMM_32(q4_0, 8, 0)

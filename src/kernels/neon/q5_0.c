@@ -3,8 +3,8 @@
 
 ALWAYS_INLINE struct codes_32 codes_q5_0(const struct block_q5_0 *x)
 {
-    return nibbles_and_fifth_bits(x->qs, x->qh);
+    return five_bits_less_16(x->qs, x->qh);
 }
 
-DEFINE_MATVEC_32(q5_0, CODES_UNSIGNED, 16, 0)
-DEFINE_GEMM_32(q5_0, 16, 0)
+DEFINE_MATVEC_32(q5_0, CODES_SMALL, 0, 0)
+DEFINE_GEMM_32(q5_0, 0, 0)

@@ -3,8 +3,8 @@
 
 ALWAYS_INLINE struct codes_32 codes_q5_1(const struct block_q5_1 *x)
 {
-    return nibbles_and_fifth_bits(x->qs, x->qh);
+    return five_bits_less_16(x->qs, x->qh);
 }
 
-DEFINE_MATVEC_32(q5_1, CODES_UNSIGNED, 0, offsetof(struct block_q5_1, m))
-DEFINE_GEMM_32(q5_1, 0, offsetof(struct block_q5_1, m))
+DEFINE_MATVEC_32(q5_1, CODES_SMALL, -16, offsetof(struct block_q5_1, m))
+DEFINE_GEMM_32(q5_1, -16, offsetof(struct block_q5_1, m))

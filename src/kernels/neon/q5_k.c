@@ -7,7 +7,7 @@ ALWAYS_INLINE int8x16_t codes_q5_k(const struct block_q5_k *x, const int v)
     const uint8x16_t bytes = vld1q_u8(x->qs + 32 * (v / 4) + 16 * (v % 2));
     const uint8x16_t plane = vld1q_u8(x->qh + 16 * (v % 2));
     const uint8x16_t low = v / 2 % 2 == 0 ? vandq_u8(bytes, vdupq_n_u8(15)) : vshrq_n_u8(bytes, 4);
-    return vreinterpretq_s8_u8(vorrq_u8(low, move_bits(plane, v / 2, 4, 16)));
+    return vreinterpretq_s8_u8(insert_bits(low, plane, v / 2, 4, 16));
 }
 
 ALWAYS_INLINE struct scales scales_q5_k(const struct block_q5_k *x)

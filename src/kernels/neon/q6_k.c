@@ -8,7 +8,7 @@ ALWAYS_INLINE int8x16_t codes_q6_k(const struct block_q6_k *x, const int v)
     const uint8x16_t ql = vld1q_u8(x->ql + 64 * half + 32 * (j % 2) + 16 * (v % 2));
     const uint8x16_t qh = vld1q_u8(x->qh + 32 * half + 16 * (v % 2));
     const uint8x16_t low = j < 2 ? vandq_u8(ql, vdupq_n_u8(15)) : vshrq_n_u8(ql, 4);
-    return vreinterpretq_s8_u8(vorrq_u8(low, move_bits(qh, 2 * j, 4, 0x30)));
+    return vreinterpretq_s8_u8(insert_bits(low, qh, 2 * j, 4, 0x30));
 }
 
 ALWAYS_INLINE struct scales scales_q6_k(const struct block_q6_k *x)
