@@ -21,6 +21,36 @@
       'includes': ['src/kernels/tier.gypi'],
     },
     {
+      'target_name': 'chord_tier_avxvnni',
+      'variables': {
+        'tier': 'avxvnni',
+        'tier_arch': 'x64',
+        'tier_sources': ['<@(chord_kernels_avx2_c)'],
+        'tier_flags': ['<@(chord_tier_avxvnni_flags)'],
+      },
+      'includes': ['src/kernels/tier.gypi'],
+    },
+    {
+      'target_name': 'chord_tier_avx512',
+      'variables': {
+        'tier': 'avx512',
+        'tier_arch': 'x64',
+        'tier_sources': ['<@(chord_kernels_avx512_c)'],
+        'tier_flags': ['<@(chord_tier_avx512_flags)'],
+      },
+      'includes': ['src/kernels/tier.gypi'],
+    },
+    {
+      'target_name': 'chord_tier_avx512vnni',
+      'variables': {
+        'tier': 'avx512vnni',
+        'tier_arch': 'x64',
+        'tier_sources': ['<@(chord_kernels_avx512_c)'],
+        'tier_flags': ['<@(chord_tier_avx512vnni_flags)'],
+      },
+      'includes': ['src/kernels/tier.gypi'],
+    },
+    {
       'target_name': 'chord_tier_avx512gfni',
       'variables': {
         'tier': 'avx512gfni',
@@ -67,7 +97,8 @@
       'includes': ['src/common.gypi'],
       'sources': ['<@(chord_core_c)'],
       'dependencies': [
-        'chord_tier_avx2', 'chord_tier_avx512gfni', 'chord_tier_neon', 'chord_tier_neon_dotprod', 'chord_tier_neon_i8mm',
+        'chord_tier_avx2', 'chord_tier_avxvnni', 'chord_tier_avx512', 'chord_tier_avx512vnni', 'chord_tier_avx512gfni',
+        'chord_tier_neon', 'chord_tier_neon_dotprod', 'chord_tier_neon_i8mm',
       ],
     },
   ],

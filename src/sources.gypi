@@ -181,10 +181,20 @@
     ],
 
     # Tiers by folder, lowest first, and the flags that a tier's copy of the folder's files is compiled with.
-    'chord_tiers_of_avx2': ['avx2'],
+    'chord_tiers_of_avx2': ['avx2', 'avxvnni'],
     'chord_tier_avx2_flags': ['-mavx2', '-mfma', '-mf16c', '-mbmi', '-mbmi2'],
+    'chord_tier_avxvnni_flags': ['-mavx2', '-mfma', '-mf16c', '-mbmi', '-mbmi2', '-mavxvnni'],
 
-    'chord_tiers_of_avx512': ['avx512gfni'],
+    'chord_tiers_of_avx512': ['avx512', 'avx512vnni', 'avx512gfni'],
+    'chord_tier_avx512_flags': [
+      '-mavx2', '-mfma', '-mf16c', '-mbmi', '-mbmi2',
+      '-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq', '-mavx512cd', '-mprefer-vector-width=512',
+    ],
+    'chord_tier_avx512vnni_flags': [
+      '-mavx2', '-mfma', '-mf16c', '-mbmi', '-mbmi2',
+      '-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq', '-mavx512cd', '-mprefer-vector-width=512',
+      '-mavx512vnni',
+    ],
     'chord_tier_avx512gfni_flags': [
       '-mavx2', '-mfma', '-mf16c', '-mbmi', '-mbmi2',
       '-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq', '-mavx512cd', '-mprefer-vector-width=512',

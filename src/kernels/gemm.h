@@ -46,6 +46,9 @@ struct gemm_kernels {
 // One per tier folder that has a GEMM; called by the tier's kernels_init_<tier>.
 void gemm_init_scalar(struct gemm_kernels *gemm);
 void gemm_init_avx2(struct gemm_kernels *gemm);
+void gemm_init_avxvnni(struct gemm_kernels *gemm);
+void gemm_init_avx512(struct gemm_kernels *gemm);
+void gemm_init_avx512vnni(struct gemm_kernels *gemm);
 void gemm_init_avx512gfni(struct gemm_kernels *gemm);
 void gemm_init_neon(struct gemm_kernels *gemm);
 void gemm_init_neon_dotprod(struct gemm_kernels *gemm);

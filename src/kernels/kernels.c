@@ -9,7 +9,7 @@
 
 struct tier {
     const char *name;
-    uint32_t features; // all of them, those of lower steps included
+    uint32_t features; // all of them, with those of the lower steps that every such CPU has: not AVX-VNNI
     void (*init)(struct kernels *k);
 };
 
@@ -17,6 +17,9 @@ static const struct tier ladder[] = {
     {"scalar", 0, kernels_init_scalar},
 #if defined(__x86_64__) || defined(_M_X64)
     {"avx2", CPU_AVX2, kernels_init_avx2},
+    {"avxvnni", CPU_AVX2 | CPU_AVX_VNNI, kernels_init_avxvnni},
+    {"avx512", CPU_AVX2 | CPU_AVX512, kernels_init_avx512},
+    {"avx512vnni", CPU_AVX2 | CPU_AVX512 | CPU_AVX512_VNNI, kernels_init_avx512vnni},
     {"avx512gfni", CPU_AVX2 | CPU_AVX512 | CPU_AVX512_VNNI | CPU_AVX512_GFNI, kernels_init_avx512gfni},
 #elif defined(__aarch64__) || defined(_M_ARM64)
     {"neon", CPU_NEON, kernels_init_neon},
@@ -55,6 +58,9 @@ const char *const *kernels_tier_names(void)
         "scalar",
 #if defined(__x86_64__) || defined(_M_X64)
         "avx2",
+        "avxvnni",
+        "avx512",
+        "avx512vnni",
         "avx512gfni",
 #elif defined(__aarch64__) || defined(_M_ARM64)
         "neon",

@@ -112,6 +112,9 @@ const char *const *kernels_tier_names(void);
 // One per tier folder; declared here so that kernels.c and tests can call them. Overrides slots of *k.
 void kernels_init_scalar(struct kernels *k);
 void kernels_init_avx2(struct kernels *k);
+void kernels_init_avxvnni(struct kernels *k);
+void kernels_init_avx512(struct kernels *k);
+void kernels_init_avx512vnni(struct kernels *k);
 void kernels_init_avx512gfni(struct kernels *k);
 void kernels_init_neon(struct kernels *k);
 void kernels_init_neon_dotprod(struct kernels *k);

@@ -1,9 +1,11 @@
-// Private to the avx2 tier (AVX2, FMA, F16C, BMI2): helpers, and what its files give to the init function.
+// Private to the tiers avx2 (AVX2, FMA, F16C, BMI2) and avxvnni (AVX-VNNI too): helpers, and what the files give to the init
+// function.
 // Contracts: kernels/kernels.h. Order of prepared activations: kernels/layout_x86.h.
 //
 // Quantized matvec kernels read the weights as they lie in the file, unpack 32 codes at a time to unsigned bytes and
 // multiply them with the activations by VPMADDUBSW, whose pairs must fit 16 bits: codes up to 63 do, and true signed
-// codes (Q8_0) go in as magnitude times activation with the code's sign.
+// codes (Q8_0) go in as magnitude times activation with the code's sign. AVX-VNNI's VPDPBUSD and VPDPWSSD add as they
+// multiply, without that bound.
 #ifndef CHORD_KERNELS_AVX2_AVX2_H
 #define CHORD_KERNELS_AVX2_AVX2_H
 

@@ -49,22 +49,39 @@ ALWAYS_INLINE void load_four_halves(const uint8_t *p, uint64_t stride, __m256 pa
     pairs[1] = _mm256_permutevar8x32_ps(f, _mm256_setr_epi32(2, 2, 2, 2, 3, 3, 3, 3));
 }
 
-// Sums of each four products, unsigned codes up to 31: 4 * 31 * 127 fits 16 bits.
+// Sums of each four products of the low and the high elements, unsigned codes up to 31; and of signed codes. `zero` is -8 *
+// the sum of the activations over four lanes: signed codes may be made unsigned by 128.
+#ifdef __AVXVNNI__
+ALWAYS_INLINE __m256i dot_unsigned(__m256i low, __m256i high, __m256i y_low, __m256i y_high)
+{
+    return _mm256_dpbusd_avx_epi32(_mm256_dpbusd_avx_epi32(_mm256_setzero_si256(), low, y_low), high, y_high);
+}
+
+ALWAYS_INLINE __m256i dot_signed(__m256i low, __m256i high, __m256i y_low, __m256i y_high, __m256i zero)
+{
+    const __m256i sign = _mm256_set1_epi8(-128);
+    const __m256i start = _mm256_slli_epi32(zero, 4);
+    const __m256i dot = _mm256_dpbusd_avx_epi32(start, _mm256_xor_si256(low, sign), y_low);
+    return _mm256_dpbusd_avx_epi32(dot, _mm256_xor_si256(high, sign), y_high);
+}
+#else
+// 4 * 31 * 127 fits 16 bits.
 ALWAYS_INLINE __m256i dot_unsigned(__m256i low, __m256i high, __m256i y_low, __m256i y_high)
 {
     const __m256i pairs = _mm256_add_epi16(_mm256_maddubs_epi16(low, y_low), _mm256_maddubs_epi16(high, y_high));
     return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
 }
 
-// The same for signed codes: magnitude times activation with the code's sign; 2 * 128 * 127 fits 16 bits, 4 * 128 * 127
-// does not.
-ALWAYS_INLINE __m256i dot_signed(__m256i low, __m256i high, __m256i y_low, __m256i y_high)
+// Magnitude times activation with the code's sign; 2 * 128 * 127 fits 16 bits, 4 * 128 * 127 does not.
+ALWAYS_INLINE __m256i dot_signed(__m256i low, __m256i high, __m256i y_low, __m256i y_high, __m256i zero)
 {
+    (void)zero;
     const __m256i ones = _mm256_set1_epi16(1);
     const __m256i a = _mm256_maddubs_epi16(_mm256_abs_epi8(low), _mm256_sign_epi8(y_low, low));
     const __m256i b = _mm256_maddubs_epi16(_mm256_abs_epi8(high), _mm256_sign_epi8(y_high, high));
     return _mm256_add_epi32(_mm256_madd_epi16(a, ones), _mm256_madd_epi16(b, ones));
 }
+#endif
 
 enum codes_kind {
     CODES_ZERO_8,  // unsigned, zero point 8
@@ -83,7 +100,7 @@ ALWAYS_INLINE void add_products_32(__m256 sums[2], const struct codes_32 *codes,
         const __m256i y_high = _mm256_load_si256((const __m256i *)(const void *)y->high[2 * h]);
         const __m256i zero = _mm256_load_si256((const __m256i *)(const void *)(y->zero + 8 * h));
         const __m256 scale = _mm256_load_ps(y->scale + 8 * h);
-        __m256i dot = kind == CODES_SIGNED ? dot_signed(codes->low[h], codes->high[h], y_low, y_high)
+        __m256i dot = kind == CODES_SIGNED ? dot_signed(codes->low[h], codes->high[h], y_low, y_high, zero)
                                            : dot_unsigned(codes->low[h], codes->high[h], y_low, y_high);
         if (kind == CODES_ZERO_8)
             dot = _mm256_add_epi32(dot, zero);

@@ -8,7 +8,11 @@
 ALWAYS_INLINE __m256i add_scaled_dot(__m256i sum, __m256i codes, __m256i scale, const int8_t *q)
 {
     const __m256i products = _mm256_maddubs_epi16(codes, _mm256_load_si256((const __m256i *)(const void *)q));
+#ifdef __AVXVNNI__
+    return _mm256_dpwssd_avx_epi32(sum, products, scale);
+#else
     return _mm256_add_epi32(sum, _mm256_madd_epi16(products, scale));
+#endif
 }
 
 ALWAYS_INLINE const struct activation_group_256 *group_of(const void *column, uint64_t block)

@@ -85,11 +85,11 @@ ALWAYS_INLINE __m256i sums_of_16(const int8_t *q)
     const __m512i zero = _mm512_setzero_si512();
     __m512i s[4];
     for (int v = 0; v < 4; v++)
-        s[v] = _mm512_dpbusd_epi32(zero, ones_8, _mm512_load_si512(q + 64 * v));
-    const __m512i s01 = _mm512_dpwssd_epi32(zero, _mm512_packs_epi32(s[0], s[1]), ones_16);
-    const __m512i s23 = _mm512_dpwssd_epi32(zero, _mm512_packs_epi32(s[2], s[3]), ones_16);
+        s[v] = add_dot(zero, ones_8, _mm512_load_si512(q + 64 * v));
+    const __m512i s01 = add_dot_words(zero, _mm512_packs_epi32(s[0], s[1]), ones_16);
+    const __m512i s23 = add_dot_words(zero, _mm512_packs_epi32(s[2], s[3]), ones_16);
     // 128-bit lane i, 32-bit lane v: the sum of elements 64v + 16i ... 64v + 16i + 15.
-    const __m512i sums = _mm512_dpwssd_epi32(zero, _mm512_packs_epi32(s01, s23), ones_16);
+    const __m512i sums = add_dot_words(zero, _mm512_packs_epi32(s01, s23), ones_16);
     const __m512i transpose = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     return _mm512_cvtepi32_epi16(_mm512_permutexvar_epi32(transpose, sums));
 }

@@ -1,11 +1,11 @@
-// Private to the avx512vnni tier (AVX-512 F, BW, VL, DQ, CD, VNNI, VBMI, VBMI2, BITALG, VPOPCNTDQ, GFNI):
-// helpers, and what its files give to the init function. Contracts: kernels/kernels.h.
+// Private to the tiers avx512 (F, BW, VL, DQ, CD), avx512vnni (VNNI too) and avx512gfni (VBMI, VBMI2 and GFNI too): helpers,
+// and what the files give to the init function. Contracts: kernels/kernels.h.
 //
 // Quantized matvec kernels read the weights as they lie in the file, unpack 64 codes at a time to unsigned bytes and
-// multiply them with the activations by VPDPBUSD. One core gets half of what memory can give only if it has far more
+// multiply them with the activations by VPDPBUSD, or what stands in for it. One core gets half of what memory can give only if it has far more
 // lines under way than out-of-order execution asks for, so every kernel prefetches its stream on two levels.
-#ifndef CHORD_KERNELS_AVX512_AVX512VNNI_H
-#define CHORD_KERNELS_AVX512_AVX512VNNI_H
+#ifndef CHORD_KERNELS_AVX512_AVX512_H
+#define CHORD_KERNELS_AVX512_AVX512_H
 
 #include "kernels/layout_x86.h"
 #include "kernels/kernels.h"
@@ -46,15 +46,65 @@ ALWAYS_INLINE __m512i load_four_16(const void *p, uint64_t stride)
 
 // A row of GF2P8AFFINEQB's bit matrix: bit `to` of every result byte is bit `from` of the source byte. Rows are added up.
 #define MATRIX_ROW(from, to) ((uint64_t)1 << (from) << 8 * (7 - (to)))
-#define MATRIX_LOW_NIBBLE (MATRIX_ROW(0, 0) | MATRIX_ROW(1, 1) | MATRIX_ROW(2, 2) | MATRIX_ROW(3, 3))
-#define MATRIX_HIGH_NIBBLE (MATRIX_ROW(4, 0) | MATRIX_ROW(5, 1) | MATRIX_ROW(6, 2) | MATRIX_ROW(7, 3))
+#define MATRIX_ROWS(from, to, width)                                               \
+    (MATRIX_ROW(from, to) | ((width) > 1 ? MATRIX_ROW((from) + 1, (to) + 1) : 0) | \
+     ((width) > 2 ? MATRIX_ROW((from) + 2, (to) + 2) | MATRIX_ROW((from) + 3, (to) + 3) : 0))
 
-// One matrix for the lower 32 bytes, another for the upper.
-ALWAYS_INLINE __m512i matrices(uint64_t lower, uint64_t upper)
+// Of each of the lower 32 bytes bits `lower`..lower + width - 1, of each of the upper bits `upper`.., moved to bit `to`,
+// and zeros. width: 1, 2 or 4. All constants.
+ALWAYS_INLINE __m512i move_bits(__m512i bytes, const int lower, const int upper, const int to, const int width)
 {
-    const long long l = (long long)lower, u = (long long)upper;
-    return _mm512_set_epi64(u, u, u, u, l, l, l, l);
+#ifdef __GFNI__
+    const long long l = (long long)MATRIX_ROWS(lower, to, width), u = (long long)MATRIX_ROWS(upper, to, width);
+    return _mm512_gf2p8affine_epi64_epi8(bytes, _mm512_set_epi64(u, u, u, u, l, l, l, l), 0);
+#else
+    const long long l = lower - to, u = upper - to; // VPRORVQ takes them modulo 64
+    const __m512i moved = _mm512_rorv_epi64(bytes, _mm512_set_epi64(u, u, u, u, l, l, l, l));
+    return _mm512_and_si512(moved, _mm512_set1_epi8((char)(((1 << width) - 1) << to)));
+#endif
 }
+
+// ---- what VNNI adds --------------------------------------------------------------------------------------------------
+
+// sum + the four products of each lane, u unsigned and at most 127 (2 * 127 * 127 fits 16 bits), q at least -127.
+ALWAYS_INLINE __m512i add_dot(__m512i sum, __m512i u, __m512i q)
+{
+#ifdef __AVX512VNNI__
+    return _mm512_dpbusd_epi32(sum, u, q);
+#else
+    return _mm512_add_epi32(sum, _mm512_madd_epi16(_mm512_maddubs_epi16(u, q), _mm512_set1_epi16(1)));
+#endif
+}
+
+// sum + the two products of each lane's 16-bit integers.
+ALWAYS_INLINE __m512i add_dot_words(__m512i sum, __m512i a, __m512i b)
+{
+#ifdef __AVX512VNNI__
+    return _mm512_dpwssd_epi32(sum, a, b);
+#else
+    return _mm512_add_epi32(sum, _mm512_madd_epi16(a, b));
+#endif
+}
+
+// As add_dot for u up to 255, of which WIDE_BIAS is taken off first: without VPDPBUSD they become signed codes, whose
+// magnitudes go with activations of the code's sign (2 * 128 * 127 fits 16 bits).
+#ifdef __AVX512VNNI__
+#define WIDE_BIAS 0
+#else
+#define WIDE_BIAS 128
+#endif
+ALWAYS_INLINE __m512i add_dot_wide(__m512i sum, __m512i u, __m512i q)
+{
+#ifdef __AVX512VNNI__
+    return _mm512_dpbusd_epi32(sum, u, q);
+#else
+    const __m512i codes = _mm512_xor_si512(u, _mm512_set1_epi8(-128));
+    const __m512i signed_q = _mm512_mask_sub_epi8(q, _mm512_movepi8_mask(codes), _mm512_setzero_si512(), q);
+    return add_dot(sum, _mm512_abs_epi8(codes), signed_q);
+#endif
+}
+
+// ---- more ------------------------------------------------------------------------------------------------------------
 
 // Bit by bit (a & b) | c.
 ALWAYS_INLINE __m512i and_or(__m512i a, __m512i b, __m512i c)

@@ -29,9 +29,9 @@ ALWAYS_INLINE __m512i scaled_dot_16(__m512i start, const __m512i codes[4], struc
     const __m512i zero = _mm512_setzero_si512();
     __m512i p[4];
     for (int v = 0; v < 4; v++)
-        p[v] = _mm512_dpbusd_epi32(zero, codes[v], _mm512_load_si512(q + 64 * v));
-    const __m512i dot = _mm512_dpwssd_epi32(start, _mm512_packs_epi32(p[0], p[1]), scales.v01);
-    return _mm512_dpwssd_epi32(dot, _mm512_packs_epi32(p[2], p[3]), scales.v23);
+        p[v] = add_dot(zero, codes[v], _mm512_load_si512(q + 64 * v));
+    const __m512i dot = add_dot_words(start, _mm512_packs_epi32(p[0], p[1]), scales.v01);
+    return add_dot_words(dot, _mm512_packs_epi32(p[2], p[3]), scales.v23);
 }
 
 // -(zero point) * sum over sub-blocks of scale * sum(q), in 8 lanes; zero_shift = log2(zero point).

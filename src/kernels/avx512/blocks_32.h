@@ -20,19 +20,25 @@ ALWAYS_INLINE __m512i low_nibbles(__m512i bytes)
 
 ALWAYS_INLINE __m512i high_nibbles(__m512i bytes)
 {
-    return _mm512_gf2p8affine_epi64_epi8(bytes, _mm512_set1_epi64((long long)MATRIX_HIGH_NIBBLE), 0);
+    return move_bits(bytes, 4, 4, 0, 4);
 }
 
 // Bit 4 of 16 codes per block from `qh`, in whose 128-bit lane b the bytes `first` and `first` + 1 are the high bits of
-// elements 0..7 and 8..15 of block b. The bits are the matrix: byte 3 of a qword is the row of result bit 4, and the
-// source byte 1 << i picks element i's.
+// elements 0..7 and 8..15 of block b. With GFNI the bits are the matrix: byte 3 of a qword is the row of result bit 4,
+// and the source byte 1 << i picks element i's.
 ALWAYS_INLINE __m512i fifth_bits(__m512i qh, int first)
 {
     const char a = (char)first, b = (char)(first + 1);
+    const __m512i elements = _mm512_set1_epi64((long long)0x8040201008040201ull);
+#ifdef __GFNI__
     const __m512i place =
         _mm512_broadcast_i32x4(_mm_setr_epi8(-1, -1, -1, a, -1, -1, -1, -1, -1, -1, -1, b, -1, -1, -1, -1));
-    const __m512i elements = _mm512_set1_epi64((long long)0x8040201008040201ull);
     return _mm512_gf2p8affine_epi64_epi8(elements, _mm512_shuffle_epi8(qh, place), 0);
+#else
+    const __m512i place = _mm512_broadcast_i32x4(_mm_setr_epi8(a, a, a, a, a, a, a, a, b, b, b, b, b, b, b, b));
+    const __mmask64 set = _mm512_test_epi8_mask(_mm512_shuffle_epi8(qh, place), elements);
+    return _mm512_maskz_mov_epi8(set, _mm512_set1_epi8(16));
+#endif
 }
 
 // The half at p, p + stride, ... of four blocks.
@@ -47,16 +53,26 @@ ALWAYS_INLINE __m512 load_four_halves(const void *p, uint64_t stride)
     return select_halves(header_words(0, 1), _mm512_castsi128_si512(_mm_cvtsi64_si128((long long)words)));
 }
 
-// sum + the products of one group: d * scale * (codes . q + zero), zero being the share of the codes' zero point;
+// sum + the products of one group: d * scale * (codes . q + zero), zero being the share of the codes' zero point,
+// 8 << zero_shift; codes are at most 31 unless it is 128;
 // for types with mins + m * scale * sum(q), from -2 * sum(q) in each of four lanes.
+#define ZERO_SHIFT_128 4
 ALWAYS_INLINE __m512 add_products_32(__m512 sum, struct codes_32 codes, const struct activation_group_32 *y,
-                                     int zero_shift, bool has_min)
+                                     const int zero_shift, const bool has_min)
 {
     const __m512i zero = _mm512_load_si512(y->zero);
     const __m512 scale = _mm512_load_ps(y->scale);
-    __m512i dot = has_min ? _mm512_setzero_si512() : _mm512_slli_epi32(zero, (unsigned)zero_shift);
-    dot = _mm512_dpbusd_epi32(dot, codes.low, _mm512_load_si512(y->low));
-    dot = _mm512_dpbusd_epi32(dot, codes.high, _mm512_load_si512(y->high));
+    const __m512i low = _mm512_load_si512(y->low), high = _mm512_load_si512(y->high);
+    __m512i dot = _mm512_setzero_si512();
+    if (zero_shift == ZERO_SHIFT_128) {
+        if (WIDE_BIAS == 0)
+            dot = _mm512_slli_epi32(zero, ZERO_SHIFT_128);
+        dot = add_dot_wide(add_dot_wide(dot, codes.low, low), codes.high, high);
+    } else {
+        if (!has_min)
+            dot = _mm512_slli_epi32(zero, (unsigned)zero_shift);
+        dot = add_dot(add_dot(dot, codes.low, low), codes.high, high);
+    }
     if (has_min) {
         const __m512 m = _mm512_mul_ps(_mm512_mul_ps(codes.m, _mm512_set1_ps(-0.125f)), scale);
         sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(zero), m, sum);

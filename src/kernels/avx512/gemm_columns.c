@@ -45,7 +45,7 @@ void TIER(gemm_q8_32_prepare)(const float *x, void *out, uint64_t n)
             memcpy(to->q + 32 * g + 16, group.high[i], 16);
             const int32_t sum = group.zero[4 * i] / -2;
             to->scale[g] = group.scale[4 * i];
-            to->zero[g] = -128 * sum;
+            to->zero[g] = (WIDE_BIAS - 128) * sum;
             to->scaled_sum[g] = group.scale[4 * i] * (float)sum;
         }
     }
@@ -74,7 +74,7 @@ void TIER(gemm_q8_256_prepare)(const float *x, void *out, uint64_t n)
                 to->zero_16[s] = -32 * group.sums_16[i][s];
                 sum += group.sums_16[i][s];
             }
-            to->zero_256 = -124 * sum;
+            to->zero_256 = (WIDE_BIAS - 124) * sum;
             to->scale = group.scale[4 * i];
         }
     }

@@ -1,7 +1,7 @@
-// Private to the GEMM of the avx512vnni tier: the panel, the prepared columns, and what its files give to each other.
+// Private to the GEMM of the avx512 tiers: the panel, the prepared columns, and what its files give to each other.
 // Contracts: kernels/gemm.h.
 //
-// Every quantized type is unpacked to unsigned bytes u and multiplied by VPDPBUSD; the types differ in what goes with
+// Every quantized type is unpacked to unsigned bytes u and multiplied by VPDPBUSD or what stands in for it; the types differ in what goes with
 // the bytes. A panel is GEMM_ROWS rows by PANEL_BLOCKS blocks of 256 elements, so that it stays in L1 while all
 // columns pass by; sums of a longer row wait in the scratch. One tile is GEMM_ROWS rows (two registers) by up to
 // TILE_COLUMNS columns: each step multiplies 4 elements of every row, loaded once, by 4 elements of a column,
@@ -67,7 +67,7 @@ enum panel_kind {
 struct column_32 {
     int8_t q[256];
     float scale[8];
-    int32_t zero[8];     // -128 * the sum of each 32 codes
+    int32_t zero[8];     // (WIDE_BIAS - 128) * the sum of each 32 codes
     float scaled_sum[8]; // scale * float(sum)
     int32_t padding[8];
 };
@@ -77,7 +77,7 @@ struct column_256 {
     int16_t sums_16[16];
     int16_t sums_32[8];
     float scale;
-    int32_t zero_256; // -124 * the sum of all codes
+    int32_t zero_256; // (WIDE_BIAS - 124) * the sum of all codes
     int32_t padding[2];
 };
 #define COLUMN_BLOCK_BYTES 384

@@ -5,10 +5,7 @@
 // Bits 2j, 2j+1 of qs (lower half) and 2j+2, 2j+3 (upper half).
 ALWAYS_INLINE __m512i codes_of(__m512i qs, int j)
 {
-    return _mm512_gf2p8affine_epi64_epi8(
-        qs,
-        matrices(MATRIX_ROW(2 * j, 0) | MATRIX_ROW(2 * j + 1, 1), MATRIX_ROW(2 * j + 2, 0) | MATRIX_ROW(2 * j + 3, 1)),
-        0);
+    return move_bits(qs, 2 * j, 2 * j + 2, 0, 2);
 }
 
 ALWAYS_INLINE void unpack_row(const struct block_q2_k *x, uint32_t n_blocks, struct row_block *row)

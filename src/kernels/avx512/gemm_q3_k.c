@@ -5,12 +5,8 @@
 // Bits 2j, 2j+1 of qs and bit `plane` of hmask (lower half), 2j+2, 2j+3 and `plane` + 1 (upper half), as bits 0..2.
 ALWAYS_INLINE __m512i codes_of(__m512i qs, __m512i hmask, int j, int plane)
 {
-    const __m512i low = _mm512_gf2p8affine_epi64_epi8(
-        qs,
-        matrices(MATRIX_ROW(2 * j, 0) | MATRIX_ROW(2 * j + 1, 1), MATRIX_ROW(2 * j + 2, 0) | MATRIX_ROW(2 * j + 3, 1)),
-        0);
-    const __m512i high =
-        _mm512_gf2p8affine_epi64_epi8(hmask, matrices(MATRIX_ROW(plane, 2), MATRIX_ROW(plane + 1, 2)), 0);
+    const __m512i low = move_bits(qs, 2 * j, 2 * j + 2, 0, 2);
+    const __m512i high = move_bits(hmask, plane, plane + 1, 2, 1);
     return _mm512_or_si512(low, high);
 }
 

@@ -7,8 +7,7 @@ ALWAYS_INLINE void unpack_row(const struct block_q5_k *x, uint32_t n_blocks, str
     const __m512i qh = load_twice_32(x->qh);
     for (int v = 0; v < 4; v++) {
         const __m512i qs = _mm512_srlv_epi64(load_twice_32(x->qs + 32 * v), _mm512_setr_epi64(0, 0, 0, 0, 4, 4, 4, 4));
-        const __m512i high =
-            _mm512_gf2p8affine_epi64_epi8(qh, matrices(MATRIX_ROW(2 * v, 4), MATRIX_ROW(2 * v + 1, 4)), 0);
+        const __m512i high = move_bits(qh, 2 * v, 2 * v + 1, 4, 1);
         store_codes(row, v, and_or(qs, _mm512_set1_epi8(15), high));
     }
     unpack_q4_k_params(x->d, x->dmin, x->scales, row->params);

@@ -4,10 +4,7 @@
 // Moves bits 2j, 2j+1 of qh (lower half) and 2j+2, 2j+3 (upper half) to bits 4 and 5.
 ALWAYS_INLINE __m512i high_bits(__m512i qh, int j)
 {
-    return _mm512_gf2p8affine_epi64_epi8(
-        qh,
-        matrices(MATRIX_ROW(2 * j, 4) | MATRIX_ROW(2 * j + 1, 5), MATRIX_ROW(2 * j + 2, 4) | MATRIX_ROW(2 * j + 3, 5)),
-        0);
+    return move_bits(qh, 2 * j, 2 * j + 2, 4, 2);
 }
 
 ALWAYS_INLINE void unpack_row(const struct block_q6_k *x, uint32_t n_blocks, struct row_block *row)

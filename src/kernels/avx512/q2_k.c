@@ -3,12 +3,10 @@
 
 ALWAYS_INLINE void load_codes(const struct block_q2_k *x, __m512i codes[4])
 {
-    const __m512i first = matrices(MATRIX_ROW(0, 0) | MATRIX_ROW(1, 1), MATRIX_ROW(2, 0) | MATRIX_ROW(3, 1));
-    const __m512i second = matrices(MATRIX_ROW(4, 0) | MATRIX_ROW(5, 1), MATRIX_ROW(6, 0) | MATRIX_ROW(7, 1));
     for (int half = 0; half < 2; half++) {
         const __m512i qs = load_twice_32(x->qs + 32 * half);
-        codes[2 * half] = _mm512_gf2p8affine_epi64_epi8(qs, first, 0);
-        codes[2 * half + 1] = _mm512_gf2p8affine_epi64_epi8(qs, second, 0);
+        codes[2 * half] = move_bits(qs, 0, 2, 0, 2);
+        codes[2 * half + 1] = move_bits(qs, 4, 6, 0, 2);
     }
 }
 

@@ -21,24 +21,19 @@ ALWAYS_INLINE struct q4_k_scales load_q4_k_scales(const void *first, uint64_t st
     if (count > 3)
         h = _mm512_inserti32x4(h, _mm_loadu_si128((const __m128i *)(p + 3 * stride)), 3);
 
-    // Bytes 0..3 of each qword: the bytes of scales 0..3 (lower qword) or mins 0..3 (upper). VPMULTISHIFTQB cuts any 8
-    // bits from a qword: bytes 0..3 at bit 8j, cut to 6 bits below; bytes 4..7 at bit 8j + 2, which puts the top two
-    // bits, the high part of scale or min j + 4, at bits 4 and 5.
-    const __m512i own_bytes =
-        _mm512_broadcast_i32x4(_mm_setr_epi8(4, 5, 6, 7, -1, -1, -1, -1, 8, 9, 10, 11, -1, -1, -1, -1));
-    const __m512i own_bits =
-        _mm512_broadcast_i32x4(_mm_setr_epi8(0, 8, 16, 24, 2, 10, 18, 26, 0, 8, 16, 24, 2, 10, 18, 26));
+    // Lower dword of each qword: scales (lower qword) or mins (upper) 0..3, the lower 6 bits of four bytes. Upper dword:
+    // the same bytes shifted, so that their top two bits, the high part of scale or min j + 4, come to bits 4 and 5, and
+    // the low part, a low nibble (scales) or a high one (mins) of the last four bytes.
+    const __m512i own_bytes = _mm512_broadcast_i32x4(_mm_setr_epi8(4, 5, 6, 7, 4, 5, 6, 7, 8, 9, 10, 11, 8, 9, 10, 11));
+    const __m512i own_shift = _mm512_broadcast_i32x4(_mm_setr_epi32(0, 2, 0, 2));
     const __m512i own_mask = _mm512_set1_epi64(0x303030303f3f3f3f);
-    // Bytes 4..7: the low part of scale (low nibble) or min (high nibble) j + 4, from the last four bytes.
     const __m512i low_bytes =
         _mm512_broadcast_i32x4(_mm_setr_epi8(-1, -1, -1, -1, 12, 13, 14, 15, -1, -1, -1, -1, 12, 13, 14, 15));
-    const __m512i low_bits =
-        _mm512_broadcast_i32x4(_mm_setr_epi8(32, 40, 48, 56, 32, 40, 48, 56, 36, 44, 52, 60, 36, 44, 52, 60));
+    const __m512i low_shift = _mm512_broadcast_i32x4(_mm_setr_epi32(0, 0, 0, 4));
     const __m512i low_mask = _mm512_set1_epi64(0x0f0f0f0f00000000);
 
-    const __m512i own =
-        _mm512_and_si512(_mm512_multishift_epi64_epi8(own_bits, _mm512_shuffle_epi8(h, own_bytes)), own_mask);
-    const __m512i low = _mm512_multishift_epi64_epi8(low_bits, _mm512_shuffle_epi8(h, low_bytes));
+    const __m512i own = _mm512_and_si512(_mm512_srlv_epi32(_mm512_shuffle_epi8(h, own_bytes), own_shift), own_mask);
+    const __m512i low = _mm512_srlv_epi32(_mm512_shuffle_epi8(h, low_bytes), low_shift);
     return (struct q4_k_scales){
         .d = select_halves(header_words(0, 8), h),
         .dmin = select_halves(header_words(1, 8), h),
@@ -59,9 +54,9 @@ ALWAYS_INLINE __m512i q4_k_scaled_dot(const __m512i codes[4], __m512i scales_01,
     const __m512i zero = _mm512_setzero_si512();
     __m512i p[4];
     for (int v = 0; v < 4; v++)
-        p[v] = _mm512_dpbusd_epi32(zero, codes[v], _mm512_load_si512(q + 64 * v));
-    const __m512i dot = _mm512_dpwssd_epi32(zero, _mm512_packs_epi32(p[0], p[1]), scales_01);
-    return _mm512_dpwssd_epi32(dot, _mm512_packs_epi32(p[2], p[3]), scales_23);
+        p[v] = add_dot(zero, codes[v], _mm512_load_si512(q + 64 * v));
+    const __m512i dot = add_dot_words(zero, _mm512_packs_epi32(p[0], p[1]), scales_01);
+    return add_dot_words(dot, _mm512_packs_epi32(p[2], p[3]), scales_23);
 }
 
 // The scales of super-block s as 16-bit numbers in the order that packs leaves: of vectors 2 * pair and 2 * pair + 1,
@@ -70,8 +65,15 @@ ALWAYS_INLINE __m512i q4_k_pair_scales(struct q4_k_scales scales, int s, int pai
 {
     const __m512i order = _mm512_set_epi64(0x0303030303030303, 0x0101010101010101, 0x0303030303030303,
                                            0x0101010101010101, 0x0202020202020202, 0, 0x0202020202020202, 0);
+#ifdef __AVX512VBMI__
     const __m512i index = _mm512_add_epi8(order, _mm512_set1_epi8((char)(16 * s + 4 * pair)));
     return _mm512_maskz_permutexvar_epi8(0x5555555555555555, index, scales.bytes);
+#else
+    const __m512i qwords = _mm512_add_epi64(_mm512_setr_epi64(0, 1, 0, 1, 0, 1, 0, 1), _mm512_set1_epi64(2 * s));
+    const __m512i of_block = _mm512_permutexvar_epi64(qwords, scales.bytes);
+    const __m512i index = _mm512_add_epi8(order, _mm512_set1_epi8((char)(4 * pair)));
+    return _mm512_maskz_shuffle_epi8(0x5555555555555555, of_block, index);
+#endif
 }
 
 struct q4_k_sums {

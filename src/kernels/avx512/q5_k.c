@@ -4,16 +4,14 @@
 // Moves bit 2v (lower half) or 2v + 1 (upper half) of the plane to bit 4.
 ALWAYS_INLINE __m512i fifth_bit(__m512i plane, int v)
 {
-    return _mm512_gf2p8affine_epi64_epi8(plane, matrices(MATRIX_ROW(2 * v, 4), MATRIX_ROW(2 * v + 1, 4)), 0);
+    return move_bits(plane, 2 * v, 2 * v + 1, 4, 1);
 }
 
 ALWAYS_INLINE void load_codes(const struct block_q5_k *x, __m512i codes[4])
 {
-    const __m512i nibbles = matrices(MATRIX_LOW_NIBBLE, MATRIX_HIGH_NIBBLE);
     const __m512i plane = load_twice_32(x->qh);
     for (int v = 0; v < 4; v++)
-        codes[v] = _mm512_or_si512(_mm512_gf2p8affine_epi64_epi8(load_twice_32(x->qs + 32 * v), nibbles, 0),
-                                   fifth_bit(plane, v));
+        codes[v] = _mm512_or_si512(move_bits(load_twice_32(x->qs + 32 * v), 0, 4, 0, 4), fifth_bit(plane, v));
 }
 
 DEFINE_MATVEC_Q4_K(q5_k)

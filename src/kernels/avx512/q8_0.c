@@ -12,4 +12,4 @@ ALWAYS_INLINE struct codes_32 unpack_q8_0(const struct block_q8_0 *x)
     };
 }
 
-DEFINE_MATVEC_32(q8_0, 4, false)
+DEFINE_MATVEC_32(q8_0, ZERO_SHIFT_128, false)
