@@ -1,274 +1,163 @@
 #!/usr/bin/env node
-// Speed and memory of chord and node-llama-cpp side by side, on the same file and the same token
-// ids:
-//   node bench/peer.mjs --oracle FOLDER MODEL.gguf [--prompt 128] [--tokens 32] [--rounds 3]
-//                       [--threads N] [--json]
-// FOLDER is where node-llama-cpp is installed. Each engine has a process of its own, loads the
-// model once (the file is read once before, so both find it in the page cache) and then answers
-// rounds in turn: chord, oracle, chord, oracle. Only one of them works at any time. The first round
-// warms both up and does not count.
+// Speed and memory of chord and node-llama-cpp side by side, on the same files and the same token ids: `node bench/peer.mjs --help`.
 //
-// prefill: prompt tokens per second. decode: generated tokens per second, from the first to the
-// last of them. Every round has its own ids, so that no engine can reuse the round before. Ratios
-// are chord / oracle, per round.
-import fs from 'node:fs';
-import os from 'node:os';
-import path from 'node:path';
-import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+// Each engine has a process of its own, loads the model once and then answers rounds in turn, one engine first in one round, the
+// other in the next; only one of them works at any time. The first round warms both up and does not count. Ratios are chord /
+// node-llama-cpp, per round. How the file comes to lie in the page cache, and why: settlePageCache() in bench/models.js.
 
-const require = createRequire(import.meta.url);
-const { openOracle } = require('./model/oracle.js');
-const { startChild, serve } = require('./model/child.js');
-const SELF = fileURLToPath(import.meta.url);
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { createRequire } from 'node:module'
 
-/**
- * Resident memory of this process in MiB: now, at its highest, and the part that is not file
- * mappings.
- */
-function memory() {
-    let status;
-    try {
-        status = fs.readFileSync('/proc/self/status', 'utf8');
-    } catch {
-        const rss = process.memoryUsage().rss / 2 ** 20; // no /proc: the highest is not known
-        return { rssMib: rss, highestMib: null, anonymousMib: null };
+const require = createRequire(import.meta.url)
+const { startEngine } = require('./engines.js')
+const { FOLDER, TABLE, modelFile, promptOf, settlePageCache, titleOf } = require('./models.js')
+const { UsageError, integer, main, text } = require('./options.js')
+const { measureMachine } = require('./programs.js')
+const { markdown, merge, report } = require('./report/peer.js')
+const { picture } = require('./report/picture.js')
+const { costOf } = require('./report/statistics.js')
+const { ensureAddon } = require('../tools/build.js')
+
+const SHORT = [128, 512] // tokens of the prompts
+const SHORT_PROMPT = 32 // of the generations that run at once
+const WARM_UP_TOKENS = 4
+
+// What a round measures: { what, n, run(engine, round, tokens) -> { what it is: tokens per second } }.
+function tasksOf({ tokens, sequences }) {
+  const prompts = SHORT.map((n, i) => ({
+    keys: i === 0 ? [['decode', n], ['prefill', n]] : [['prefill', n]],
+    run: (engine, round, nTokens) => engine.generate(promptOf(n, round), i === 0 ? nTokens : 1),
+    tokens,
+  }))
+  if (sequences < 2) return prompts
+  const together = {
+    keys: [['together', sequences]],
+    run: async (engine, round, nTokens) => {
+      const ids = Array.from({ length: sequences }, (_, i) => promptOf(SHORT_PROMPT, 100 * round + i))
+      return { together: await engine.together(ids, nTokens) }
+    },
+    tokens,
+  }
+  return [...prompts, together]
+}
+
+const contextTask = ({ tokens }, context) => ({
+  keys: [['context', context]],
+  run: async (engine, round, nTokens) => ({ context: (await engine.generate(promptOf(context - tokens, 1000 + round), nTokens)).decode }),
+  tokens,
+})
+
+async function rounds(tasks, engines, n, { warmUp, note }) {
+  const measures = tasks.flatMap((task) => task.keys.map(([what, size]) => ({ what, n: size, chord: [], oracle: [] })))
+  const names = Object.keys(engines)
+  for (let round = warmUp ? 0 : 1; round <= n; round++) {
+    let at = 0
+    for (const task of tasks) {
+      for (const name of round % 2 ? names : [...names].reverse()) {
+        note(`${round === 0 ? 'warming up' : `round ${round} of ${n}`}: ${name}, ${task.keys.map(([what, size]) => `${what} ${size}`).join(' and ')}`)
+        const rates = await task.run(engines[name], round, round === 0 ? WARM_UP_TOKENS : task.tokens)
+        if (round > 0) task.keys.forEach(([what], i) => measures[at + i][name].push(rates[what]))
+      }
+      at += task.keys.length
     }
-    const mib = (key) =>
-        Number(new RegExp(`^${key}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1] ?? NaN) / 1024;
-    return { rssMib: mib('VmRSS'), highestMib: mib('VmHWM'), anonymousMib: mib('RssAnon') };
+  }
+  return measures
 }
 
-// ---- the two engines: start() loads the engine itself, load(file) the model, prepare(context) what
-// a sequence of that many tokens needs; round(ids, tokens) -> { prefill, decode } in tokens per second
-
-function chordEngine(threads) {
-    let chord;
-    let model;
-    return {
-        start() {
-            chord = require('..');
-        },
-        async load(file) {
-            model = await chord.loadModel(file, { threads });
-        },
-        prepare() {}, // the KV cache grows with the text
-        async round(ids, maxTokens) {
-            const options = { maxTokens, ignoreEos: true, temperature: 0 };
-            const { tokens, timings } = await model.generate(ids, options);
-            if (tokens.length !== maxTokens) {
-                throw new Error(`generated ${tokens.length} tokens of ${maxTokens}`);
-            }
-            return { prefill: timings.promptPerSecond, decode: timings.completionPerSecond };
-        },
-    };
-}
-
-function oracleEngine(folder, threads) {
-    let llama;
-    let model;
-    let context;
-    return {
-        async start() {
-            llama = await openOracle(folder);
-        },
-        async load(file) {
-            model = await llama.loadModel({ modelPath: file });
-        },
-        async prepare(contextSize) {
-            context = await model.createContext({ contextSize, batchSize: 512, threads });
-        },
-        async round(ids, maxTokens) {
-            const sequence = context.getSequence();
-            const began = performance.now();
-            await sequence.evaluateWithoutGeneratingNewTokens(ids.slice(0, -1));
-            const prefilled = performance.now();
-            let first = 0;
-            let n = 0;
-            const options = { temperature: 0, yieldEogToken: true };
-            for await (const _ of sequence.evaluate([ids.at(-1)], options)) {
-                if (n++ === 0) first = performance.now();
-                if (n === maxTokens) break;
-            }
-            const ended = performance.now();
-            sequence.dispose();
-            return {
-                prefill: ((ids.length - 1) / (prefilled - began)) * 1000,
-                decode: ((n - 1) / (ended - first)) * 1000,
-            };
-        },
-    };
-}
-
-function serveEngine(name, folder, threads) {
-    const engine = name === 'chord' ? chordEngine(threads) : oracleEngine(folder, threads);
-    const milliseconds = async (work) => {
-        const began = performance.now();
-        await work();
-        return performance.now() - began;
-    };
-    serve(async ({ load, context, ids, tokens }) => {
-        if (load === undefined) return { ...(await engine.round(ids, tokens)), ...memory() };
-        const startMs = await milliseconds(() => engine.start());
-        const loadMs = await milliseconds(() => engine.load(load));
-        const loaded = memory();
-        await engine.prepare(context);
-        return { startMs, loadMs, loaded };
-    });
-}
-
-// ---- the measurement
-
-function roundIds(n, round) {
-    let state = 12345 + round;
-    return Array.from({ length: n }, () => {
-        state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-        return 3 + ((state >>> 8) % 250); // legal in every vocabulary
-    });
-}
-
-/** Reads the file once, if memory can hold it. */
-async function warmPageCache(file) {
-    if (fs.statSync(file).size > os.freemem()) return false;
-    for await (const _ of fs.createReadStream(file, { highWaterMark: 4 << 20 })) {
-        /* only read */
+async function measureModel(file, settings, oracle, note) {
+  const { inspect, plan } = require('..') // here, for --from needs no addon
+  const [inspected, planned] = [await inspect(file), await plan(file, { threads: settings.threads })]
+  const progress = (line) => note(`${path.basename(file)}: ${line}`)
+  progress('reading the file')
+  const settled = await settlePageCache(file)
+  const engines = {}
+  const model = { title: '', bytes: inspected.bytes, settled, tier: '', cost: costOf(inspected, planned), engines: {}, measures: [] }
+  const versions = {}
+  try {
+    for (const name of ['chord', 'oracle']) {
+      progress(`${name} loads`)
+      engines[name] = startEngine(name, name === 'chord' ? settings.threads : settings.oracleThreads, oracle)
+      const { version, tier, quantization, startMs, loadMs } = await engines[name].load(file)
+      versions[name] = version
+      if (name === 'chord') Object.assign(model, { tier, title: titleOf(file, quantization) })
+      model.engines[name] = { startMs, loadMs, memory: null }
     }
-    return true;
-}
-
-function median(numbers) {
-    const sorted = [...numbers].sort((a, b) => a - b);
-    const middle = sorted.length >> 1;
-    return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-}
-
-const spread = (numbers) => ({
-    median: median(numbers),
-    least: Math.min(...numbers),
-    most: Math.max(...numbers),
-});
-
-async function measure({ file, folder, threads, prompt, tokens, rounds }) {
-    const warm = await warmPageCache(file);
-    const engines = { chord: null, oracle: null };
-    const result = {
-        file,
-        bytes: fs.statSync(file).size,
-        warm,
-        threads,
-        prompt,
-        tokens,
-        engines: {},
-    };
-    const names = Object.keys(engines);
-    try {
-        for (const name of names) {
-            engines[name] = startChild(name, SELF, ['--serve', name, folder, String(threads)]);
-            const context = prompt + tokens + 64;
-            const loaded = await engines[name].call({ load: file, context });
-            result.engines[name] = { ...loaded, rounds: [] };
-        }
-        for (let round = 0; round <= rounds; round++) {
-            const ids = roundIds(prompt, round);
-            for (const name of names) {
-                const measured = await engines[name].call({ ids, tokens });
-                if (round > 0) result.engines[name].rounds.push(measured);
-            }
-        }
-    } finally {
-        await Promise.all(Object.values(engines).map((engine) => engine?.stop()));
+    model.measures = await rounds(tasksOf(settings), engines, settings.rounds, { warmUp: true, note: progress })
+    for (const [name, engine] of Object.entries(engines)) model.engines[name].memory = await engine.memory()
+    if (settings.context && planned.contextTrained >= settings.context) {
+      const [long] = await rounds([contextTask(settings, settings.context)], engines, settings.contextRounds, { warmUp: false, note: progress })
+      model.measures.splice(1, 0, long)
+    } else if (settings.context) {
+      progress(`no generation at ${settings.context} tokens: the model was made for ${planned.contextTrained}`)
     }
-    const { chord, oracle } = result.engines;
-    for (const engine of [chord, oracle]) {
-        for (const what of ['prefill', 'decode'])
-            engine[what] = spread(engine.rounds.map((r) => r[what]));
-        const { rssMib, highestMib, anonymousMib } = engine.rounds.at(-1);
-        engine.memory = { rssMib, highestMib, anonymousMib };
-    }
-    result.ratios = {};
-    for (const what of ['prefill', 'decode']) {
-        result.ratios[what] = spread(chord.rounds.map((r, i) => r[what] / oracle.rounds[i][what]));
-    }
-    return result;
+  } finally {
+    await Promise.all(Object.values(engines).map((engine) => engine.stop()))
+  }
+  return { model, versions }
 }
 
-function report(result) {
-    const { engines, ratios } = result;
-    const range = ({ median: m, least, most }, digits) =>
-        `${m.toFixed(digits)} [${least.toFixed(digits)}-${most.toFixed(digits)}]`;
-    const mib = (x) => (x === null ? '-' : x.toFixed(0));
-    const rows = [['', 'chord', 'node-llama-cpp', 'ratio']];
-    const add = (label, cell, ratio = '') =>
-        rows.push([label, cell(engines.chord), cell(engines.oracle), ratio]);
-    add('start of the engine, ms', (e) => e.startMs.toFixed(1));
-    add('load of the model, ms', (e) => e.loadMs.toFixed(1));
-    for (const what of ['prefill', 'decode']) {
-        engines.chord.rounds.forEach((_, i) =>
-            add(
-                `${what} round ${i + 1}, tokens/s`,
-                (e) => e.rounds[i][what].toFixed(2),
-                (engines.chord.rounds[i][what] / engines.oracle.rounds[i][what]).toFixed(2),
-            ),
-        );
-        add(`${what} median, tokens/s`, (e) => range(e[what], 2), range(ratios[what], 2));
-    }
-    add('resident after load, MiB', (e) => mib(e.loaded.rssMib));
-    add('resident (VmRSS), MiB', (e) => mib(e.memory.rssMib));
-    add('  of it not mapped (RssAnon)', (e) => mib(e.memory.anonymousMib));
-    add('highest (VmHWM), MiB', (e) => mib(e.memory.highestMib));
-    const widths = rows[0].map((_, i) => Math.max(...rows.map((r) => r[i].length)));
-    const pad = (cell, i) => (i ? cell.padStart(widths[i]) : cell.padEnd(widths[i]));
-    const head =
-        `${path.basename(result.file)}, ${(result.bytes / 1e9).toFixed(2)} GB, ` +
-        `${result.threads} threads, prompt ${result.prompt}, ${result.tokens} tokens, ` +
-        `page cache ${result.warm ? 'warm' : 'not warmed: file too large'}`;
-    return [head, ...rows.map((r) => r.map(pad).join('  ').trimEnd()), ''].join('\n');
+async function measure(values, words, terminal) {
+  const { oracle, models: folder } = values
+  if (!oracle) throw new UsageError('--oracle: the folder in which node-llama-cpp is installed')
+  const settings = {
+    threads: values.threads ?? os.availableParallelism?.() ?? os.cpus().length,
+    tokens: values.tokens,
+    rounds: values.rounds,
+    sequences: values.sequences,
+    context: values.context ?? 0,
+    contextRounds: values['context-rounds'],
+  }
+  settings.oracleThreads = values['oracle-threads'] ?? settings.threads
+  const note = (line) => terminal.progress(line)
+  await ensureAddon()
+  const files = []
+  for (const word of words.length ? words : TABLE) files.push(await modelFile(word, { folder, note }))
+  const result = { settings, versions: {}, probe: null, models: [] }
+  note('the machine')
+  try {
+    result.probe = await measureMachine({ threads: settings.threads })
+  } catch (error) {
+    terminal.note(`no floor, for the machine could not be measured: ${error.message}`)
+  }
+  for (const file of files) {
+    const { model, versions } = await measureModel(file, settings, oracle, note)
+    result.models.push(model)
+    result.versions = versions
+  }
+  terminal.clear()
+  return result
 }
 
-async function main() {
-    const { values, positionals } = parseArgs({
-        allowPositionals: true,
-        options: {
-            oracle: { type: 'string' },
-            prompt: { type: 'string', default: '128' },
-            tokens: { type: 'string', default: '32' },
-            rounds: { type: 'string', default: '3' },
-            threads: { type: 'string' },
-            json: { type: 'boolean' },
-        },
-    });
-    if (!values.oracle || positionals.length !== 1) {
-        process.stderr.write(
-            'usage: node bench/peer.mjs --oracle FOLDER MODEL.gguf [--prompt 128] [--tokens 32] ' +
-                '[--rounds 3] [--threads N] [--json]\n',
-        );
-        return 2;
-    }
-    const count = (name, least) => {
-        const n = Number(values[name]);
-        if (!Number.isInteger(n) || n < least)
-            throw new Error(`--${name}: an integer >= ${least}, got ${values[name]}`);
-        return n;
-    };
-    values.threads ??= String(os.cpus().length);
-    const result = await measure({
-        file: path.resolve(positionals[0]),
-        folder: values.oracle,
-        threads: count('threads', 1),
-        prompt: count('prompt', 2),
-        tokens: count('tokens', 2),
-        rounds: count('rounds', 1),
-    });
-    process.stdout.write(values.json ? JSON.stringify(result) + '\n' : report(result));
-    return 0;
+async function run(values, words, terminal) {
+  const saved = values.from?.map((file) => JSON.parse(fs.readFileSync(file, 'utf8')))
+  const result = saved ? merge(saved) : await measure(values, words, terminal)
+  if (values.save) fs.writeFileSync(values.save, `${JSON.stringify(result, null, 1)}\n`)
+  if (values.svg) fs.writeFileSync(values.svg, picture(result))
+  await (values.json ? terminal.json(result) : terminal.write(values.markdown ? markdown(result) : report(result)))
 }
 
-if (process.argv[2] === '--serve') {
-    serveEngine(process.argv[3], process.argv[4], Number(process.argv[5]));
-} else {
-    process.exitCode = await main().catch((error) => {
-        process.stderr.write(`peer: ${error.message}\n`);
-        return 1;
-    });
-}
+await main({
+  synopsis: 'npm run bench:peer -- --oracle FOLDER [MODEL.gguf | GEOMETRY-MIX ...]',
+  about:
+    'Measures chord and node-llama-cpp in turn on the same models. A name such as llama-1.1b-Q4_K_M stands for a model of random\n' +
+    `weights, made when it is missing. Without models: ${TABLE.join(', ')}.`,
+  options: {
+    oracle: { read: text, value: 'FOLDER', help: 'where node-llama-cpp is installed' },
+    models: { read: text, value: 'FOLDER', help: 'of models that are made', initial: FOLDER },
+    tokens: { read: integer(2), value: 'N', help: 'to generate', initial: 32 },
+    rounds: { read: integer(1), value: 'N', help: 'that count', initial: 3 },
+    sequences: { read: integer(1), value: 'N', help: 'generations at once; 1: not measured', initial: 4 },
+    context: { read: integer(64), value: 'N', help: 'also generation at the end of so many tokens' },
+    'context-rounds': { read: integer(1), value: 'N', help: 'of that', initial: 1 },
+    threads: { read: integer(1), value: 'N', help: 'of both engines; default: one per processor' },
+    'oracle-threads': { read: integer(1), value: 'N', help: 'of node-llama-cpp' },
+    markdown: { help: "the README's table" },
+    svg: { read: text, value: 'FILE', help: 'also draws both engines against the floor' },
+    json: { help: 'one JSON object on standard output' },
+    save: { read: text, value: 'FILE', help: 'also writes that object to a file' },
+    from: { read: text, value: 'FILE', multiple: true, help: 'shows what was saved, of several files together, and measures nothing' },
+  },
+  run,
+})

@@ -3,7 +3,7 @@
 // The command line from a clone: builds what is missing, then runs `chord COMMAND ...`.
 //   npm start                                 text by the demo model
 //   npm start -- MODEL.gguf "prompt"          by another, with the options of `chord run`
-//   npm run bench -- MODEL.gguf               speed, with the options of `chord bench`
+//   node tools/chord.js bench MODEL.gguf      speed of a model
 //   node tools/chord.js inspect MODEL.gguf    any command
 
 const { spawn, spawnSync } = require('node:child_process')
