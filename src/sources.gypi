@@ -62,6 +62,7 @@
       'src/sampler/sampler.c',
       'src/sampler/stop.c',
 
+      'src/graph/fuse.c',
       'src/graph/graph.c',
       'src/graph/kv.c',
 

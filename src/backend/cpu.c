@@ -21,13 +21,24 @@ static uint64_t most_column_bytes(const struct graph *graph, const struct kernel
     return most;
 }
 
+// Floats of the working row of a thread: whole cache lines, so that threads do not share any.
+static uint64_t working_row_floats(const struct graph *graph)
+{
+    return (graph->activation_floats + 15) / 16 * 16;
+}
+
+static uint64_t thread_scratch_bytes(const struct graph *graph, const struct kernels *kernels)
+{
+    return kernels->gemm.scratch_bytes + working_row_floats(graph) * sizeof(float);
+}
+
 uint64_t backend_scratch_bytes(const struct graph *graph, const struct kernels *kernels, uint32_t n_threads,
                                uint32_t n_rows, uint32_t n_outputs)
 {
     uint64_t per_row = (graph->token_floats + graph->rope.n_rot) * sizeof(float);
     for (int type = 0; type < N_ACTIVATION_TYPES; type++)
         per_row += most_column_bytes(graph, kernels, (enum activation_type)type);
-    return (uint64_t)kernels->gemm.scratch_bytes * n_threads + per_row * n_rows +
+    return thread_scratch_bytes(graph, kernels) * n_threads + per_row * n_rows +
            graph->output_floats * sizeof(float) * n_outputs;
 }
 
@@ -44,10 +55,15 @@ enum chord_status backend_create(struct backend **out, const struct graph *graph
     backend->pool = pool;
     backend->kv = kv_layout;
     backend->account = account;
-    const uint64_t scratch = (uint64_t)kernels->gemm.scratch_bytes * pool_n_threads(pool);
-    backend->gemm_scratch = memory_alloc(account, MEMORY_SCRATCH, scratch, GEMM_ALIGNMENT);
-    if (backend->gemm_scratch == NULL) {
-        const enum chord_status status = memory_account_fail(account, err, scratch, "the panels of the GEMM");
+    const uint64_t n_threads = pool_n_threads(pool);
+    backend->normed_floats = working_row_floats(graph);
+    backend->gemm_scratch =
+        memory_alloc(account, MEMORY_SCRATCH, kernels->gemm.scratch_bytes * n_threads, GEMM_ALIGNMENT);
+    if (backend->gemm_scratch != NULL)
+        backend->normed = memory_alloc(account, MEMORY_SCRATCH, backend->normed_floats * n_threads * sizeof(float), 64);
+    if (backend->normed == NULL) {
+        const enum chord_status status = memory_account_fail(
+            account, err, thread_scratch_bytes(graph, kernels) * n_threads, "working space of the compute threads");
         backend_free(backend);
         return status;
     }
@@ -73,6 +89,7 @@ void backend_free(struct backend *backend)
         return;
     release_token_scratch(backend);
     memory_free(backend->account, backend->outputs);
+    memory_free(backend->account, backend->normed);
     memory_free(backend->account, backend->gemm_scratch);
     memory_free(backend->account, backend);
 }

@@ -1,52 +1,74 @@
-// LINEAR: up to three matrices over one input, generated rows by the matvec family, prompt rows by the GEMM.
+// LINEAR: up to three matrices over one input, generated rows by the matvec family, prompt rows by the GEMM, with what
+// graph/fuse.h joined to it: the norm of its input while that is prepared, the epilogue by whoever has a range of rows done.
 #include "backend/cpu_run.h"
 
-// Bytes of weights in one chunk of a LINEAR: large enough that handing it out costs nothing, small enough that a thread
-// which loses its core delays the others by some microseconds only.
-#define LINEAR_CHUNK_BYTES 131072u
-// The same where prompts make each row cost hundreds of times as much.
-#define PROMPT_CHUNK_BYTES 32768u
+// Bytes of weights in the smallest and the largest piece of work that a thread takes: the largest makes handing out cost
+// nothing, the smallest lets the threads end together within microseconds.
+#define SMALLEST_BYTES 32768u
+#define LARGEST_BYTES 131072u
+// Less than this, times columns, is done by the caller alone sooner than others join in.
+#define SHARED_BYTES 196608u
+// Pieces where prompts make each row cost hundreds of times as much.
+#define PROMPT_SMALLEST_BYTES 8192u
+#define PROMPT_LARGEST_BYTES 32768u
 
-struct linear_part {
+struct linear_matrix {
     const struct weight *weight;
     const float *bias;
     float *out;
+};
+
+// Matrices of one shape whose rows are done together: one, or the gate and the up of a SILU_MUL.
+struct linear_part {
+    struct linear_matrix matrices[2];
+    uint32_t n_matrices;
+    uint64_t n_rows;
     uint64_t rows_per_chunk;
-    uint64_t chunks_per_tile;
     uint32_t n_chunks;
 };
 
 struct linear_job {
     const struct run *run;
+    const struct graph_node *node;
     const float *in;
     uint32_t width;
     uint64_t column_bytes[N_ACTIVATION_TYPES]; // 0: not wanted by this node
     struct linear_part parts[GRAPH_MAX_LINEAR];
     uint32_t n_parts;
+    uint64_t weight_bytes;
     uint32_t columns_per_chunk; // when activations are prepared
     _Atomic bool failed;
     _Atomic bool error_taken; // by the first chunk that failed: it alone writes run->err
     enum chord_status status;
 };
 
+static void prepare_column(const struct linear_job *job, uint32_t column, uint32_t thread)
+{
+    const struct backend *backend = job->run->backend;
+    const struct kernels *kernels = backend->kernels;
+    const float *in = job->in + (uint64_t)column * job->width;
+    if (job->node->linear.has_norm) {
+        float *normed = backend->normed + thread * backend->normed_floats;
+        kernels->rms_norm(in, job->node->linear.norm_weight, job->node->linear.norm_eps, normed, job->width);
+        in = normed;
+    }
+    for (int type = 0; type < N_ACTIVATION_TYPES; type++) {
+        if (job->column_bytes[type] == 0)
+            continue;
+        char *out = backend->activations[type] + column * job->column_bytes[type];
+        if (column < job->run->n_matvec)
+            kernels->activation[type].quantize(in, out, job->width);
+        else
+            kernels->gemm.columns[type].prepare(in, out, job->width);
+    }
+}
+
 static void prepare_columns(void *context, uint32_t chunk, uint32_t thread)
 {
     const struct linear_job *job = context;
-    struct backend *backend = job->run->backend;
-    const struct kernels *kernels = backend->kernels;
-    (void)thread;
     const uint32_t first = chunk * job->columns_per_chunk;
     for (uint32_t c = first; c < first + job->columns_per_chunk && c < job->run->n_rows; c++)
-        for (int type = 0; type < N_ACTIVATION_TYPES; type++) {
-            if (job->column_bytes[type] == 0)
-                continue;
-            const float *in = job->in + (uint64_t)c * job->width;
-            char *out = backend->activations[type] + c * job->column_bytes[type];
-            if (c < job->run->n_matvec)
-                kernels->activation[type].quantize(in, out, job->width);
-            else
-                kernels->gemm.columns[type].prepare(in, out, job->width);
-        }
+        prepare_column(job, c, thread);
 }
 
 // A run of rows of one matrix, inside one tile.
@@ -55,10 +77,10 @@ struct row_range {
     uint64_t first, n;
 };
 
-static void multiply_generated(const struct linear_job *job, const struct linear_part *part, struct row_range range)
+static void multiply_generated(const struct linear_job *job, const struct linear_matrix *matrix, struct row_range range)
 {
     const struct backend *backend = job->run->backend;
-    const struct weight *weight = part->weight;
+    const struct weight *weight = matrix->weight;
     const enum activation_type type = weight->type->activation;
     matvec_kernel *matvec = backend->kernels->matvec[weight->type->type];
     for (uint32_t c = 0; c < job->run->n_matvec; c += MATVEC_MAX_COLUMNS) {
@@ -68,106 +90,162 @@ static void multiply_generated(const struct linear_job *job, const struct linear
         const uint32_t n_columns = left < MATVEC_MAX_COLUMNS ? left : MATVEC_MAX_COLUMNS;
         for (uint32_t k = 0; k < n_columns; k++) {
             columns[k] = backend->activations[type] + (c + k) * job->column_bytes[type];
-            out[k] = part->out + (c + k) * weight->n_rows + range.first;
+            out[k] = matrix->out + (c + k) * weight->n_rows + range.first;
         }
         matvec(range.rows, weight->row_bytes, range.n, weight->n, columns, n_columns, out, PREFETCH_DEFAULT);
     }
 }
 
-static void multiply_prompt(const struct linear_job *job, const struct linear_part *part, struct row_range range,
+static void multiply_prompt(const struct linear_job *job, const struct linear_matrix *matrix, struct row_range range,
                             uint32_t thread)
 {
     const struct backend *backend = job->run->backend;
     const struct gemm_kernels *gemm = &backend->kernels->gemm;
-    const struct weight *weight = part->weight;
+    const struct weight *weight = matrix->weight;
     const enum activation_type type = weight->type->activation;
     const uint64_t first = job->run->n_matvec, stride = job->column_bytes[type];
     if (first == job->run->n_rows)
         return;
     gemm->multiply[weight->type->type](range.rows, weight->row_bytes, range.n, weight->n,
                                        backend->activations[type] + first * stride, stride, job->run->n_rows - first,
-                                       part->out + first * weight->n_rows + range.first, weight->n_rows,
+                                       matrix->out + first * weight->n_rows + range.first, weight->n_rows,
                                        backend->gemm_scratch + (uint64_t)thread * gemm->scratch_bytes);
 }
 
-static void add_bias(const struct linear_job *job, const struct linear_part *part, struct row_range range)
+// Rows first .. end - 1 of one matrix, tile by tile.
+static enum chord_status multiply_rows(const struct linear_job *job, const struct linear_matrix *matrix, uint64_t first,
+                                       uint64_t end, uint32_t thread, struct chord_error *err)
 {
-    for (uint32_t c = 0; part->bias != NULL && c < job->run->n_rows; c++) {
-        float *out = part->out + (uint64_t)c * part->weight->n_rows + range.first;
-        job->run->backend->kernels->add(out, part->bias + range.first, out, range.n);
+    struct backend *backend = job->run->backend;
+    const struct weight *weight = matrix->weight;
+    for (uint64_t row = first; row < end;) {
+        const uint64_t tile = row / weight->tile_rows, in_tile = row % weight->tile_rows;
+        const uint64_t left_in_tile = weight->tile_rows - in_tile;
+        const uint64_t n = end - row < left_in_tile ? end - row : left_in_tile;
+        const void *rows;
+        const enum chord_status status = weights_acquire(backend->weights, weight, tile, &rows, err);
+        if (status != CHORD_OK)
+            return status;
+        const struct row_range range = {(const char *)rows + in_tile * weight->row_bytes, row, n};
+        multiply_generated(job, matrix, range);
+        multiply_prompt(job, matrix, range, thread);
+        weights_release(backend->weights, weight, tile);
+        row += n;
+    }
+    for (uint32_t c = 0; matrix->bias != NULL && c < job->run->n_rows; c++) {
+        float *out = matrix->out + (uint64_t)c * weight->n_rows + first;
+        backend->kernels->add(out, matrix->bias + first, out, end - first);
+    }
+    atomic_fetch_add_explicit(&backend->weight_bytes, (end - first) * weight->row_bytes, memory_order_relaxed);
+    return CHORD_OK;
+}
+
+// While the results of rows first .. end - 1 are still in the thread's cache.
+static void run_epilogue(const struct linear_job *job, const struct linear_part *part, uint64_t first, uint64_t end)
+{
+    const struct kernels *kernels = job->run->backend->kernels;
+    const enum graph_epilogue epilogue = job->node->linear.epilogue;
+    const float *residual = epilogue == GRAPH_EPILOGUE_ADD ? value_of(job->run->backend, job->node->in[1]) : NULL;
+    for (uint32_t c = 0; epilogue != GRAPH_EPILOGUE_NONE && c < job->run->n_rows; c++) {
+        const uint64_t at = c * part->n_rows + first;
+        float *out = part->matrices[0].out + at;
+        if (epilogue == GRAPH_EPILOGUE_SILU_MUL)
+            kernels->silu_mul(out, part->matrices[1].out + at, out, end - first);
+        else
+            kernels->add(residual + at, out, out, end - first);
     }
 }
 
-static void run_linear_chunk(void *context, uint32_t chunk, uint32_t thread)
+static void keep_error(struct linear_job *job, enum chord_status status, const struct chord_error *error)
+{
+    if (!atomic_exchange(&job->error_taken, true)) {
+        job->status = status;
+        if (job->run->err != NULL)
+            *job->run->err = *error;
+    }
+    atomic_store(&job->failed, true);
+}
+
+static void run_part(struct linear_job *job, const struct linear_part *part, uint64_t first, uint64_t end,
+                     uint32_t thread)
+{
+    for (uint32_t i = 0; i < part->n_matrices; i++) {
+        struct chord_error error;
+        const enum chord_status status = multiply_rows(job, &part->matrices[i], first, end, thread, &error);
+        if (status != CHORD_OK) {
+            keep_error(job, status, &error);
+            return;
+        }
+    }
+    run_epilogue(job, part, first, end);
+}
+
+static void run_linear_chunks(void *context, uint32_t first, uint32_t n, uint32_t thread)
 {
     struct linear_job *job = context;
-    const struct linear_part *part = job->parts;
-    if (atomic_load_explicit(&job->failed, memory_order_relaxed))
-        return;
-    for (; chunk >= part->n_chunks; part++)
-        chunk -= part->n_chunks;
-    const struct weight *weight = part->weight;
-    const uint64_t tile = chunk / part->chunks_per_tile;
-    const uint64_t in_tile = chunk % part->chunks_per_tile * part->rows_per_chunk;
-    const uint64_t first_row = tile * weight->tile_rows + in_tile;
-    const uint64_t tile_end =
-        (tile + 1) * weight->tile_rows < weight->n_rows ? (tile + 1) * weight->tile_rows : weight->n_rows;
-    if (first_row >= tile_end)
-        return; // the last tile is shorter than the others
-    const uint64_t left = tile_end - first_row;
-    const uint64_t n_rows = left < part->rows_per_chunk ? left : part->rows_per_chunk;
-    const void *rows;
-    struct chord_error error;
-    struct backend *backend = job->run->backend;
-    const enum chord_status status = weights_acquire(backend->weights, weight, tile, &rows, &error);
-    if (status != CHORD_OK) {
-        if (!atomic_exchange(&job->error_taken, true)) {
-            job->status = status;
-            if (job->run->err != NULL)
-                *job->run->err = error;
-        }
-        atomic_store(&job->failed, true);
-        return;
+    const uint32_t end = first + n;
+    uint32_t part_begin = 0;
+    for (uint32_t i = 0; i < job->n_parts; part_begin += job->parts[i++].n_chunks) {
+        const struct linear_part *part = &job->parts[i];
+        const uint32_t from = first > part_begin ? first : part_begin;
+        const uint32_t to = end < part_begin + part->n_chunks ? end : part_begin + part->n_chunks;
+        if (from >= to || atomic_load_explicit(&job->failed, memory_order_relaxed))
+            continue;
+        const uint64_t end_row = (to - part_begin) * part->rows_per_chunk;
+        run_part(job, part, (from - part_begin) * part->rows_per_chunk, end_row < part->n_rows ? end_row : part->n_rows,
+                 thread);
     }
-    const struct row_range range = {(const char *)rows + in_tile * weight->row_bytes, first_row, n_rows};
-    multiply_generated(job, part, range);
-    multiply_prompt(job, part, range, thread);
-    add_bias(job, part, range);
-    weights_release(backend->weights, weight, tile);
-    atomic_fetch_add_explicit(&backend->weight_bytes, n_rows * weight->row_bytes, memory_order_relaxed);
+}
+
+struct piece_bytes {
+    uint64_t smallest, largest;
+};
+
+static struct piece_bytes piece_bytes(const struct run *run)
+{
+    if (run->n_matvec < run->n_rows)
+        return (struct piece_bytes){PROMPT_SMALLEST_BYTES, PROMPT_LARGEST_BYTES};
+    // Several generated tokens multiply the work of a piece; an eighth is where rows become too few for the kernels.
+    const uint32_t n = run->n_rows < 8 ? run->n_rows : 8;
+    return (struct piece_bytes){SMALLEST_BYTES / n, LARGEST_BYTES / n};
 }
 
 static void split_into_chunks(struct linear_part *part, const struct run *run)
 {
-    const struct weight *weight = part->weight;
     const uint64_t multiple = run->n_matvec < run->n_rows ? run->backend->kernels->gemm.rows : 1;
-    // Several generated tokens multiply the work of a chunk; an eighth is where rows become too few for the kernels.
-    const uint64_t bytes =
-        run->n_matvec < run->n_rows ? PROMPT_CHUNK_BYTES : LINEAR_CHUNK_BYTES / (run->n_rows < 8 ? run->n_rows : 8);
-    const uint64_t rows = (bytes / weight->row_bytes / multiple + 1) * multiple;
-    part->rows_per_chunk = rows < weight->tile_rows ? rows : weight->tile_rows;
-    part->chunks_per_tile = (weight->tile_rows + part->rows_per_chunk - 1) / part->rows_per_chunk;
-    part->n_chunks = (uint32_t)(weight->n_tiles * part->chunks_per_tile);
+    uint64_t row_bytes = 0;
+    for (uint32_t i = 0; i < part->n_matrices; i++)
+        row_bytes += part->matrices[i].weight->row_bytes;
+    part->n_rows = part->matrices[0].weight->n_rows;
+    part->rows_per_chunk = (piece_bytes(run).smallest / row_bytes / multiple + 1) * multiple;
+    part->n_chunks = (uint32_t)((part->n_rows + part->rows_per_chunk - 1) / part->rows_per_chunk);
 }
 
 enum chord_status run_linear(const struct run *run, const struct graph_node *node)
 {
     struct backend *backend = run->backend;
-    struct linear_job job = {.run = run,
-                             .in = value_of(backend, node->in[0]),
-                             .width = width_of(backend, node->in[0]),
-                             .n_parts = node->n_out};
+    const struct piece_bytes bytes = piece_bytes(run);
+    struct linear_job job = {
+        .run = run, .node = node, .in = value_of(backend, node->in[0]), .width = width_of(backend, node->in[0])};
+    const uint32_t matrices_per_part = node->linear.epilogue == GRAPH_EPILOGUE_SILU_MUL ? 2 : 1;
     uint32_t n_chunks = 0;
     for (uint32_t i = 0; i < node->n_out; i++) {
+        job.weight_bytes += node->weight[i]->n_rows * node->weight[i]->row_bytes;
         const enum activation_type type = node->weight[i]->type->activation;
+        struct linear_part *part = &job.parts[i / matrices_per_part];
         job.column_bytes[type] = column_bytes(backend->kernels, type, job.width);
-        job.parts[i] = (struct linear_part){
+        part->matrices[part->n_matrices++] = (struct linear_matrix){
             .weight = node->weight[i], .bias = node->vector[i], .out = value_of(backend, node->out[i])};
+    }
+    job.n_parts = node->n_out / matrices_per_part;
+    for (uint32_t i = 0; i < job.n_parts; i++) {
         split_into_chunks(&job.parts[i], run);
         n_chunks += job.parts[i].n_chunks;
     }
     job.columns_per_chunk = ROW_CHUNK_FLOATS / (job.width + 1) + 1;
     pool_run(backend->pool, prepare_columns, &job, (run->n_rows + job.columns_per_chunk - 1) / job.columns_per_chunk);
-    pool_run(backend->pool, run_linear_chunk, &job, n_chunks);
+    const struct pool_split split = {.most_at_once = (uint32_t)(bytes.largest / bytes.smallest),
+                                     .n_threads = job.weight_bytes * run->n_rows < SHARED_BYTES ? 1 : 0};
+    pool_run_ranges(backend->pool, run_linear_chunks, &job, n_chunks, split);
     return job.status;
 }

@@ -19,6 +19,8 @@ struct backend {
     float *rope;                           // [row_capacity, 2, n_rot / 2]: cosines, then sines of each row's position
     char *activations[N_ACTIVATION_TYPES]; // [row_capacity, column_bytes], NULL where no weight wants the type
     char *gemm_scratch;                    // [n_threads, gemm.scratch_bytes]
+    float *normed;                         // [n_threads, normed_floats]: a row on its way into an activation
+    uint64_t normed_floats;
     _Atomic uint64_t weight_bytes;
 };
 

@@ -1,6 +1,7 @@
 #include "graph/graph.h"
 
 #include "base/checked.h"
+#include "graph/fuse.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -351,11 +352,11 @@ static void check_all_tensors_used(struct graph_builder *b)
 enum chord_status graph_finish(struct graph_builder *b, graph_value logits, struct graph **out)
 {
     if (b->status == CHORD_OK) {
-        // Outputs of the last nodes are read after the run.
-        b->graph->values[logits].last_node = b->graph->n_nodes;
         b->graph->logits = logits;
-        plan_scratch(b->graph);
+        b->status = graph_fuse(b->graph, b->err);
     }
+    if (b->status == CHORD_OK)
+        plan_scratch(b->graph);
     check_all_tensors_used(b);
     memory_free(b->account, b->tensor_used);
     if (b->status != CHORD_OK) {

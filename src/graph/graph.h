@@ -32,6 +32,13 @@ struct graph_value_info {
     uint32_t first_node, last_node; // lifetime
 };
 
+// What a LINEAR does with its results before it gives them away.
+enum graph_epilogue {
+    GRAPH_EPILOGUE_NONE,
+    GRAPH_EPILOGUE_SILU_MUL, // two matrices of one shape: out[0] = silu(result 0) * result 1; out[1] is working space
+    GRAPH_EPILOGUE_ADD,      // one matrix: out[0] = in[1] + result
+};
+
 struct graph_node {
     enum graph_op op;
     uint32_t layer; // or GRAPH_NO_LAYER
@@ -53,6 +60,12 @@ struct graph_node {
             uint32_t window; // keys visible to a query, itself included; 0: all before it
             float scale;
         } attention; // of KV_STORE too
+        struct {
+            bool has_norm; // the input is RMS-normed first, over whole rows
+            const float *norm_weight;
+            float norm_eps;
+            enum graph_epilogue epilogue;
+        } linear;
     };
 };
 

@@ -7,7 +7,8 @@
 //   EMBED      out[t] = row token(t) of weight
 //   GATHER     out[o] = in[row of output o]: from token rows to output rows
 //   RMS_NORM   out = in / rms(in) * vector, over each run of `segment` elements
-//   LINEAR     out_i = in weight_i^T + vector_i, for up to three matrices that share one input
+//   LINEAR     out_i = in weight_i^T + vector_i, for up to three matrices that share one input; what graph/fuse.h joins to
+//              it runs in the same passes
 //   ROPE       in turned by its row's position, in place
 //   KV_STORE   keys in[0] and values in[1] of the row into its sequence's KV cache
 //   ATTENTION  out = attention of queries in over the KV cache of the row's sequence

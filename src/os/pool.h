@@ -1,8 +1,8 @@
-// Compute threads: runs a function over chunks of work, handed out one by one through an atomic counter, so that a thread
-// that loses its core delays the others by no more than the one chunk it holds.
+// Compute threads: runs a function over chunks of work, handed out through an atomic counter, so that a thread that loses
+// its core delays the others by no more than what it holds.
 //
 // A pool has n_threads - 1 threads of its own; the thread that calls pool_run works too. Between jobs the threads spin for
-// some tens of microseconds, then sleep. One pool_run at a time.
+// some tens of microseconds, then sleep. One run at a time.
 #ifndef CHORD_OS_POOL_H
 #define CHORD_OS_POOL_H
 
@@ -25,5 +25,16 @@ uint32_t pool_n_threads(const struct pool *pool);
 // Everything written by the chunks is visible to the caller afterwards.
 typedef void pool_work(void *context, uint32_t chunk, uint32_t thread);
 void pool_run(struct pool *pool, pool_work *work, void *context, uint32_t n_chunks);
+
+// The same with several neighbouring chunks at a time: many while much is left, fewer towards the end, so that the threads
+// end together at the price of few calls. Calls work(context, first, n, thread), n >= 1, so that every chunk is in one of
+// first .. first + n - 1.
+typedef void pool_range_work(void *context, uint32_t first, uint32_t n, uint32_t thread);
+struct pool_split {
+    uint32_t most_at_once; // chunks of one call; >= 1
+    uint32_t n_threads;    // that take part at most, the caller included; 0: all. The others are not woken
+};
+void pool_run_ranges(struct pool *pool, pool_range_work *work, void *context, uint32_t n_chunks,
+                     struct pool_split split);
 
 #endif

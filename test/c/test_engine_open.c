@@ -196,7 +196,7 @@ static void the_context_that_fits_can_be_filled(void **state)
     uint32_t n_cut = 0, before = 0;
     write_tiny((struct tiny_options){.n_ctx = 4096, .n_embd = 64});
     random_tokens(prompt, 4096, 1);
-    for (uint64_t budget = 1500000; budget < 4200000; budget += 150001) {
+    for (uint64_t budget = 1000000; budget < 4200000; budget += 150001) {
         struct chord_model_info info;
         struct chord_error err;
         const struct chord_model_options options = {.memory = budget, .n_threads = 1};

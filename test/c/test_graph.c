@@ -331,6 +331,90 @@ static void the_first_error_stays(void **state)
     tiny_free(&m);
 }
 
+// What a layer and the head of the usual model come down to.
+static void operations_are_joined(void **state)
+{
+    (void)state;
+    static const struct {
+        enum graph_op op;
+        bool has_norm;
+        enum graph_epilogue epilogue;
+    } expected[] = {
+        {GRAPH_EMBED, false, 0},
+        {GRAPH_LINEAR, true, GRAPH_EPILOGUE_NONE},
+        {GRAPH_ROPE, false, 0},
+        {GRAPH_ROPE, false, 0},
+        {GRAPH_KV_STORE, false, 0},
+        {GRAPH_ATTENTION, false, 0},
+        {GRAPH_LINEAR, false, GRAPH_EPILOGUE_ADD},
+        {GRAPH_LINEAR, true, GRAPH_EPILOGUE_SILU_MUL},
+        {GRAPH_LINEAR, false, GRAPH_EPILOGUE_ADD},
+        {GRAPH_GATHER, false, 0},
+        {GRAPH_LINEAR, true, GRAPH_EPILOGUE_NONE},
+    };
+    struct built built;
+    build(&built, (struct tiny_options){.n_layer = 1});
+    const struct graph *g = built.graph;
+    assert_int_equal(g->n_nodes, sizeof expected / sizeof *expected);
+    assert_int_equal(g->head_begin, 9);
+    for (uint32_t i = 0; i < g->n_nodes; i++) {
+        const struct graph_node *node = &g->nodes[i];
+        assert_int_equal(node->op, expected[i].op);
+        if (node->op != GRAPH_LINEAR)
+            continue;
+        assert_int_equal(node->linear.has_norm, expected[i].has_norm);
+        assert_int_equal(node->linear.epilogue, expected[i].epilogue);
+        assert_int_equal(node->n_in, node->linear.epilogue == GRAPH_EPILOGUE_ADD ? 2 : 1);
+    }
+    assert_int_equal(g->nodes[6].in[1], g->nodes[0].out[0]); // the residual is the embedding
+    assert_int_equal(g->nodes[7].in[0], g->nodes[6].out[0]);
+    assert_int_equal(g->nodes[8].in[0], g->nodes[7].out[0]);
+    assert_int_equal(g->nodes[8].in[1], g->nodes[6].out[0]);
+    assert_non_null(g->nodes[1].linear.norm_weight);
+    finish(&built);
+}
+
+// Results that something else reads too stay values of their own.
+static void shared_results_are_not_joined(void **state)
+{
+    (void)state;
+    struct built built;
+    struct chord_error err;
+    struct graph_builder b;
+    struct graph *graph;
+    graph_value gate_up[2];
+    tiny_init(&m, (struct tiny_options){.n_layer = 1});
+    begin_builder(&b, &built, &err);
+    memset(b.tensor_used, 1, (size_t)gguf_n_tensors(built.gguf));
+    const struct graph_linear to_ff = {.weight = weights_find(built.weights, "blk.0.ffn_gate.weight")};
+    const struct graph_linear from_ff = {.weight = weights_find(built.weights, "blk.0.ffn_down.weight")};
+    const struct graph_linear both[2] = {to_ff, to_ff};
+    const graph_value x = graph_embed(&b, weights_find(built.weights, "token_embd.weight"));
+    const uint32_t width = (uint32_t)to_ff.weight->n;
+    const graph_value normed = graph_rms_norm(&b, x, NULL, width, 0.1f);
+    graph_linear(&b, normed, both, 2, gate_up);
+    const graph_value product = graph_silu_mul(&b, gate_up[0], gate_up[1]);
+    const graph_value mixed = graph_add(&b, product, gate_up[1]); // a second reader of a matrix's result
+    const graph_value down = graph_linear1(&b, mixed, from_ff);
+    const graph_value sum = graph_add(&b, graph_add(&b, down, normed), down); // of the norm's and of another matrix's
+    const graph_value in_halves = graph_rms_norm(&b, sum, NULL, width / 2, 0.1f); // not over whole rows
+    const graph_value last = graph_linear1(&b, graph_begin_head(&b, in_halves), to_ff);
+    assert_int_equal(graph_finish(&b, last, &graph), CHORD_OK);
+    static const enum graph_op expected[] = {GRAPH_EMBED,    GRAPH_RMS_NORM, GRAPH_LINEAR, GRAPH_SILU_MUL,
+                                             GRAPH_ADD,      GRAPH_LINEAR,   GRAPH_ADD,    GRAPH_ADD,
+                                             GRAPH_RMS_NORM, GRAPH_GATHER,   GRAPH_LINEAR};
+    assert_int_equal(graph->n_nodes, sizeof expected / sizeof *expected);
+    for (uint32_t i = 0; i < graph->n_nodes; i++) {
+        assert_int_equal(graph->nodes[i].op, expected[i]);
+        if (graph->nodes[i].op == GRAPH_LINEAR)
+            assert_true(!graph->nodes[i].linear.has_norm && graph->nodes[i].linear.epilogue == GRAPH_EPILOGUE_NONE);
+    }
+    check_scratch(graph);
+    graph_free(graph);
+    built_free(&built);
+    tiny_free(&m);
+}
+
 static void every_failed_allocation_is_reported(void **state)
 {
     (void)state;
@@ -359,10 +443,16 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-        TEST(values_alive_together_lie_apart),     TEST(scratch_does_not_grow_with_layers),
-        TEST(every_weight_is_counted_once),        TEST(nodes_stand_in_order),
-        TEST(a_missing_tensor_is_named),           TEST(a_wrong_shape_is_named),
-        TEST(a_surplus_tensor_is_named),           TEST(the_first_error_stays),
+        TEST(values_alive_together_lie_apart),
+        TEST(scratch_does_not_grow_with_layers),
+        TEST(every_weight_is_counted_once),
+        TEST(nodes_stand_in_order),
+        TEST(a_missing_tensor_is_named),
+        TEST(a_wrong_shape_is_named),
+        TEST(a_surplus_tensor_is_named),
+        TEST(the_first_error_stays),
+        TEST(operations_are_joined),
+        TEST(shared_results_are_not_joined),
         TEST(every_failed_allocation_is_reported),
 #undef TEST
     };

@@ -34,9 +34,10 @@ static int tear_down(void **state)
 
 struct job {
     uint32_t n_threads;
-    uint32_t runs[MOST_CHUNKS];          // of each chunk
-    uint64_t per_thread[MOST_THREADS];   // chunks that each thread ran
-    uint32_t pause_every;                // a chunk in so many takes long; 0: none does
+    uint32_t runs[MOST_CHUNKS];        // of each chunk
+    uint64_t per_thread[MOST_THREADS]; // chunks that each thread ran
+    uint32_t calls[MOST_CHUNKS];       // chunks of the range that begins here
+    uint32_t pause_every;              // a chunk in so many takes long; 0: none does
 };
 
 static void count_chunk(void *context, uint32_t chunk, uint32_t thread)
@@ -98,7 +99,7 @@ static void every_chunk_runs_once(void **state)
 
 static void add_to_sum(void *context, uint32_t chunk, uint32_t thread)
 {
-    uint64_t (*sums)[MOST_THREADS][8] = context;
+    uint64_t(*sums)[MOST_THREADS][8] = context;
     (*sums)[thread][0] += chunk + 1;
 }
 
@@ -129,6 +130,58 @@ static void every_number_of_chunks(void **state)
             run_and_check(pool, &job, n_chunks);
         pool_free(pool);
     }
+}
+
+static void count_range(void *context, uint32_t first, uint32_t n, uint32_t thread)
+{
+    struct job *job = context;
+    if (n == 0 || thread >= job->n_threads)
+        return;
+    for (uint32_t chunk = first; chunk < first + n; chunk++)
+        count_chunk(job, chunk, thread);
+    job->calls[first] = n;
+}
+
+// Ranges: every chunk in one of them, none larger than allowed, single chunks at the end, and no thread beyond the limit.
+static void ranges_cover_all(void **state)
+{
+    (void)state;
+    static struct job job;
+    static const uint32_t most[] = {1, 3, 64, UINT32_MAX};
+    for (uint32_t n_threads = 1; n_threads <= MOST_THREADS; n_threads += 2) {
+        struct pool *pool = pool_of(n_threads);
+        for (uint32_t limit = 0; limit <= n_threads + 1; limit++)
+            for (size_t i = 0; i < 4; i++)
+                for (uint32_t n_chunks = 0; n_chunks <= 1000; n_chunks += 1 + n_chunks / 4) {
+                    const uint32_t n_invited = limit == 0 || limit > n_threads ? n_threads : limit;
+                    job = (struct job){.n_threads = n_invited};
+                    pool_run_ranges(pool, count_range, &job, n_chunks,
+                                    (struct pool_split){.most_at_once = most[i], .n_threads = limit});
+                    for (uint32_t c = 0; c < MOST_CHUNKS; c++)
+                        assert_int_equal(job.runs[c], c < n_chunks);
+                    for (uint32_t c = 0; c < n_chunks; c += job.calls[c]) {
+                        assert_true(job.calls[c] >= 1 && job.calls[c] <= most[i]);
+                        if (n_invited > 1)
+                            assert_true(job.calls[c] == 1 || job.calls[c] <= (n_chunks - c) / n_invited);
+                    }
+                }
+        pool_free(pool);
+    }
+}
+
+// Threads that a run did not invite sleep through it and take part in the next one again.
+static void limits_alternate(void **state)
+{
+    (void)state;
+    static struct job job;
+    struct pool *pool = pool_of(4);
+    for (uint32_t i = 0; i < 5000; i++) {
+        job = (struct job){.n_threads = 1 + i % 4};
+        pool_run_ranges(pool, count_range, &job, 7, (struct pool_split){.most_at_once = 2, .n_threads = job.n_threads});
+        for (uint32_t c = 0; c < 7; c++)
+            assert_int_equal(job.runs[c], 1);
+    }
+    pool_free(pool);
 }
 
 struct growing {
@@ -264,6 +317,8 @@ int main(void)
         TEST(every_chunk_runs_once),
         TEST(every_number_of_chunks),
         TEST(many_short_jobs),
+        TEST(ranges_cover_all),
+        TEST(limits_alternate),
         TEST(a_larger_job_follows_a_smaller),
         TEST(wakes_from_sleep),
         TEST(pools_are_independent),
