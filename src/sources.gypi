@@ -160,6 +160,7 @@
 
     'chord_kernels_neon_c': [
       'src/kernels/neon/activation.c',
+      'src/kernels/neon/attention.c',
       'src/kernels/neon/bf16.c',
       'src/kernels/neon/f16.c',
       'src/kernels/neon/f32.c',

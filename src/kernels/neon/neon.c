@@ -16,6 +16,8 @@ void TIER(kernels_init)(struct kernels *k)
     k->rope = TIER(rope);
     k->silu_mul = TIER(silu_mul);
     k->add = TIER(add);
+    k->kv_store = TIER(kv_store);
+    k->attention = TIER(attention);
     k->max = TIER(max);
     k->sum_exp = TIER(sum_exp);
 }

@@ -251,4 +251,8 @@ void TIER(add)(const float *a, const float *b, float *out, uint64_t n);
 float TIER(max)(const float *x, uint64_t n);
 double TIER(sum_exp)(const float *x, float max, uint64_t n);
 
+void TIER(kv_store)(const float *k, const float *v, uint32_t head_dim, uint32_t slot, uint16_t *k_panels,
+                    uint16_t *v_rows);
+void TIER(attention)(const struct attention_args *args);
+
 #endif
