@@ -158,11 +158,11 @@ uint32_t candidates_top_k(struct candidate *out, uint32_t k, const float *logits
 uint32_t candidates_weigh(struct candidate *set, uint32_t n, double temperature)
 {
     uint32_t n_kept = 0;
-    double largest = -INFINITY;
+    float largest = -INFINITY;
     for (uint32_t i = 0; i < n; i++)
-        largest = fmax(largest, set[i].rank);
+        largest = fmaxf(largest, set[i].rank);
     for (uint32_t i = 0; i < n; i++) {
-        set[i].weight = exp(((double)set[i].rank - largest) / temperature);
+        set[i].weight = exp(((double)set[i].rank - (double)largest) / temperature);
         if (set[i].weight > 0)
             set[n_kept++] = set[i];
     }
