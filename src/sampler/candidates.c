@@ -122,6 +122,37 @@ static double weight_sum(const struct candidate *set, uint32_t n)
     return sum;
 }
 
+// ---- Passes over a vocabulary ------------------------------------------------------------------------------------------
+
+// By lanes that a compiler turns into vector registers.
+#define LANES 16
+float logits_largest_of_block(const float *logits)
+{
+    float lanes[LANES];
+    for (int lane = 0; lane < LANES; lane++)
+        lanes[lane] = -INFINITY;
+    for (int i = 0; i < LOGIT_BLOCK; i += LANES)
+        for (int lane = 0; lane < LANES; lane++)
+            lanes[lane] = logits[i + lane] > lanes[lane] ? logits[i + lane] : lanes[lane];
+    float largest = -INFINITY;
+    for (int lane = 0; lane < LANES; lane++)
+        largest = lanes[lane] > largest ? lanes[lane] : largest;
+    return largest;
+}
+
+static float largest_logit(const float *logits, uint32_t n_vocab)
+{
+    float largest = -INFINITY;
+    uint32_t at = 0;
+    for (; n_vocab - at >= LOGIT_BLOCK; at += LOGIT_BLOCK) {
+        const float block = logits_largest_of_block(logits + at);
+        largest = block > largest ? block : largest;
+    }
+    for (; at < n_vocab; at++)
+        largest = logits[at] > largest ? logits[at] : largest;
+    return fminf(largest, FLT_MAX);
+}
+
 // ---- Filters ---------------------------------------------------------------------------------------------------------
 
 uint32_t candidates_all(struct candidate *out, const float *logits, uint32_t n_vocab)
@@ -130,6 +161,23 @@ uint32_t candidates_all(struct candidate *out, const float *logits, uint32_t n_v
     for (uint32_t token = 0; token < n_vocab; token++)
         if (logits[token] > -INFINITY) // false for NaN
             out[n++] = (struct candidate){.rank = fminf(logits[token], FLT_MAX), .token = token};
+    return n;
+}
+
+uint32_t candidates_likely(struct candidate *out, const float *logits, uint32_t n_vocab, double temperature, double p)
+{
+    const double largest = largest_logit(logits, n_vocab), distance = -temperature * log(p);
+    // Roundings of the exact test are some 1e-16 of these; what passes here only is weighed in vain.
+    const double least = largest - distance - 1e-9 * (fabs(largest) + distance + temperature);
+    uint32_t n = 0;
+    for (uint32_t at = 0; at < n_vocab; at += LOGIT_BLOCK) {
+        const uint32_t end = n_vocab - at < LOGIT_BLOCK ? n_vocab : at + LOGIT_BLOCK;
+        if (end - at == LOGIT_BLOCK && !(logits_largest_of_block(logits + at) >= least))
+            continue;
+        for (uint32_t token = at; token < end; token++)
+            if (logits[token] > -INFINITY && logits[token] >= least)
+                out[n++] = (struct candidate){.rank = fminf(logits[token], FLT_MAX), .token = token};
+    }
     return n;
 }
 

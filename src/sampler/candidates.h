@@ -8,14 +8,21 @@
 
 #include <stdint.h>
 
+#define LOGIT_BLOCK 256
+// The largest of LOGIT_BLOCK logits; NaN loses every comparison, -INFINITY where nothing is larger.
+float logits_largest_of_block(const float *logits);
+
 struct candidate {
-    double weight;  // probability but for a common factor
-    float rank;     // what the filter at work orders by, largest first; among equals the lower token is first
+    double weight; // probability but for a common factor
+    float rank;    // what the filter at work orders by, largest first; among equals the lower token is first
     uint32_t token;
 };
 
 // All tokens whose logit is above -INFINITY, in ascending order, to out [n_vocab]; ranks are the logits, +INFINITY as FLT_MAX.
 uint32_t candidates_all(struct candidate *out, const float *logits, uint32_t n_vocab);
+
+// Those of candidates_all that candidates_min_p may keep after candidates_weigh: all that it keeps and few others.
+uint32_t candidates_likely(struct candidate *out, const float *logits, uint32_t n_vocab, double temperature, double p);
 
 // Only the `k` (>= 1) first of them by rank, to out [k], in heap order. O(n_vocab + k log k log(n_vocab / k)) for logits in random order.
 uint32_t candidates_top_k(struct candidate *out, uint32_t k, const float *logits, uint32_t n_vocab);

@@ -23,10 +23,10 @@ struct sampler {
     uint32_t *banned;            // [options.n_banned]
 
     // The tokens that penalties look back on; NULL when there are no penalties.
-    uint32_t *window;         // [options.penalty_last_n], a ring
-    uint32_t n_window;        // tokens in it
-    uint32_t window_at;       // where the next one goes
-    uint32_t *counts;         // [n_vocab]: how often each token stands in the window
+    uint32_t *window;   // [options.penalty_last_n], a ring
+    uint32_t n_window;  // tokens in it
+    uint32_t window_at; // where the next one goes
+    uint32_t *counts;   // [n_vocab]: how often each token stands in the window
 
     struct candidate *candidates; // [top_k or n_vocab]; NULL when greedy
 
@@ -76,9 +76,10 @@ static enum chord_status check_options(const struct sampler_options *o, uint32_t
             return chord_fail(err, CHORD_INVALID_ARGUMENT, "logit bias %u is for token %u, but tokens are below %u",
                               (unsigned)i, (unsigned)o->biases[i].token, (unsigned)n_vocab);
         if (isnan(o->biases[i].bias) || o->biases[i].bias == INFINITY)
-            return chord_fail(err, CHORD_INVALID_ARGUMENT,
-                              "logit bias %u (token %u) must be a finite number, or -infinity to forbid the token, not %g",
-                              (unsigned)i, (unsigned)o->biases[i].token, (double)o->biases[i].bias);
+            return chord_fail(
+                err, CHORD_INVALID_ARGUMENT,
+                "logit bias %u (token %u) must be a finite number, or -infinity to forbid the token, not %g",
+                (unsigned)i, (unsigned)o->biases[i].token, (double)o->biases[i].bias);
     }
     for (uint32_t i = 0; i < o->n_banned; i++)
         if (o->banned[i] >= n_vocab)
@@ -89,8 +90,7 @@ static enum chord_status check_options(const struct sampler_options *o, uint32_t
 
 static bool has_penalties(const struct sampler_options *o)
 {
-    return o->penalty_last_n > 0 &&
-           (o->repeat_penalty != 1 || o->frequency_penalty != 0 || o->presence_penalty != 0);
+    return o->penalty_last_n > 0 && (o->repeat_penalty != 1 || o->frequency_penalty != 0 || o->presence_penalty != 0);
 }
 
 // The allocations of one sampler: after the first that fails no further one is tried.
@@ -222,35 +222,18 @@ static void apply_penalties(struct sampler *s, float *logits)
         s->counts[s->window[i]] &= ~done;
 }
 
-// The largest of a block, by lanes that a compiler turns into vector registers. NaN loses every comparison.
-#define BLOCK 256
-#define LANES 16
-static float largest_of_block(const float *logits)
-{
-    float lanes[LANES];
-    for (int lane = 0; lane < LANES; lane++)
-        lanes[lane] = -INFINITY;
-    for (int i = 0; i < BLOCK; i += LANES)
-        for (int lane = 0; lane < LANES; lane++)
-            lanes[lane] = logits[i + lane] > lanes[lane] ? logits[i + lane] : lanes[lane];
-    float largest = -INFINITY;
-    for (int lane = 0; lane < LANES; lane++)
-        largest = lanes[lane] > largest ? lanes[lane] : largest;
-    return largest;
-}
-
 static uint32_t most_likely(const float *logits, uint32_t n_vocab)
 {
     // One pass finds the first block with the largest logit, and only that block is searched for the token.
     float largest = -INFINITY;
     uint32_t first = 0, end = 0;
     uint32_t at = 0;
-    for (; n_vocab - at >= BLOCK; at += BLOCK) {
-        const float block = largest_of_block(logits + at);
+    for (; n_vocab - at >= LOGIT_BLOCK; at += LOGIT_BLOCK) {
+        const float block = logits_largest_of_block(logits + at);
         if (block > largest) {
             largest = block;
             first = at;
-            end = at + BLOCK;
+            end = at + LOGIT_BLOCK;
         }
     }
     for (; at < n_vocab; at++)
@@ -269,8 +252,13 @@ static uint32_t sample(struct sampler *s, const float *logits)
 {
     const struct sampler_options *o = &s->options;
     struct candidate *set = s->candidates;
-    uint32_t n = o->top_k > 0 && o->top_k < s->n_vocab ? candidates_top_k(set, o->top_k, logits, s->n_vocab)
-                                                       : candidates_all(set, logits, s->n_vocab);
+    uint32_t n;
+    if (o->top_k > 0 && o->top_k < s->n_vocab)
+        n = candidates_top_k(set, o->top_k, logits, s->n_vocab);
+    else if (o->min_p > 0 && o->typical_p == 1 && o->top_p == 1)
+        n = candidates_likely(set, logits, s->n_vocab, o->temperature, o->min_p);
+    else
+        n = candidates_all(set, logits, s->n_vocab);
     if (n == 0)
         return UINT32_MAX;
     n = candidates_weigh(set, n, o->temperature);

@@ -240,7 +240,8 @@ static void filters_leave_what_naive_ones_leave(void **state)
         random_filters(&random, &o, round % 6);
         fill_logits(&random, logits, n_vocab, round / 6 % N_KINDS);
         const uint32_t n_expected = naive_filter(&o, logits, n_vocab, expected);
-        uint32_t n = o.top_k > 0 ? candidates_top_k(set, o.top_k, logits, n_vocab) : candidates_all(set, logits, n_vocab);
+        uint32_t n =
+            o.top_k > 0 ? candidates_top_k(set, o.top_k, logits, n_vocab) : candidates_all(set, logits, n_vocab);
         n = candidates_weigh(set, n, o.temperature);
         if (o.typical_p < 1)
             n = candidates_typical(set, n, o.typical_p);
@@ -276,6 +277,40 @@ static void borders_are_exact(void **state)
     assert_int_equal(candidates_typical(set, n, 0.75), 3);
     n = candidates_weigh(set, candidates_all(set, logits, 5), 1);
     assert_int_equal(candidates_min_p(set, n, 1), 4);
+}
+
+// Whatever the border, the short way to min-p ends in the set of the long one: same tokens, same weights.
+static void likely_ones_are_all_that_min_p_keeps(void **state)
+{
+    (void)state;
+    enum { n_vocab = 3 * LOGIT_BLOCK + 77 };
+    static float logits[n_vocab];
+    static struct candidate all[n_vocab], likely[n_vocab];
+    struct random_state random;
+    random_seed(&random, 5);
+    for (int round = 0; round < 400; round++) {
+        const double temperature = round % 7 == 0 ? 1e-3 : round % 7 == 1 ? 1e38 : random_between(&random, 0.05f, 2.5f);
+        const double p = round % 5 == 0 ? 1 : round % 5 == 1 ? 1e-30 : random_between(&random, 0.001f, 1);
+        for (uint32_t i = 0; i < n_vocab; i++)
+            logits[i] = random_between(&random, -9, 9);
+        for (uint32_t i = 0; i < n_vocab && round % 3 == 0; i += 3) // on the border, and one rounding beside it
+            logits[i] = nextafterf((float)(9 + temperature * log(p)), i % 2 == 0 ? 100.0f : -100.0f);
+        logits[random_next(&random) % n_vocab] = 9;
+        logits[random_next(&random) % n_vocab] = NAN;
+        logits[random_next(&random) % n_vocab] = -INFINITY;
+        if (round % 11 == 0)
+            logits[random_next(&random) % n_vocab] = INFINITY;
+        uint32_t n = candidates_weigh(all, candidates_all(all, logits, n_vocab), temperature);
+        n = candidates_min_p(all, n, p);
+        uint32_t n_likely = candidates_likely(likely, logits, n_vocab, temperature, p);
+        n_likely = candidates_min_p(likely, candidates_weigh(likely, n_likely, temperature), p);
+        assert_int_equal(n_likely, n);
+        for (uint32_t i = 0; i < n; i++)
+            assert_true(likely[i].token == all[i].token && likely[i].weight == all[i].weight);
+    }
+    for (uint32_t i = 0; i < n_vocab; i++)
+        logits[i] = i % 2 == 0 ? NAN : -INFINITY;
+    assert_int_equal(candidates_likely(likely, logits, n_vocab, 1, 0.5), 0);
 }
 
 // ---- Distribution ----------------------------------------------------------------------------------------------------
@@ -324,7 +359,7 @@ static void draws_follow_the_probabilities_that_filters_leave(void **state)
     (void)state;
     static const float logits[10] = {0.5f, -1, 2, 1.25f, -3, 0, 1.5f, 2, -0.5f, -6};
     struct sampler_options o = plain_options();
-    o.top_k = 7;   // leaves 0 2 3 5 6 7 8
+    o.top_k = 7;    // leaves 0 2 3 5 6 7 8
     o.top_p = 0.9f; // exp: 7.39 7.39 4.48 3.49 1.65 1.00 .61, sum 26.01; 24.40 reach 0.9: leaves 0 2 3 6 7
     o.min_p = 0.3f; // of 7.39: 2.22, leaves 2 3 6 7
     double p[10] = {0};
@@ -606,11 +641,11 @@ static void refused(const struct sampler_options *options, const char *name)
 static void options_out_of_range_are_refused(void **state)
 {
     (void)state;
-#define REFUSED(field, value)                                                                                          \
-    do {                                                                                                               \
-        struct sampler_options o = plain_options();                                                                    \
-        o.field = value;                                                                                               \
-        refused(&o, #field);                                                                                           \
+#define REFUSED(field, value)                       \
+    do {                                            \
+        struct sampler_options o = plain_options(); \
+        o.field = value;                            \
+        refused(&o, #field);                        \
     } while (0)
     REFUSED(temperature, -0.1f);
     REFUSED(temperature, INFINITY);
@@ -717,6 +752,7 @@ int main(void)
         TEST(equals_a_naive_sampler),
         TEST(filters_leave_what_naive_ones_leave),
         TEST(borders_are_exact),
+        TEST(likely_ones_are_all_that_min_p_keeps),
         TEST(draws_follow_the_probabilities),
         TEST(draws_follow_the_probabilities_that_filters_leave),
         TEST(random_numbers_are_the_published_ones),
