@@ -348,6 +348,9 @@ export interface Stats {
     /** Of all steps. */
     weightBytesUsed: number
     computeSeconds: number
+    /** Threads that read weights while one text is generated, and how far ahead they read: tried out on the first tokens. */
+    decodeThreads: number
+    prefetchBytes: number
   }
 }
 

@@ -238,6 +238,8 @@ struct chord_stats {
     uint64_t n_prompt_tokens, n_generated_tokens;
     uint64_t weight_bytes_used; // handed to kernels, over all steps
     double compute_seconds;     // in steps
+    uint32_t decode_threads;    // that read weights when one text is generated, found while the first tokens are
+    uint32_t prefetch_bytes;    // how far ahead they read, likewise
     uint32_t n_jobs;            // in the scheduler now
     uint32_t n_layer;
 };

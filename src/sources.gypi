@@ -69,6 +69,7 @@
       'src/backend/cpu.c',
       'src/backend/cpu_attention.c',
       'src/backend/cpu_linear.c',
+      'src/backend/tuning.c',
 
       'src/models/archs.c',
       'src/models/blocks.c',

@@ -36,12 +36,15 @@ async function measure(values, file, terminal) {
       decode.push(timings.completionPerSecond)
     }
     terminal.clear()
+    const { work } = model.stats()
     const speed = { prefill: spread(prefill), decode: spread(decode) }
     return {
       model: path.resolve(file),
       quantization: model.info.quantization,
       cpu: model.info.cpu,
       threads: model.info.threads,
+      decodeThreads: work.decodeThreads,
+      prefetchBytes: work.prefetchBytes,
       promptTokens: nPrompt,
       tokens: nTokens,
       rounds,
@@ -64,6 +67,7 @@ function draw(r) {
     [`prefill of ${r.promptTokens} tokens, tokens/s`, range(r.prefillPerSecond)],
     [`decode of ${r.tokens} tokens, tokens/s`, range(r.decodePerSecond)],
     ['weights read in decode', `${gigabytesPerSecond(r.weightsPerSecond)} of ${gigabytesPerSecond(r.readBandwidth)} that memory gives (${Math.round((100 * r.weightsPerSecond) / r.readBandwidth)} %)`],
+    ['found for decode', `${r.decodeThreads} ${r.decodeThreads === 1 ? 'thread' : 'threads'}, ${r.prefetchBytes} bytes ahead`],
     ['decode that plan predicts, tokens/s', `about ${figure(r.predictedPerSecond)}`],
   ]
   return `${path.basename(r.model)}, ${r.quantization}, ${r.cpu}, ${r.threads} threads, median of ${r.rounds} rounds [least - most]\n${table(rows, { indent: '  ' })}`

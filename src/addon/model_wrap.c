@@ -299,7 +299,9 @@ napi_value wrap_model_stats(napi_env env, napi_callback_info info)
               util_set_double(env, work, "promptTokens", (double)s.n_prompt_tokens) &&
               util_set_double(env, work, "generatedTokens", (double)s.n_generated_tokens) &&
               util_set_double(env, work, "weightBytesUsed", (double)s.weight_bytes_used) &&
-              util_set_double(env, work, "computeSeconds", s.compute_seconds);
+              util_set_double(env, work, "computeSeconds", s.compute_seconds) &&
+              util_set_double(env, work, "decodeThreads", s.decode_threads) &&
+              util_set_double(env, work, "prefetchBytes", s.prefetch_bytes);
     return ok ? out : NULL;
 }
 

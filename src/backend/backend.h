@@ -52,6 +52,14 @@ enum chord_status backend_run_trunk(struct backend *backend, const struct batch_
 enum chord_status backend_run_head(struct backend *backend, const uint32_t *output_rows, uint32_t n_outputs,
                                    float **logits, struct chord_error *err);
 
+// What decode uses on this machine, found while the first tokens are generated (backend/tuning.h).
+struct backend_tuning {
+    struct prefetch prefetch;
+    uint32_t n_threads;
+};
+// On any thread.
+struct backend_tuning backend_tuning(const struct backend *backend);
+
 // Bytes of weights handed to kernels so far.
 uint64_t backend_weight_bytes(const struct backend *backend);
 

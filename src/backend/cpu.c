@@ -42,6 +42,12 @@ uint64_t backend_scratch_bytes(const struct graph *graph, const struct kernels *
            graph->output_floats * sizeof(float) * n_outputs;
 }
 
+static void publish_tuning(struct backend *backend)
+{
+    const struct tuning_choice *best = &backend->tuning.best;
+    atomic_store(&backend->tuned, (uint64_t)best->prefetch.far << 32 | best->prefetch.near << 16 | best->n_threads);
+}
+
 enum chord_status backend_create(struct backend **out, const struct graph *graph, struct weights *weights,
                                  const struct kernels *kernels, struct pool *pool, const struct kv_layout *kv_layout,
                                  struct memory_account *account, struct chord_error *err)
@@ -67,6 +73,8 @@ enum chord_status backend_create(struct backend **out, const struct graph *graph
         backend_free(backend);
         return status;
     }
+    tuning_init(&backend->tuning, pool_n_threads(pool));
+    publish_tuning(backend);
     *out = backend;
     return CHORD_OK;
 }
@@ -294,12 +302,17 @@ enum chord_status backend_run_trunk(struct backend *backend, const struct batch_
     while (run.n_matvec < n_rows && !rows[run.n_matvec].in_prompt)
         run.n_matvec++;
     fill_rope_tables(backend, rows, n_rows);
+    backend->tuned_ns = backend->tuned_bytes = 0;
     for (uint32_t i = 0; i < graph->head_begin; i++) {
         if (abort_requested != NULL && abort_requested(user))
             return chord_fail(err, CHORD_CANCELLED, "cancelled");
         const enum chord_status status = run_op[graph->nodes[i].op](&run, &graph->nodes[i]);
         if (status != CHORD_OK)
             return status;
+    }
+    if (backend->tuned_bytes != 0) {
+        tuning_step_done(&backend->tuning, backend->tuned_ns, backend->tuned_bytes);
+        publish_tuning(backend);
     }
     return CHORD_OK;
 }
@@ -317,6 +330,13 @@ enum chord_status backend_run_head(struct backend *backend, const uint32_t *outp
     }
     *logits = value_of(backend, graph->logits);
     return CHORD_OK;
+}
+
+struct backend_tuning backend_tuning(const struct backend *backend)
+{
+    const uint64_t tuned = atomic_load(&backend->tuned);
+    return (struct backend_tuning){.prefetch = {.far = (uint32_t)(tuned >> 32), .near = (uint32_t)tuned >> 16},
+                                   .n_threads = (uint32_t)tuned & 0xffff};
 }
 
 uint64_t backend_weight_bytes(const struct backend *backend)

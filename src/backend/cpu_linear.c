@@ -2,12 +2,16 @@
 // graph/fuse.h joined to it: the norm of its input while that is prepared, the epilogue by whoever has a range of rows done.
 #include "backend/cpu_run.h"
 
+#include "os/thread.h"
+
 // Bytes of weights in the smallest and the largest piece of work that a thread takes: the largest makes handing out cost
 // nothing, the smallest lets the threads end together within microseconds.
 #define SMALLEST_BYTES 32768u
 #define LARGEST_BYTES 131072u
 // Less than this, times columns, is done by the caller alone sooner than others join in.
 #define SHARED_BYTES 196608u
+// Matrices from which on a node counts for tuning: not those that lie in the caches of the cores.
+#define TUNED_BYTES 524288u
 // Pieces where prompts make each row cost hundreds of times as much.
 #define PROMPT_SMALLEST_BYTES 8192u
 #define PROMPT_LARGEST_BYTES 32768u
@@ -36,7 +40,8 @@ struct linear_job {
     struct linear_part parts[GRAPH_MAX_LINEAR];
     uint32_t n_parts;
     uint64_t weight_bytes;
-    uint32_t columns_per_chunk; // when activations are prepared
+    struct tuning_choice choice; // for generated rows
+    uint32_t columns_per_chunk;  // when activations are prepared
     _Atomic bool failed;
     _Atomic bool error_taken; // by the first chunk that failed: it alone writes run->err
     enum chord_status status;
@@ -92,7 +97,7 @@ static void multiply_generated(const struct linear_job *job, const struct linear
             columns[k] = backend->activations[type] + (c + k) * job->column_bytes[type];
             out[k] = matrix->out + (c + k) * weight->n_rows + range.first;
         }
-        matvec(range.rows, weight->row_bytes, range.n, weight->n, columns, n_columns, out, PREFETCH_DEFAULT);
+        matvec(range.rows, weight->row_bytes, range.n, weight->n, columns, n_columns, out, job->choice.prefetch);
     }
 }
 
@@ -225,8 +230,11 @@ enum chord_status run_linear(const struct run *run, const struct graph_node *nod
 {
     struct backend *backend = run->backend;
     const struct piece_bytes bytes = piece_bytes(run);
-    struct linear_job job = {
-        .run = run, .node = node, .in = value_of(backend, node->in[0]), .width = width_of(backend, node->in[0])};
+    struct linear_job job = {.run = run,
+                             .node = node,
+                             .in = value_of(backend, node->in[0]),
+                             .width = width_of(backend, node->in[0]),
+                             .choice = tuning_current(&backend->tuning)};
     const uint32_t matrices_per_part = node->linear.epilogue == GRAPH_EPILOGUE_SILU_MUL ? 2 : 1;
     uint32_t n_chunks = 0;
     for (uint32_t i = 0; i < node->n_out; i++) {
@@ -244,8 +252,17 @@ enum chord_status run_linear(const struct run *run, const struct graph_node *nod
     }
     job.columns_per_chunk = ROW_CHUNK_FLOATS / (job.width + 1) + 1;
     pool_run(backend->pool, prepare_columns, &job, (run->n_rows + job.columns_per_chunk - 1) / job.columns_per_chunk);
-    const struct pool_split split = {.most_at_once = (uint32_t)(bytes.largest / bytes.smallest),
-                                     .n_threads = job.weight_bytes * run->n_rows < SHARED_BYTES ? 1 : 0};
+    const bool is_single_step = run->n_rows == 1 && run->n_matvec == 1;
+    struct pool_split split = {.most_at_once = (uint32_t)(bytes.largest / bytes.smallest)};
+    if (job.weight_bytes * run->n_rows < SHARED_BYTES)
+        split.n_threads = 1;
+    else if (is_single_step)
+        split.n_threads = job.choice.n_threads;
+    const uint64_t started = os_now_ns();
     pool_run_ranges(backend->pool, run_linear_chunks, &job, n_chunks, split);
+    if (is_single_step && job.weight_bytes >= TUNED_BYTES) {
+        backend->tuned_ns += os_now_ns() - started;
+        backend->tuned_bytes += job.weight_bytes;
+    }
     return job.status;
 }

@@ -4,6 +4,7 @@
 #define CHORD_BACKEND_CPU_RUN_H
 
 #include "backend/backend.h"
+#include "backend/tuning.h"
 
 struct backend {
     const struct graph *graph;
@@ -22,6 +23,9 @@ struct backend {
     float *normed;                         // [n_threads, normed_floats]: a row on its way into an activation
     uint64_t normed_floats;
     _Atomic uint64_t weight_bytes;
+    struct tuning tuning;
+    _Atomic uint64_t tuned;         // tuning.best for other threads: far << 32 | near << 16 | n_threads
+    uint64_t tuned_ns, tuned_bytes; // of this run's matrices that count for tuning
 };
 
 // One run over rows: what every node needs.

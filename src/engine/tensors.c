@@ -92,6 +92,8 @@ void chord_model_stats(struct chord_model *model, struct chord_stats *out)
         .n_prompt_tokens = atomic_load(&model->n_prompt_tokens),
         .n_generated_tokens = atomic_load(&model->n_generated_tokens),
         .weight_bytes_used = backend_weight_bytes(model->backend),
+        .decode_threads = backend_tuning(model->backend).n_threads,
+        .prefetch_bytes = backend_tuning(model->backend).prefetch.far,
         .compute_seconds = (double)atomic_load(&model->compute_ns) * 1e-9,
         .n_layer = model->hparams.n_layer,
     };

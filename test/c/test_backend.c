@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "backend/backend.h"
+#include "backend/tuning.h"
 #include "os/cpu.h"
 #include "test_folder.h"
 #include "tiny_graph.h"
@@ -395,6 +396,53 @@ static void neighbours_change_nothing(void **state)
     }
 }
 
+// ---- Tuning --------------------------------------------------------------------------------------------------------------
+
+// Time per byte as a machine might have it, by choice; now and then a step is disturbed.
+static double simulated(struct tuning_choice choice, uint32_t best_far, double gain, uint32_t enough_threads,
+                        uint32_t step)
+{
+    const uint32_t n = choice.n_threads < enough_threads ? choice.n_threads : enough_threads;
+    const double time = (choice.prefetch.far == best_far ? 1 - gain : 1) / n;
+    return step * 7 % 13 < 3 ? time * (step % 3 == 0 ? 9 : 1.3) : time;
+}
+
+static struct tuning_choice tuned(uint32_t n_threads, uint32_t best_far, double gain, uint32_t enough_threads)
+{
+    struct tuning tuning;
+    uint32_t step = 0;
+    tuning_init(&tuning, n_threads);
+    for (; tuning.stage != TUNING_SETTLED && step < 1000; step++)
+        tuning_step_done(&tuning,
+                         (uint64_t)(1e9 * simulated(tuning_current(&tuning), best_far, gain, enough_threads, step)),
+                         1000000);
+    assert_true(step <= 2 * TUNING_MAX_CHOICES * (TUNING_SAMPLES + 1));
+    const struct tuning_choice best = tuning_current(&tuning);
+    tuning_step_done(&tuning, 1, 1000000); // changes nothing any more
+    assert_memory_equal(&best, &tuning.best, sizeof best);
+    return best;
+}
+
+static void tuning_finds_the_best(void **state)
+{
+    (void)state;
+    const uint32_t usual = PREFETCH_DEFAULT.far;
+    for (uint32_t far = 1024; far <= 8192; far *= 2) {
+        assert_int_equal(tuned(2, far, 0.05, 2).prefetch.far, far);
+        assert_int_equal(tuned(2, far, 0.005, 2).prefetch.far, usual); // too little to be sure
+        assert_int_equal(tuned(2, far, -0.3, 2).prefetch.far, usual);
+    }
+    assert_int_equal(tuned(1, usual, 0, 1).n_threads, 1);
+    assert_int_equal(tuned(2, usual, 0, 1).n_threads, 2); // two are left alone
+    assert_int_equal(tuned(3, usual, 0, 3).n_threads, 3);
+    assert_int_equal(tuned(3, usual, 0, 2).n_threads, 2);
+    assert_int_equal(tuned(16, 4096, 0.1, 16).n_threads, 16);
+    assert_int_equal(tuned(16, 4096, 0.1, 15).n_threads, 15);
+    assert_int_equal(tuned(16, 4096, 0.1, 10).n_threads, 12);
+    assert_int_equal(tuned(16, 4096, 0.1, 4).n_threads, 8);
+    assert_int_equal(tuned(16, 4096, 0.1, 4).prefetch.far, 4096);
+}
+
 // ---- Aborting, memory ----------------------------------------------------------------------------------------------------
 
 static bool count_down(void *user)
@@ -533,6 +581,7 @@ int main(void)
         TEST(threads_change_nothing),
         TEST(batches_change_nothing),
         TEST(neighbours_change_nothing),
+        TEST(tuning_finds_the_best),
         TEST(an_aborted_batch_can_be_repeated),
         TEST(scratch_is_what_was_planned),
         TEST(a_failed_reserve_leaves_what_was),
