@@ -7,6 +7,7 @@
 //   node tools/build.js --variant asan    the C tests under AddressSanitizer and UndefinedBehaviorSanitizer
 //   node tools/build.js --variant tsan    ... under ThreadSanitizer
 //   node tools/build.js --variant fuzz    the fuzz targets (clang)
+//   node tools/build.js --variant aarch64 the C tests for 64-bit ARM Linux (Debian's cross-compiler; tools/cross.js fetches what it needs)
 //   node tools/build.js test_sampler ...  only these targets (of the variant)
 // Further words: --verbose (compiler output as it comes), --werror (warnings are errors; the default when CI=true).
 
@@ -23,6 +24,14 @@ const VARIANTS = {
   asan: { defines: ['-Dchord_tests=1', '-Dchord_sanitize=address,undefined'] },
   tsan: { defines: ['-Dchord_tests=1', '-Dchord_sanitize=thread'] },
   fuzz: { defines: ['-Dchord_fuzz=1', '-Dchord_sanitize=address,undefined'], cc: 'clang' },
+  // The libraries of the tests lie in the tree; make runs in its folder build/.
+  aarch64: {
+    defines: ['-Dchord_tests=1'],
+    arch: 'arm64',
+    cc: 'aarch64-linux-gnu-gcc -isystem ../sysroot/usr/include',
+    link: 'aarch64-linux-gnu-gcc -L../sysroot/usr/lib/aarch64-linux-gnu',
+    ar: 'aarch64-linux-gnu-ar',
+  },
 }
 
 class BuildError extends Error {}
@@ -179,20 +188,20 @@ class Progress {
 
 // Builds `targets` (all when empty) of a variant; returns the folder with the results. Throws BuildError with what the compiler said.
 async function build({ variant = 'release', tests = false, targets = [], verbose = false, werror = process.env.CI === 'true' } = {}) {
-  const { defines, cc: wantedCompiler } = VARIANTS[variant]
+  const { defines, arch, cc: wantedCompiler, link, ar } = VARIANTS[variant]
   const cc = wantedCompiler || process.env.CC || 'cc'
   checkToolchain(cc)
   const gyp = findNodeGyp()
   const headers = findNodeHeaders()
   const tree = prepareTree(variant)
-  const common = [`--directory=${tree}`, ...(headers ? [`--nodedir=${headers}`] : [])]
+  const common = [`--directory=${tree}`, ...(headers ? [`--nodedir=${headers}`] : []), ...(arch ? [`--arch=${arch}`] : [])]
   // The linker is the C compiler: there is no C++ in here.
-  const env = { ...process.env, CC: cc, LINK: process.env.LINK || cc }
+  const env = { ...process.env, CC: cc, LINK: link || process.env.LINK || cc, ...(ar ? { AR: ar } : {}) }
   const buildDir = path.join(tree, 'build')
 
   return withLock(buildDir, async () => {
     // Instrumented code draws warnings that are no fault of the source.
-    const all = [...defines, ...(werror && variant === 'release' ? ['-Dchord_werror=1'] : [])]
+    const all = [...defines, ...(werror && (variant === 'release' || arch) ? ['-Dchord_werror=1'] : [])]
     if (tests && !all.includes('-Dchord_tests=1')) all.push('-Dchord_tests=1')
     const progress = new Progress(`building chord${variant === 'release' ? '' : ` (${variant})`}`)
     const onLine = (line) => {

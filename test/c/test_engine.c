@@ -116,12 +116,13 @@ static void seeds_decide(void **state)
 
 static double log_of_sum(const float *logits, uint64_t n)
 {
-    double most = -INFINITY, sum = 0;
+    float most = -INFINITY;
+    double sum = 0;
     for (uint64_t i = 0; i < n; i++)
-        most = fmax(most, (double)logits[i]);
+        most = fmaxf(most, logits[i]);
     for (uint64_t i = 0; i < n; i++)
-        sum += exp((double)logits[i] - most);
-    return most + log(sum);
+        sum += exp((double)logits[i] - (double)most);
+    return (double)most + log(sum);
 }
 
 static struct chord_job *score(const uint32_t *tokens, uint64_t n, uint64_t first)
