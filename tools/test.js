@@ -2,19 +2,23 @@
 
 // Runs the tests, after fetching and building what they need, and prints one line per suite; of a suite that fails, all it said.
 //
-//   node tools/test.js [SUITE ...]
+//   node tools/test.js [--jobs N] [SUITE ...]
 //
-// Without a word: includes objects c js types package. Further suites: asan tsan fuzz.
+// Without a word: includes objects c js types package aarch64 qemu-x86; of these the last two, which run the C tests on emulated
+// processors, are skipped where their tools cannot be had. Further suites: asan tsan fuzz.
+// A suite that is named must run. --jobs: how many suites at a time (default 1).
 // CHORD_FIXTURES names the folder with the model fixtures (default: ../shared/fixtures); tests that need it skip without it.
 // FUZZ_SECONDS is the time of each fuzz target (default 20).
 
-const { spawn, spawnSync } = require('node:child_process')
+const { spawn } = require('node:child_process')
 const fs = require('node:fs')
-const os = require('node:os')
 const path = require('node:path')
 const { BuildError, build, commandExists, root } = require('./build.js')
+const { aarch64Runs, x86Runs } = require('./cross.js')
+const { SetupError, ensureClang, ensureCrossTools, ensureDevDependencies, ensureEmulator, ensureTestLibraries } = require('./needs.js')
 
-const DEFAULT = ['includes', 'objects', 'c', 'js', 'types', 'package']
+const DEFAULT = ['includes', 'objects', 'c', 'js', 'types', 'package', 'aarch64', 'qemu-x86']
+const EMULATED = ['aarch64', 'qemu-x86']
 const MINUTES = 60_000
 
 const SUITES = {
@@ -25,7 +29,7 @@ const SUITES = {
   },
   c: async () => {
     ensureTestLibraries()
-    return runPrograms(await build({ tests: true, targets: programs() }), {})
+    return runPrograms(await build({ tests: true, targets: programs() }), { names: programs() })
   },
   js: async () => {
     await buildRelease()
@@ -40,76 +44,41 @@ const SUITES = {
   },
   asan: async () =>
     runPrograms(await buildVariant('asan'), {
-      UBSAN_OPTIONS: 'print_stacktrace=1',
-      ASAN_OPTIONS: 'detect_stack_use_after_return=1',
-      CHORD_TEST_QUICK: '1', // fewer combinations of the kernel tests, which are slow when instrumented
+      names: programs(),
+      env: {
+        UBSAN_OPTIONS: 'print_stacktrace=1',
+        ASAN_OPTIONS: 'detect_stack_use_after_return=1',
+        CHORD_TEST_QUICK: '1', // fewer combinations of the kernel tests, which are slow when instrumented
+      },
     }),
   // Address randomisation of newer kernels is more than the runtime of ThreadSanitizer expects.
   tsan: async () =>
-    runPrograms(await buildVariant('tsan'), { TSAN_OPTIONS: 'halt_on_error=1' }, {
-      prefix: commandExists('setarch') ? ['setarch', '-R'] : [],
-      except: SINGLE_THREADED,
+    runPrograms(await buildVariant('tsan'), {
+      names: programs().filter((name) => !SINGLE_THREADED.test(name)),
+      env: { TSAN_OPTIONS: 'halt_on_error=1' },
+      command: commandExists('setarch') ? ['setarch', '-R'] : [],
     }),
   fuzz: async () => runFuzzers(await buildVariant('fuzz')),
+  aarch64: async () => {
+    ensureEmulator('qemu-aarch64')
+    ensureCrossTools()
+    const dir = await build({ variant: 'aarch64' })
+    const objects = await runScript('test/check-objects.js', /(\d+) core objects/, [dir, 'arm64'])
+    return inTurn([objects], aarch64Runs(programs()).map((one) => () => runPrograms(dir, one)))
+  },
+  'qemu-x86': async () => {
+    if (process.arch !== 'x64') throw new SetupError('this machine is no x86-64')
+    ensureEmulator('qemu-x86_64')
+    ensureTestLibraries()
+    const dir = await build({ tests: true, targets: programs() })
+    return inTurn([], x86Runs().map((one) => () => runPrograms(dir, one)))
+  },
 }
 
 // Tests of code that runs on one thread: ThreadSanitizer has nothing to say about them, and takes its time.
 const SINGLE_THREADED = /^test_(kernels|gemm|quant|sampler|stop|tokenizer|gguf|bpe|spm|vocabularies|unicode|pretokenizers|base|half)/
 
-class SetupError extends Error {}
-
-// ---- What the tests need ---------------------------------------------------------------------------------------------
-
-function quietly(command, args, what) {
-  process.stderr.write(`${what} ...\n`)
-  const done = spawnSync(command, args, { cwd: root, encoding: 'utf8', env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } })
-  if (done.status !== 0) throw new SetupError(`${command} ${args.join(' ')} failed:\n${done.error ? done.error.message : done.stdout + done.stderr}`)
-}
-
-function canLinkTests() {
-  const program = '#include <stdarg.h>\n#include <stddef.h>\n#include <stdint.h>\n#include <setjmp.h>\n#include <cmocka.h>\nint main(void) { return 0; }\n'
-  const brew = process.platform === 'darwin' ? brewPrefix() : ''
-  const places = brew ? [`-I${brew}/include`, `-L${brew}/lib`] : []
-  const done = spawnSync(process.env.CC || 'cc', ['-x', 'c', '-', '-o', os.devNull, ...places, '-lcmocka', '-luv'], { input: program })
-  return done.status === 0
-}
-
-function brewPrefix() {
-  const done = spawnSync('brew', ['--prefix'], { encoding: 'utf8' })
-  return done.status === 0 ? done.stdout.trim() : ''
-}
-
-const isRootOnDebian = () => process.platform === 'linux' && process.getuid() === 0 && fs.existsSync('/usr/bin/apt-get')
-
-function installDebian(packages, command) {
-  if (!isRootOnDebian()) throw new SetupError(`the tests need ${packages.join(' and ')}: ${command}`)
-  quietly('apt-get', ['update', '-q'], 'updating the list of Debian packages')
-  quietly('apt-get', ['install', '-q', '-y', '--no-install-recommends', ...packages], `installing ${packages.join(', ')}`)
-}
-
-function ensureTestLibraries() {
-  if (process.platform === 'win32') throw new SetupError('the C tests are not run on Windows: use `npm run test:js`')
-  if (canLinkTests()) return
-  installDebian(['libcmocka-dev', 'libuv1-dev'], process.platform === 'darwin' ? 'brew install cmocka libuv' : 'sudo apt-get install libcmocka-dev libuv1-dev')
-  if (!canLinkTests()) throw new SetupError('cmocka and libuv are installed, but a program cannot be linked with them')
-}
-
-function ensureClang() {
-  if (commandExists('clang')) return
-  installDebian(['clang'], 'sudo apt-get install clang')
-}
-
-let devDependenciesLooked = false
-function ensureDevDependencies() {
-  if (devDependenciesLooked) return
-  devDependenciesLooked = true
-  const { dependencies = {}, devDependencies = {} } = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8'))
-  const missing = Object.keys({ ...dependencies, ...devDependencies }).filter((name) => !fs.existsSync(path.join(root, 'node_modules', name)))
-  if (missing.length === 0) return
-  const npm = process.env.npm_execpath ? [process.execPath, process.env.npm_execpath] : ['npm']
-  const verb = fs.existsSync(path.join(root, 'package-lock.json')) ? 'ci' : 'install'
-  quietly(npm[0], [...npm.slice(1), verb, '--ignore-scripts'], `installing ${missing.join(', ')}`)
-}
+// ---- Building --------------------------------------------------------------------------------------------------------
 
 async function buildRelease() {
   if (process.platform === 'win32') return build()
@@ -154,8 +123,8 @@ const counted = (text, pattern) => {
   return match ? Number(match[1]) : 0
 }
 
-async function runScript(file, pattern) {
-  const { ok, output } = await run(process.execPath, [path.join(root, file)])
+async function runScript(file, pattern, args = []) {
+  const { ok, output } = await run(process.execPath, [path.join(root, file), ...args])
   return { ok, output, n: counted(output, pattern) }
 }
 
@@ -170,19 +139,20 @@ async function runTool(name, args, needs) {
 }
 
 // The C tests: those that are there, and not those that are listed, so that none is forgotten.
-function programs(except) {
+function programs() {
   return fs
     .readdirSync(path.join(root, 'test', 'c'))
-    .filter((name) => /^test_\w+\.c$/.test(name) && !(except && except.test(name)))
+    .filter((name) => /^test_\w+\.c$/.test(name))
     .map((name) => name.slice(0, -2))
     .sort()
 }
 
-async function runPrograms(dir, env, { prefix = [], except } = {}) {
+// Runs `names`, each as the last word of `command`.
+async function runPrograms(dir, { names, command: prefix = [], env = {} }) {
   let n = 0
   let nSkipped = 0
   let failures = ''
-  for (const name of programs(except)) {
+  for (const name of names) {
     const program = path.join(dir, name)
     if (!fs.existsSync(program)) {
       failures += `${name}: not built; is it in test/c/tests.gypi?\n`
@@ -192,13 +162,26 @@ async function runPrograms(dir, env, { prefix = [], except } = {}) {
     const started = Date.now()
     const { ok, output } = await run(command[0], command.slice(1), { env })
     const passed = counted(output, /\[ {2}PASSED {2}\] (\d+) test/)
-    nSkipped += counted(output, /\[ {2}SKIPPED \] (\d+) test/)
+    const skipped = counted(output, /\[ {2}SKIPPED \] (\d+) test/)
+    nSkipped += skipped
     n += passed
-    if (!ok) failures += `---- ${name}\n${output}\n`
-    else if (passed === 0) failures += `${name}: no test in it passed\n${output}`
-    if (process.env.CHORD_TEST_TIMES) process.stderr.write(`  ${name}: ${passed} in ${((Date.now() - started) / 1000).toFixed(2)} s\n`)
+    if (!ok) failures += `---- ${command.join(' ')}\n${output}\n`
+    else if (passed + skipped === 0) failures += `${name}: no test in it passed\n${output}`
+    if (process.env.CHORD_TEST_TIMES) process.stderr.write(`  ${[...prefix.slice(0, 3), name].join(' ')}: ${passed} in ${((Date.now() - started) / 1000).toFixed(2)} s\n`)
   }
   return { ok: failures === '', n, nSkipped, output: failures }
+}
+
+// The sum of `results` and of what the functions `parts` give, one after the other.
+async function inTurn(results, parts) {
+  const all = [...results]
+  for (const part of parts) all.push(await part())
+  return {
+    ok: all.every(({ ok }) => ok),
+    n: all.reduce((sum, { n }) => sum + n, 0),
+    nSkipped: all.reduce((sum, { nSkipped = 0 }) => sum + nSkipped, 0),
+    output: all.filter(({ ok }) => !ok).map(({ output }) => output).join('\n'),
+  }
 }
 
 async function runJavaScript() {
@@ -244,39 +227,52 @@ async function runFuzzers(dir) {
 
 // ---- Summary ---------------------------------------------------------------------------------------------------------
 
-async function runSuite(name) {
+async function runSuite(name, mayBeSkipped) {
   const started = Date.now()
   let result
   try {
     result = await SUITES[name]()
   } catch (error) {
-    const known = error instanceof BuildError || error instanceof SetupError
-    result = { ok: false, n: 0, output: `${known ? error.message : error.stack}\n` }
+    if (error instanceof SetupError && mayBeSkipped) result = { ok: true, skipped: true, output: error.message }
+    else result = { ok: false, n: 0, output: `${error instanceof BuildError || error instanceof SetupError ? error.message : error.stack}\n` }
   }
   if (result.ok && result.n === 0) result = { ...result, ok: false, output: `${result.output}the suite is empty\n` }
   return { name, seconds: (Date.now() - started) / 1000, ...result }
 }
 
+function report({ name, ok, n, nSkipped, skipped, seconds, output }) {
+  if (!ok) process.stdout.write(`${output.trimEnd()}\n`)
+  const what = skipped ? `not run: ${output.split('\n')[0]}` : `${n} ${name === 'fuzz' ? 'inputs' : 'passed'}${nSkipped ? `, ${nSkipped} skipped` : ''}`
+  process.stdout.write(`${ok ? (skipped ? 'skip' : 'ok  ') : 'FAIL'} ${name.padEnd(9)} ${what.padEnd(28)} ${seconds.toFixed(1)} s\n`)
+}
+
 async function main() {
   const names = process.argv.slice(2)
+  let nJobs = 1
+  if (names[0] === '--jobs') nJobs = Number(names.splice(0, 2)[1])
   const unknown = names.find((name) => !SUITES[name])
-  if (unknown) {
-    process.stderr.write(`unknown suite ${unknown}: there are ${Object.keys(SUITES).join(', ')}\n`)
+  if (unknown || !(nJobs >= 1)) {
+    process.stderr.write(unknown ? `unknown suite ${unknown}: there are ${Object.keys(SUITES).join(', ')}\n` : '--jobs needs a number\n')
     process.exit(2)
   }
   const fixtures = path.resolve(root, '..', 'shared', 'fixtures')
   if (!process.env.CHORD_FIXTURES && fs.existsSync(fixtures)) process.env.CHORD_FIXTURES = fixtures
+  const waiting = names.length ? [...names] : [...DEFAULT]
   const results = []
-  for (const name of names.length ? names : DEFAULT) {
-    const result = await runSuite(name)
-    results.push(result)
-    if (!result.ok) process.stdout.write(`${result.output.trimEnd()}\n`)
-    const skipped = result.nSkipped ? `, ${result.nSkipped} skipped` : ''
-    const what = name === 'fuzz' ? 'inputs' : 'passed'
-    process.stdout.write(`${result.ok ? 'ok  ' : 'FAIL'} ${name.padEnd(9)} ${`${result.n} ${what}${skipped}`.padEnd(28)} ${result.seconds.toFixed(1)} s\n`)
+  const work = async () => {
+    while (waiting.length) {
+      const name = waiting.shift()
+      const result = await runSuite(name, !names.length && EMULATED.includes(name))
+      results.push(result)
+      report(result)
+    }
   }
+  await Promise.all(Array.from({ length: nJobs }, work))
+  const namesOf = (list) => list.map(({ name }) => name).join(', ')
   const failed = results.filter(({ ok }) => !ok)
-  process.stdout.write(failed.length ? `failed: ${failed.map(({ name }) => name).join(', ')}\n` : 'all suites passed\n')
+  const skipped = results.filter((result) => result.skipped)
+  if (failed.length) process.stdout.write(`failed: ${namesOf(failed)}\n`)
+  else process.stdout.write(skipped.length ? `all suites passed but ${namesOf(skipped)}, not run here\n` : 'all suites passed\n')
   process.exitCode = failed.length ? 1 : 0
 }
 
