@@ -90,17 +90,18 @@ static void *guarded_place(struct guarded *g, size_t bytes, enum place place)
     return g->pages + g->bytes - bytes - (place == PLACE_ODD ? 1 : 0);
 }
 
+// True when `bytes` from `p` on are all 0xff: the first is, and each is what the next is.
+static bool guarded_filled(const uint8_t *p, size_t bytes)
+{
+    return bytes == 0 || (p[0] == 0xff && memcmp(p, p + 1, bytes - 1) == 0);
+}
+
 // True when everything beside the array is as guarded_place left it.
 static bool guarded_untouched(const struct guarded *g, const void *array, size_t bytes)
 {
-    const uint8_t *begin = array;
-    for (const uint8_t *p = g->pages; p < begin; p++)
-        if (*p != 0xff)
-            return false;
-    for (const uint8_t *p = begin + bytes; p < g->pages + g->bytes; p++)
-        if (*p != 0xff)
-            return false;
-    return true;
+    const uint8_t *begin = array, *end = begin + bytes;
+    return guarded_filled(g->pages, (size_t)(begin - g->pages)) &&
+           guarded_filled(end, (size_t)(g->pages + g->bytes - end));
 }
 
 // ---- rows in plain sight ---------------------------------------------------------------------------------------------
