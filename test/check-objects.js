@@ -2,7 +2,8 @@
 
 // Checks what the compiler made of src/ on Linux, x86-64 and aarch64 (and the exports of the addon everywhere that has nm):
 //   - outside the tier folders no object holds an instruction beyond the baseline (AVX, BMI, ...; SDOT, SVE, ...): a processor
-//     without them must get as far as the dispatch, which takes a tier that it has; on aarch64 also none beyond a tier's own;
+//     without them must get as far as the dispatch, which takes a tier that it has;
+//   - no object of a tier holds an instruction beyond what the tier is compiled for (a folder's intrinsics could be a step ahead);
 //   - every global symbol of a tier carries the tier's name, and none is weak: were a function compiled with AVX-512 to share its
 //     name with one of the core, the linker could put it in the core's place;
 //   - the addon exports the entry points of Node-API and nothing else.
@@ -12,7 +13,7 @@
 const { spawnSync } = require('node:child_process')
 const fs = require('node:fs')
 const path = require('node:path')
-const { filesOf } = require('./check-includes.js')
+const { filesOf, readGypi } = require('./check-includes.js')
 
 const release = path.resolve(process.argv[2] || path.join(__dirname, '..', 'build', 'Release'))
 const arch = process.argv[3] || process.arch
@@ -35,15 +36,29 @@ const BEYOND = new RegExp(
     ')$',
 )
 
+// Beyond AVX2: what only tiers with one of these flags (src/sources.gypi) may hold.
+const X64_BEYOND_AVX2 = [
+  { name: 'AVX-512', allowed: ['-mavx512f'], pattern: /%zmm|%[xy]mm(1[6-9]|2\d|3[01])\b|%k[0-7]\b/ },
+  { name: 'VNNI', allowed: ['-mavxvnni', '-mavx512vnni'], pattern: /\bvpdp(bu|ws)/ },
+  { name: 'VBMI', allowed: ['-mavx512vbmi'], pattern: /^(vperm([it]2)?b|vpmultishiftqb)\s/ },
+  { name: 'VBMI2', allowed: ['-mavx512vbmi2'], pattern: /^(vp(compress|expand)[bw]|vpsh[lr]dv?[wdq])\s/ },
+  { name: 'GFNI', allowed: ['-mgfni'], pattern: /^v?gf2p8/ },
+  { name: 'AMX', allowed: ['-mamx-tile', '-mamx-int8'], pattern: /%tmm|^(ldtilecfg|sttilecfg|tilerelease)\b/ },
+  { name: 'IFMA', allowed: ['-mavx512ifma'], pattern: /^vpmadd52/ },
+  { name: 'BITALG or VPOPCNTDQ', allowed: ['-mavx512bitalg', '-mavx512vpopcntdq'], pattern: /^(vpopcnt[bwdq]|vpshufbitqmb)\s/ },
+  { name: 'BF16', allowed: ['-mavx512bf16'], pattern: /^(vdpbf16ps|vcvtne)/ },
+  { name: 'FP16', allowed: ['-mavx512fp16'], pattern: /^v(?!cvtp[hs]2p[sh])\w+[ps]h\s/ },
+]
+
 // Beyond ARMv8.0 with ASIMD: products of bytes and of matrices, arithmetic on halves (conversions are baseline), SVE, LSE atomics.
-// What a tier is named for, it may have.
+// What the flags of a tier say, it may have.
 const ARM64_BEYOND = [
-  { name: 'dotprod', tiers: ['neon_dotprod', 'neon_i8mm'], pattern: /^[su]dot\s/ },
-  { name: 'i8mm', tiers: ['neon_i8mm'], pattern: /^(us|su)dot\s|^(s|u|us)mmla\s/ },
-  { name: 'halves', tiers: [], pattern: /^f(?!cvt|mov)\w+\s.*(\bv\d+\.[48]h|\bh\d+)\b/ },
-  { name: 'bfloat16', tiers: [], pattern: /^bf\w+\s.*\bv\d+/ },
-  { name: 'SVE', tiers: [], pattern: /\bz\d+\.[bhsdq]\b/ },
-  { name: 'atomics', tiers: [], pattern: /^(cas|swp|ld(add|clr|eor|set|smax|smin|umax|umin)|st(add|clr|eor|set|smax|smin|umax|umin))p?a?l?[bh]?\s/ },
+  { name: 'dotprod', allowed: /\+dotprod/, pattern: /^[su]dot\s/ },
+  { name: 'i8mm', allowed: /\+i8mm/, pattern: /^(us|su)dot\s|^(s|u|us)mmla\s/ },
+  { name: 'halves', allowed: /\+fp16/, pattern: /^f(?!cvt|mov)\w+\s.*(\bv\d+\.[48]h|\bh\d+)\b/ },
+  { name: 'bfloat16', allowed: /\+bf16/, pattern: /^bf\w+\s.*\bv\d+/ },
+  { name: 'SVE', allowed: /\+sve/, pattern: /\bz\d+\.[bhsdq]\b/ },
+  { name: 'atomics', allowed: /\+lse/, pattern: /^(cas|swp|ld(add|clr|eor|set|smax|smin|umax|umin)|st(add|clr|eor|set|smax|smin|umax|umin))p?a?l?[bh]?\s/ },
 ]
 
 function tool(tool_, args) {
@@ -53,34 +68,35 @@ function tool(tool_, args) {
   return done.stdout
 }
 
-// The first instruction beyond the baseline in an object, or null. `tzcnt` is also how `rep bsf` is shown, which old processors run
-// as bsf with the same result for every input but 0; compilers emit it on purpose for the baseline.
-function firstBeyond(object) {
+// The instructions of an object without prefixes and comments, each with a blank at its end, and the function each is in.
+function* instructionsOf(object) {
   let where = ''
   for (const line of tool('objdump', ['-d', '--no-show-raw-insn', object]).split('\n')) {
     const label = /^[0-9a-f]+ <([^>]+)>:/.exec(line)
     if (label) where = label[1]
-    const match = /^\s+[0-9a-f]+:\s+(?:(?:rep[nz]*|lock|bnd|notrack|data16|cs|ds|xacquire|xrelease)\s+)*(\S+)(.*)$/.exec(line)
-    if (!match) continue
-    const [, mnemonic, operands] = match
-    const vector = mnemonic.startsWith('v') && !BASELINE_V.test(mnemonic)
-    const mask = /^k\w+/.test(mnemonic) && /%k[0-7]/.test(operands)
-    if (vector || mask || /%[yz]mm/.test(operands) || (mnemonic !== 'tzcnt' && BEYOND.test(mnemonic))) return `${mnemonic}${operands} in ${where}`
+    const match = /^\s+[0-9a-f]+:\s+(?:(?:rep[nz]*|lock|bnd|notrack|data16|cs|ds|xacquire|xrelease|\{\w+\})\s+)*(.*)$/.exec(line)
+    if (match) yield { text: match[1].replace(/\s*(\/\/|#|<).*$/, '') + ' ', where }
   }
-  return null
 }
 
-// The same for aarch64, where a tier's objects are looked at too.
-function firstBeyondArm64(object, tier) {
-  let where = ''
-  for (const line of tool('objdump', ['-d', '--no-show-raw-insn', object]).split('\n')) {
-    const label = /^[0-9a-f]+ <([^>]+)>:/.exec(line)
-    if (label) where = label[1]
-    const match = /^\s+[0-9a-f]+:\s+(.*)$/.exec(line)
-    if (!match) continue
-    const instruction = match[1].replace(/\s*(\/\/|<).*$/, '') + ' '
-    const beyond = ARM64_BEYOND.find(({ tiers, pattern }) => !tiers.includes(tier) && pattern.test(instruction))
-    if (beyond) return `${beyond.name}: ${instruction.trim()} in ${where}`
+// `tzcnt` is also how `rep bsf` is shown, which old processors run as bsf with the same result for every input but 0; compilers
+// emit it on purpose for the baseline.
+function isBeyondX64(text) {
+  const [, mnemonic, operands] = /^(\S*)(.*)$/.exec(text)
+  const vector = mnemonic.startsWith('v') && !BASELINE_V.test(mnemonic)
+  const mask = /^k\w+/.test(mnemonic) && /%k[0-7]/.test(operands)
+  return vector || mask || /%[yz]mm/.test(operands) || (mnemonic !== 'tzcnt' && BEYOND.test(mnemonic))
+}
+
+// The first instruction in an object that the flags of its tier (null: the core, which has the baseline) do not allow, or null.
+function firstBeyond(object, flags) {
+  let rules
+  if (arch === 'arm64') rules = ARM64_BEYOND.filter(({ allowed }) => !flags || !flags.some((flag) => allowed.test(flag)))
+  else rules = X64_BEYOND_AVX2.filter(({ allowed }) => !flags || !flags.some((flag) => allowed.includes(flag)))
+  for (const { text, where } of instructionsOf(object)) {
+    if (arch === 'x64' && !flags && isBeyondX64(text)) return `${text}in ${where}`
+    const broken = rules.find(({ pattern }) => pattern.test(text))
+    if (broken) return `${broken.name}: ${text}in ${where}`
   }
   return null
 }
@@ -89,6 +105,12 @@ function main() {
   const faults = []
   let nCore = 0
   let nTier = 0
+  const { variables } = readGypi(path.join(__dirname, '..', 'src', 'sources.gypi'))
+  const flagsOf = (tier) => {
+    const flags = variables[`chord_tier_${tier}_flags`]
+    if (!flags) throw new Error(`src/sources.gypi has no chord_tier_${tier}_flags`)
+    return flags
+  }
   const objectsOf = (target) => {
     const dir = path.join(release, 'obj.target', target)
     return fs.existsSync(dir) ? filesOf(dir).filter((file) => file.endsWith('.o')) : []
@@ -105,11 +127,11 @@ function main() {
           if (!symbol.endsWith(`_${tier[1]}`)) faults.push(`${name}: global symbol ${symbol} does not carry the name of its tier ${tier[1]}`)
           if (/[WwVv]/.test(kind)) faults.push(`${name}: symbol ${symbol} is weak`)
         }
-        const found = checked && arch === 'arm64' ? firstBeyondArm64(object, tier[1]) : null
+        const found = checked ? firstBeyond(object, flagsOf(tier[1])) : null
         if (found) faults.push(`${name}: beyond tier ${tier[1]}: ${found}`)
       } else if (checked) {
         nCore++
-        const found = arch === 'x64' ? firstBeyond(object) : firstBeyondArm64(object)
+        const found = firstBeyond(object, null)
         if (found) faults.push(`${name}: beyond the baseline of ${arch}: ${found}`)
       }
     }
