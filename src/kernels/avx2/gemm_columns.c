@@ -1,4 +1,4 @@
-// Columns for the GEMM: quantized as for the tier's matvec, then laid out in natural order as 16-bit integers.
+// Columns for the GEMM: quantized as for the tier's matvec, then laid out in natural order.
 #include "kernels/avx2/gemm_panel.h"
 
 // An odd number of 64-byte lines, so that the columns of a tile do not meet in a few sets of the cache.
@@ -25,11 +25,6 @@ uint64_t TIER(gemm_q8_32_bytes)(uint64_t n)
     return odd_lines((n + 255) / 256 * sizeof(struct column_32));
 }
 
-static void widen_16(const int8_t *from, int16_t *to)
-{
-    _mm256_storeu_si256((__m256i *)(void *)to, _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)from)));
-}
-
 void TIER(gemm_q8_32_prepare)(const float *x, void *out, uint64_t n)
 {
     memset(out, 0, TIER(gemm_q8_32_bytes)(n));
@@ -41,8 +36,9 @@ void TIER(gemm_q8_32_prepare)(const float *x, void *out, uint64_t n)
         for (uint64_t i = 0; i < count; i++) {
             struct column_32 *to = &y[(b + i) / 8];
             const uint64_t g = (b + i) % 8;
-            widen_16(group.low[i], to->q + 32 * g);
-            widen_16(group.high[i], to->q + 32 * g + 16);
+            memcpy(to->q + 32 * g, group.low[i], 16);
+            memcpy(to->q + 32 * g + 16, group.high[i], 16);
+            to->zero[g] = 4 * group.zero[4 * i];
             to->scale[g] = group.scale[4 * i];
             to->scaled_sum[g] = group.scale[4 * i] * (float)(group.zero[4 * i] / -2);
         }
@@ -64,9 +60,9 @@ void TIER(gemm_q8_256_prepare)(const float *x, void *out, uint64_t n)
         TIER(activation_q8_256)(x + SUPER_BLOCK * b, &group, SUPER_BLOCK * count);
         for (uint64_t i = 0; i < count; i++) {
             struct column_256 *to = &y[b + i];
-            for (int e = 0; e < SUPER_BLOCK; e += 16)
-                widen_16(group.q[i] + e, to->q + e);
+            memcpy(to->q, group.q[i], SUPER_BLOCK);
             memcpy(to->sums_16, group.sums_16[i], sizeof to->sums_16);
+            memcpy(to->sums_32, group.sums_32[i], sizeof to->sums_32);
             to->scale = group.scale[4 * i];
         }
     }

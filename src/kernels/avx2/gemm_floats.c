@@ -36,7 +36,7 @@ ALWAYS_INLINE void multiply_tile(const struct tile *t, const uint32_t n_columns)
     }
 }
 
-#define ALL_TILES TILE(1) TILE(2) TILE(3) TILE(4)
+#define ALL_TILES TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
 #define TILE(n_columns)                                    \
     static void tile_f32_##n_columns(const struct tile *t) \
     {                                                      \

@@ -1,10 +1,10 @@
-// Private to the GEMM of the avx2 tier: the panel, the prepared columns, and what its files give to each other.
+// Private to the GEMM of the tiers avx2 and avxvnni: the panel, the prepared columns, and what the files give to each other.
 // Contracts: kernels/gemm.h; the loops: kernels/gemm_blocks.h.
 //
-// Weights are unpacked to 16-bit integers without zero point and multiplied with activations of 16 bits by VPMADDWD:
-// exact for every type, Q8_0's -128 included, and the integer scales of sub-blocks go into the weights, so that a
-// super-block of 256 is one chain of integers (at most 256 * 4096 * 127, of Q6_K). Eight rows are the lanes of a
-// register.
+// Every quantized type is unpacked to unsigned bytes u; integers stay exact. Eight rows are the lanes of a register.
+// AVX-VNNI multiplies by VPDPBUSD, whose sums of a sub-block are scaled as floats. AVX2 multiplies by VPMADDUBSW, adds
+// as many products in 16 bits as the codes allow, and scales by the VPMADDWD that widens them: a super-block of 256 is
+// one chain of integers (at most 256 * 63 * 127 * 128, of Q6_K).
 #ifndef CHORD_KERNELS_AVX2_GEMM_PANEL_H
 #define CHORD_KERNELS_AVX2_GEMM_PANEL_H
 
@@ -12,8 +12,8 @@
 #include "kernels/gemm_blocks.h"
 
 #define GEMM_ROWS 16
-#define TILE_COLUMNS 4
-#define PANEL_BLOCKS 2
+#define TILE_COLUMNS 6
+#define PANEL_BLOCKS 3
 #define PANEL_ELEMENTS 256 // of floats
 #define PANEL_BYTES 18432
 
@@ -25,28 +25,45 @@
 
 // ---- the panel -------------------------------------------------------------------------------------------------------
 
-// GEMM_ROWS rows by 256 elements. Parameters are floats or pairs of 16-bit integers.
+// GEMM_ROWS rows by 256 elements. Parameters are floats, scales of sub-blocks or pairs of 16-bit integers.
+#define N_PARAMS 28
 struct panel_block {
-    int16_t codes[128][GEMM_ROWS][2]; // [element / 2][row][element % 2]
-    uint32_t params[16][GEMM_ROWS];   // [parameter][row]
+    uint8_t codes[64][GEMM_ROWS][4];      // [element / 4][row][element % 4]
+    uint32_t params[N_PARAMS][GEMM_ROWS]; // [parameter][row]
 } __attribute__((aligned(64)));
 _Static_assert(PANEL_BLOCKS * sizeof(struct panel_block) <= PANEL_BYTES, "panel of integers");
 _Static_assert(PANEL_ELEMENTS *GEMM_ROWS * sizeof(float) <= PANEL_BYTES, "panel of floats");
 
 // The same as one row's unpacker leaves it.
 struct row_block {
-    int16_t codes[256];
-    uint32_t params[16];
+    uint8_t codes[256];
+    uint32_t params[N_PARAMS];
 } __attribute__((aligned(64)));
+
+// Parameters: first of ...
+enum {
+    PARAM_BLOCK_MIN = 8, // the 8 mins of blocks of 32
+    PARAM_MINS_32 = 8,   // 8 mins of sub-blocks, as pairs
+    PARAM_MINS_16 = 16,  // 16
+    PARAM_D = 24,
+    PARAM_DMIN = 25, // -dmin
+};
 
 // What a type's codes u and parameters mean; y is the column's scale, q its codes.
 enum panel_kind {
-    PANEL_BLOCKS_32,     // sum over blocks of 32 of (params[b] * y) * float(sum of u * q)
-    PANEL_BLOCKS_32_MIN, // then, after each, + params[8 + b] * (y * float(sum of q))
-    PANEL_WHOLE,         // y * (params[8] * float(sum of u * q)), per 256
-    // y * (params[8] * float(sum of u * q) + params[9] * float(sum over sub-blocks of 16 of min * sum of q)), per 256;
-    // mins: 16-bit pairs in params[0..7]
-    PANEL_WHOLE_MIN,
+    // Blocks of 32: sum over blocks of (params[b] * y) * float(sum of (u - zero point) * q)
+    PANEL_ZERO_8,   // u up to 15
+    PANEL_ZERO_16,  // u up to 31
+    PANEL_ZERO_128, // u up to 255
+    // The same without zero point, u up to 31, then, after each block, + params[8 + b] * (y * float(sum of q))
+    PANEL_MIN,
+    // y * (params[D] * sum over sub-blocks s of 32 of params[s] * sum of u * q
+    //      + params[DMIN] * float(sum over sub-blocks of min * sum of q)), u up to 31. Per 256.
+    PANEL_SUB_32_MIN,
+    // The same with sub-blocks of 16, u up to 3
+    PANEL_SUB_16_MIN,
+    // The same with sub-blocks of 16, u up to 63, mins multiplied by params[D] like the products
+    PANEL_SUB_16,
     N_PANEL_KINDS
 };
 
@@ -54,17 +71,20 @@ enum panel_kind {
 
 // 256 elements of a column in natural order; the last block of a column of Q8_PER_32 is padded with zeros.
 struct column_32 {
-    int16_t q[256];
+    int8_t q[256];
     float scale[8];
     float scaled_sum[8]; // scale * float(sum of each 32 codes)
+    int32_t zero[8];     // -8 * the sum
+    int32_t padding[8];
 };
 struct column_256 {
-    int16_t q[256];
+    int8_t q[256];
     int16_t sums_16[16]; // of each 16 codes
+    int16_t sums_32[8];
     float scale;
-    int32_t padding[7];
+    int32_t padding[19];
 };
-#define COLUMN_BLOCK_BYTES 576
+#define COLUMN_BLOCK_BYTES 384
 _Static_assert(sizeof(struct column_32) == COLUMN_BLOCK_BYTES, "column_32");
 _Static_assert(sizeof(struct column_256) == COLUMN_BLOCK_BYTES, "column_256");
 

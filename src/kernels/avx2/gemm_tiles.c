@@ -39,44 +39,6 @@ ALWAYS_INLINE __m256i load_dwords(const void *p)
     return _mm256_load_si256((const __m256i *)p);
 }
 
-// Compilers know that integers may be added in any order, and would collect products on the stack to add them as a
-// tree: the empty statement hides each sum from them.
-ALWAYS_INLINE __m256i add_product(__m256i sum, __m256i w, __m256i q)
-{
-    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(w, q));
-    __asm__("" : "+x"(sum));
-    return sum;
-}
-
-// Adds 16-bit pairs of the panel, `at` [n_steps][GEMM_ROWS], times pairs of each column, `from` bytes into its block.
-ALWAYS_INLINE void add_products(const void *at, const uint8_t *const y[TILE_COLUMNS], uint64_t from,
-                                const uint32_t n_steps, const uint32_t n_columns, sums_i32 sums)
-{
-    const uint8_t *w = at;
-    UNROLL
-    for (uint32_t k = 0; k < n_steps; k++) {
-        const __m256i w0 = load_dwords(w + 64 * k), w1 = load_dwords(w + 64 * k + 32);
-        UNROLL
-        for (uint32_t c = 0; c < n_columns; c++) {
-            const __m256i q = broadcast_32(y[c] + from + 4 * k);
-            sums[0][c] = add_product(sums[0][c], w0, q);
-            sums[1][c] = add_product(sums[1][c], w1, q);
-        }
-    }
-}
-
-// Prefetches the eighth `part` of the same block of the next tile's columns.
-ALWAYS_INLINE void prefetch_ahead(const uint8_t *const y[TILE_COLUMNS], int64_t ahead, uint32_t part,
-                                  const uint32_t n_columns)
-{
-    UNROLL
-    for (uint32_t c = 0; c < n_columns; c++) {
-        _mm_prefetch((const char *)(y[c] + ahead + COLUMN_BLOCK_BYTES / 8 * part), _MM_HINT_T0);
-        if (part == 7)
-            _mm_prefetch((const char *)(y[c] + ahead + COLUMN_BLOCK_BYTES - 64), _MM_HINT_T0);
-    }
-}
-
 ALWAYS_INLINE void zero_products(const uint32_t n_columns, sums_i32 sums)
 {
     UNROLL
@@ -84,72 +46,281 @@ ALWAYS_INLINE void zero_products(const uint32_t n_columns, sums_i32 sums)
         sums[0][c] = sums[1][c] = _mm256_setzero_si256();
 }
 
+// Prefetches the eighth `part` of the same block of the next tile's columns.
+ALWAYS_INLINE void prefetch_ahead(const uint8_t *const y[TILE_COLUMNS], int64_t ahead, uint32_t part,
+                                  const uint32_t n_columns)
+{
+    UNROLL
+    for (uint32_t c = 0; c < n_columns; c++)
+        _mm_prefetch((const char *)(y[c] + ahead + COLUMN_BLOCK_BYTES / 8 * part), _MM_HINT_T0);
+}
+
 ALWAYS_INLINE __m256 load_param(const struct panel_block *block, uint32_t param, uint32_t half)
 {
     return _mm256_castsi256_ps(load_dwords(block->params[param] + 8 * half));
 }
 
+// What of a code a product takes.
+enum code_part { CODE_WHOLE, CODE_LOW_NIBBLE, CODE_HIGH_NIBBLE };
+
+#ifdef __AVXVNNI__
+
+// sums += the products of n_steps times 4 elements from `codes` and from `at` bytes into the columns' blocks on.
+ALWAYS_INLINE void add_products(const uint8_t *codes, const uint8_t *const y[TILE_COLUMNS], uint64_t at,
+                                const uint32_t n_steps, const uint32_t n_columns, sums_i32 sums)
+{
+    UNROLL
+    for (uint32_t k = 0; k < n_steps; k++) {
+        const __m256i w0 = load_dwords(codes + 64 * k), w1 = load_dwords(codes + 64 * k + 32);
+        UNROLL
+        for (uint32_t c = 0; c < n_columns; c++) {
+            const __m256i q = broadcast_32(y[c] + at + 4 * k);
+            sums[0][c] = _mm256_dpbusd_avx_epi32(sums[0][c], w0, q);
+            sums[1][c] = _mm256_dpbusd_avx_epi32(sums[1][c], w1, q);
+        }
+    }
+}
+
+ALWAYS_INLINE __m256i add_dot_words(__m256i sum, __m256i a, __m256i b)
+{
+    return _mm256_dpwssd_avx_epi32(sum, a, b);
+}
+
+#else
+
+// Compilers know that integers may be added in any order, and would collect products on the stack to add them as a
+// tree: the empty statement hides each sum from them.
+ALWAYS_INLINE __m256i add_words(__m256i sum, __m256i pairs)
+{
+    sum = _mm256_add_epi16(sum, pairs);
+    __asm__("" : "+x"(sum));
+    return sum;
+}
+
+ALWAYS_INLINE __m256i add_dot_words(__m256i sum, __m256i a, __m256i b)
+{
+    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
+    __asm__("" : "+x"(sum));
+    return sum;
+}
+
+ALWAYS_INLINE __m256i load_codes(const uint8_t *codes, const enum code_part part)
+{
+    const __m256i u = load_dwords(codes), nibble = _mm256_set1_epi8(15);
+    if (part == CODE_WHOLE)
+        return u;
+    return _mm256_and_si256(part == CODE_LOW_NIBBLE ? u : _mm256_srli_epi16(u, 4), nibble);
+}
+
+// sums += the products of n_steps times 4 elements from `codes` and from `at` bytes into the columns' blocks on, times
+// `factors` (of rows 0..7 and 8..15, twice in every lane). max_code: of the part; so many products are added in 16 bits
+// as fit.
+ALWAYS_INLINE void add_products(const uint8_t *codes, const enum code_part part, const uint32_t max_code,
+                                const __m256i factors[2], const uint8_t *const y[TILE_COLUMNS], uint64_t at,
+                                const uint32_t n_steps, const uint32_t n_columns, sums_i32 sums)
+{
+    const uint32_t fitting = INT16_MAX / (2 * 127 * max_code), chain = fitting < n_steps ? fitting : n_steps;
+    UNROLL
+    for (uint32_t first = 0; first < n_steps; first += chain) {
+        sums_i32 words;
+        UNROLL
+        for (uint32_t k = first; k < first + chain; k++) {
+            const __m256i w0 = load_codes(codes + 64 * k, part), w1 = load_codes(codes + 64 * k + 32, part);
+            UNROLL
+            for (uint32_t c = 0; c < n_columns; c++) {
+                const __m256i q = broadcast_32(y[c] + at + 4 * k);
+                const __m256i p0 = _mm256_maddubs_epi16(w0, q), p1 = _mm256_maddubs_epi16(w1, q);
+                words[0][c] = k == first ? p0 : add_words(words[0][c], p0);
+                words[1][c] = k == first ? p1 : add_words(words[1][c], p1);
+            }
+        }
+        UNROLL
+        for (uint32_t h = 0; h < 2; h++) {
+            UNROLL
+            for (uint32_t c = 0; c < n_columns; c++)
+                sums[h][c] = add_dot_words(sums[h][c], words[h][c], factors[h]);
+        }
+    }
+}
+
+#endif
+
+// ---- blocks of 32 ----------------------------------------------------------------------------------------------------
+
+ALWAYS_INLINE bool has_min(const enum panel_kind kind)
+{
+    return kind == PANEL_MIN || kind == PANEL_SUB_32_MIN || kind == PANEL_SUB_16_MIN;
+}
+
+// The integers of block g.
+ALWAYS_INLINE void multiply_block_32(const struct panel_block *block, const uint8_t *const y[TILE_COLUMNS], uint32_t g,
+                                     const enum panel_kind kind, const uint32_t n_columns, sums_i32 sums)
+{
+    const int shift = kind == PANEL_ZERO_8 ? 0 : kind == PANEL_ZERO_16 ? 1 : 4; // zero point 8 << shift
+    UNROLL
+    for (uint32_t c = 0; c < n_columns; c++) {
+        const __m256i zero = broadcast_32(y[c] + offsetof(struct column_32, zero) + 4 * g);
+        sums[0][c] = sums[1][c] = kind == PANEL_MIN ? _mm256_setzero_si256() : _mm256_slli_epi32(zero, shift);
+    }
+    const uint8_t *codes = block->codes[8 * g][0];
+#ifdef __AVXVNNI__
+    add_products(codes, y, 32 * g, 8, n_columns, sums);
+#else
+    const __m256i ones[2] = {_mm256_set1_epi16(1), _mm256_set1_epi16(1)};
+    const __m256i sixteens[2] = {_mm256_set1_epi16(16), _mm256_set1_epi16(16)};
+    if (kind == PANEL_ZERO_128) {
+        add_products(codes, CODE_LOW_NIBBLE, 15, ones, y, 32 * g, 8, n_columns, sums);
+        add_products(codes, CODE_HIGH_NIBBLE, 15, sixteens, y, 32 * g, 8, n_columns, sums);
+    } else {
+        add_products(codes, CODE_WHOLE, kind == PANEL_ZERO_8 ? 15 : 31, ones, y, 32 * g, 8, n_columns, sums);
+    }
+#endif
+}
+
 // n_groups: blocks of 32 that exist.
 ALWAYS_INLINE void add_blocks_32(const struct panel_block *block, const uint8_t *const y[TILE_COLUMNS], int64_t ahead,
-                                 uint32_t n_groups, const bool min, const uint32_t n_columns, sums_f32 sums)
+                                 uint32_t n_groups, const enum panel_kind kind, const uint32_t n_columns, sums_f32 sums)
 {
     for (uint32_t g = 0; g < n_groups; g++) {
         sums_i32 products;
         prefetch_ahead(y, ahead, g, n_columns);
-        zero_products(n_columns, products);
-        add_products(block->codes[16 * g], y, 64 * g, 16, n_columns, products);
+        multiply_block_32(block, y, g, kind, n_columns, products);
         UNROLL
         for (uint32_t h = 0; h < 2; h++) {
             const __m256 scale = load_param(block, g, h);
             UNROLL
             for (uint32_t c = 0; c < n_columns; c++) {
-                const __m256 of_column = _mm256_set1_ps(((const struct column_32 *)y[c])->scale[g]);
-                sums[h][c] =
-                    _mm256_fmadd_ps(_mm256_cvtepi32_ps(products[h][c]), _mm256_mul_ps(scale, of_column), sums[h][c]);
-                if (min)
-                    sums[h][c] =
-                        _mm256_fmadd_ps(load_param(block, 8 + g, h),
-                                        _mm256_set1_ps(((const struct column_32 *)y[c])->scaled_sum[g]), sums[h][c]);
+                const struct column_32 *column = (const struct column_32 *)y[c];
+                const __m256 of_both = _mm256_mul_ps(scale, _mm256_set1_ps(column->scale[g]));
+                sums[h][c] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products[h][c]), of_both, sums[h][c]);
+                if (has_min(kind))
+                    sums[h][c] = _mm256_fmadd_ps(load_param(block, PARAM_BLOCK_MIN + g, h),
+                                                 _mm256_set1_ps(column->scaled_sum[g]), sums[h][c]);
             }
         }
     }
 }
 
-ALWAYS_INLINE void add_whole(const struct panel_block *block, const uint8_t *const y[TILE_COLUMNS], int64_t ahead,
-                             const bool min, const uint32_t n_columns, sums_f32 sums)
+// ---- super-blocks ----------------------------------------------------------------------------------------------------
+
+// Sums over sub-blocks of scale times products.
+#ifdef __AVXVNNI__
+typedef sums_f32 scaled_sums;
+#else
+typedef sums_i32 scaled_sums;
+#endif
+
+ALWAYS_INLINE void start_scaled(const uint32_t n_columns, const sums_i32 from, scaled_sums sums)
 {
-    sums_i32 products, of_mins;
-    zero_products(n_columns, products);
-    for (uint32_t part = 0; part < 8; part++) {
-        prefetch_ahead(y, ahead, part, n_columns);
-        add_products(block->codes[16 * part], y, 64 * part, 16, n_columns, products);
-    }
-    sums_f32 of_block;
     UNROLL
     for (uint32_t h = 0; h < 2; h++) {
-        const __m256 d = load_param(block, 8, h);
         UNROLL
         for (uint32_t c = 0; c < n_columns; c++)
-            of_block[h][c] = _mm256_mul_ps(_mm256_cvtepi32_ps(products[h][c]), d);
+#ifdef __AVXVNNI__
+            sums[h][c] = _mm256_cvtepi32_ps(from[h][c]);
+#else
+            sums[h][c] = from[h][c];
+#endif
     }
-    if (min) {
-        zero_products(n_columns, of_mins);
-        add_products(block->params[0], y, offsetof(struct column_256, sums_16), 8, n_columns, of_mins);
+}
+
+ALWAYS_INLINE __m256 float_of_scaled(const scaled_sums sums, uint32_t h, uint32_t c)
+{
+#ifdef __AVXVNNI__
+    return sums[h][c];
+#else
+    return _mm256_cvtepi32_ps(sums[h][c]);
+#endif
+}
+
+// Adds sub-block s of n_steps times 4 elements.
+ALWAYS_INLINE void add_sub_block(const struct panel_block *block, const uint8_t *const y[TILE_COLUMNS], uint32_t s,
+                                 const uint32_t n_steps, const uint32_t max_code, const uint32_t n_columns,
+                                 scaled_sums sums)
+{
+    const uint8_t *codes = block->codes[n_steps * s][0];
+#ifdef __AVXVNNI__
+    (void)max_code;
+    sums_i32 products;
+    zero_products(n_columns, products);
+    add_products(codes, y, 4 * n_steps * s, n_steps, n_columns, products);
+    UNROLL
+    for (uint32_t h = 0; h < 2; h++) {
+        const __m256 scale = load_param(block, s, h);
+        UNROLL
+        for (uint32_t c = 0; c < n_columns; c++)
+            sums[h][c] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products[h][c]), scale, sums[h][c]);
+    }
+#else
+    const __m256i scales[2] = {load_dwords(block->params[s]), load_dwords(block->params[s] + 8)};
+    add_products(codes, CODE_WHOLE, max_code, scales, y, 4 * n_steps * s, n_steps, n_columns, sums);
+#endif
+}
+
+// sums = the mins of 256 elements times the columns' sums.
+ALWAYS_INLINE void multiply_mins(const struct panel_block *block, const uint8_t *const y[TILE_COLUMNS],
+                                 const enum panel_kind kind, const uint32_t n_columns, sums_i32 sums)
+{
+    const bool of_32 = kind == PANEL_SUB_32_MIN;
+    const uint32_t n_pairs = of_32 ? 4 : 8;
+    const uint64_t at = of_32 ? offsetof(struct column_256, sums_32) : offsetof(struct column_256, sums_16);
+    zero_products(n_columns, sums);
+    UNROLL
+    for (uint32_t p = 0; p < n_pairs; p++) {
+        const uint32_t param = (of_32 ? PARAM_MINS_32 : PARAM_MINS_16) + p;
+        const __m256i m0 = load_dwords(block->params[param]), m1 = load_dwords(block->params[param] + 8);
+        UNROLL
+        for (uint32_t c = 0; c < n_columns; c++) {
+            const __m256i s = broadcast_32(y[c] + at + 4 * p);
+            sums[0][c] = add_dot_words(sums[0][c], m0, s);
+            sums[1][c] = add_dot_words(sums[1][c], m1, s);
+        }
+    }
+}
+
+ALWAYS_INLINE void add_super_block(const struct panel_block *block, const uint8_t *const y[TILE_COLUMNS], int64_t ahead,
+                                   const enum panel_kind kind, const uint32_t n_columns, sums_f32 sums)
+{
+    sums_i32 of_mins;
+    scaled_sums scaled;
+    multiply_mins(block, y, kind, n_columns, of_mins);
+    if (has_min(kind)) {
+        sums_i32 zeros;
+        zero_products(n_columns, zeros);
         UNROLL
         for (uint32_t h = 0; h < 2; h++) {
-            const __m256 dmin = load_param(block, 9, h);
+            const __m256 dmin = load_param(block, PARAM_DMIN, h);
             UNROLL
-            for (uint32_t c = 0; c < n_columns; c++)
-                of_block[h][c] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(of_mins[h][c]), dmin, of_block[h][c]);
+            for (uint32_t c = 0; c < n_columns; c++) {
+                const __m256 scale = _mm256_set1_ps(((const struct column_256 *)y[c])->scale);
+                sums[h][c] = _mm256_fmadd_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(of_mins[h][c]), dmin), scale, sums[h][c]);
+            }
+        }
+        start_scaled(n_columns, zeros, scaled);
+    } else {
+        start_scaled(n_columns, of_mins, scaled);
+    }
+    for (uint32_t part = 0; part < 8; part++) {
+        prefetch_ahead(y, ahead, part, n_columns);
+        if (kind == PANEL_SUB_32_MIN) {
+            add_sub_block(block, y, part, 8, 31, n_columns, scaled);
+        } else {
+            add_sub_block(block, y, 2 * part, 4, kind == PANEL_SUB_16 ? 63 : 3, n_columns, scaled);
+            add_sub_block(block, y, 2 * part + 1, 4, kind == PANEL_SUB_16 ? 63 : 3, n_columns, scaled);
         }
     }
     UNROLL
-    for (uint32_t c = 0; c < n_columns; c++) {
-        const __m256 scale = _mm256_set1_ps(((const struct column_256 *)y[c])->scale);
-        sums[0][c] = _mm256_fmadd_ps(of_block[0][c], scale, sums[0][c]);
-        sums[1][c] = _mm256_fmadd_ps(of_block[1][c], scale, sums[1][c]);
+    for (uint32_t h = 0; h < 2; h++) {
+        const __m256 d = load_param(block, PARAM_D, h);
+        UNROLL
+        for (uint32_t c = 0; c < n_columns; c++) {
+            const __m256 scale = _mm256_set1_ps(((const struct column_256 *)y[c])->scale);
+            sums[h][c] = _mm256_fmadd_ps(_mm256_mul_ps(float_of_scaled(scaled, h, c), d), scale, sums[h][c]);
+        }
     }
 }
+
+// ---- the tile --------------------------------------------------------------------------------------------------------
 
 ALWAYS_INLINE void multiply_tile(const struct tile *t, const enum panel_kind kind, const uint32_t n_columns)
 {
@@ -162,10 +333,10 @@ ALWAYS_INLINE void multiply_tile(const struct tile *t, const enum panel_kind kin
     load_sums(t, n_columns, sums);
     for (uint64_t k = 0; k < t->n; k += 256, block++) {
         const uint32_t n_groups = t->n - k < 256 ? (uint32_t)(t->n - k) / 32 : 8;
-        if (kind == PANEL_BLOCKS_32 || kind == PANEL_BLOCKS_32_MIN)
-            add_blocks_32(block, y, t->ahead, n_groups, kind == PANEL_BLOCKS_32_MIN, n_columns, sums);
+        if (kind <= PANEL_MIN)
+            add_blocks_32(block, y, t->ahead, n_groups, kind, n_columns, sums);
         else
-            add_whole(block, y, t->ahead, kind == PANEL_WHOLE_MIN, n_columns, sums);
+            add_super_block(block, y, t->ahead, kind, n_columns, sums);
         UNROLL
         for (uint32_t c = 0; c < n_columns; c++)
             y[c] += COLUMN_BLOCK_BYTES;
@@ -175,9 +346,15 @@ ALWAYS_INLINE void multiply_tile(const struct tile *t, const enum panel_kind kin
 
 // ---- one function per kind and number of columns ---------------------------------------------------------------------
 
-#define TILES_OF(kind) TILE(kind, 1) TILE(kind, 2) TILE(kind, 3) TILE(kind, 4)
-#define ALL_TILES \
-    TILES_OF(PANEL_BLOCKS_32) TILES_OF(PANEL_BLOCKS_32_MIN) TILES_OF(PANEL_WHOLE) TILES_OF(PANEL_WHOLE_MIN)
+#define TILES_OF(kind) TILE(kind, 1) TILE(kind, 2) TILE(kind, 3) TILE(kind, 4) TILE(kind, 5) TILE(kind, 6)
+#define ALL_TILES              \
+    TILES_OF(PANEL_ZERO_8)     \
+    TILES_OF(PANEL_ZERO_16)    \
+    TILES_OF(PANEL_ZERO_128)   \
+    TILES_OF(PANEL_MIN)        \
+    TILES_OF(PANEL_SUB_32_MIN) \
+    TILES_OF(PANEL_SUB_16_MIN) \
+    TILES_OF(PANEL_SUB_16)
 
 #define TILE(kind, n_columns)                                   \
     static void tile_##kind##_##n_columns(const struct tile *t) \

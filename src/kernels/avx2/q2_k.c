@@ -1,12 +1,6 @@
 // Q2_K: 84-byte super-blocks of 256 with mins.
 #include "kernels/avx2/super_blocks.h"
 
-// Elements 32v..32v+31.
-ALWAYS_INLINE __m256i load_codes(const struct block_q2_k *x, int v)
-{
-    return _mm256_and_si256(_mm256_srli_epi16(load_32(x->qs + 32 * (v / 4)), 2 * (v % 4)), _mm256_set1_epi8(3));
-}
-
 ALWAYS_INLINE void dot_q2_k(const uint8_t *row, uint64_t n, const void *const *columns, const uint32_t n_columns,
                             struct prefetch ahead, float *dots)
 {
@@ -16,16 +10,13 @@ ALWAYS_INLINE void dot_q2_k(const uint8_t *row, uint64_t n, const void *const *c
         sums[c] = min_sums[c] = _mm256_setzero_ps();
     for (uint64_t b = 0; b < n / SUPER_BLOCK; b++, x++) {
         prefetch_stream(ahead, x, sizeof *x);
-        const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)x->scales);
-        const __m128i nibble = _mm_set1_epi8(15);
-        const __m256i scales = _mm256_cvtepu8_epi16(_mm_and_si128(bytes, nibble));
-        const __m256i mins = _mm256_cvtepu8_epi16(_mm_and_si128(_mm_srli_epi16(bytes, 4), nibble));
-        const struct scales_16 spread = spread_scales_16(scales);
+        const struct scales_mins_16 both = scales_of_q2_k(x);
+        const struct scales_16 spread = spread_scales_16(both.scales);
         __m256i dot[MATVEC_MAX_COLUMNS];
         for (uint32_t c = 0; c < n_columns; c++)
             dot[c] = _mm256_setzero_si256();
         for (int v = 0; v < 8; v++) {
-            const __m256i codes = load_codes(x, v);
+            const __m256i codes = codes_of_q2_k(x, v);
             const __m256i scale = scale_of_16(spread, v);
             for (uint32_t c = 0; c < n_columns; c++)
                 dot[c] = add_scaled_dot(dot[c], codes, scale, group_of(columns[c], b)->q[b % 4] + 32 * v);
@@ -35,7 +26,7 @@ ALWAYS_INLINE void dot_q2_k(const uint8_t *row, uint64_t n, const void *const *c
         for (uint32_t c = 0; c < n_columns; c++) {
             const struct activation_group_256 *y = group_of(columns[c], b);
             const float scale = y->scale[4 * (b % 4)];
-            const __m256 min_products = _mm256_cvtepi32_ps(scaled_sums_16(mins, y->sums_16[b % 4]));
+            const __m256 min_products = _mm256_cvtepi32_ps(scaled_sums_16(both.mins, y->sums_16[b % 4]));
             sums[c] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot[c]), _mm256_set1_ps(d * scale), sums[c]);
             min_sums[c] = _mm256_fmadd_ps(min_products, _mm256_set1_ps(dmin * scale), min_sums[c]);
         }

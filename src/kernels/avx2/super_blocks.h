@@ -2,7 +2,7 @@
 #ifndef CHORD_KERNELS_AVX2_SUPER_BLOCKS_H
 #define CHORD_KERNELS_AVX2_SUPER_BLOCKS_H
 
-#include "kernels/avx2/avx2.h"
+#include "kernels/avx2/super_codes.h"
 
 // sum + scale * (codes . q): codes up to 63, two products fit 16 bits. `scale` in every 16-bit word.
 ALWAYS_INLINE __m256i add_scaled_dot(__m256i sum, __m256i codes, __m256i scale, const int8_t *q)
@@ -22,27 +22,6 @@ ALWAYS_INLINE const struct activation_group_256 *group_of(const void *column, ui
 
 // ---- Q4_K, Q5_K: 8 sub-blocks of 32 with 6-bit scales and mins ---------------------------------------------------------
 
-struct scales_32 {
-    __m256i scales; // 8 of 16 bits, in both lanes
-    __m128i mins;   // 8 of 16 bits
-};
-
-ALWAYS_INLINE struct scales_32 load_scales_32(const uint8_t bytes[12])
-{
-    uint32_t u[3];
-    memcpy(u, bytes, sizeof u);
-    const uint32_t scales_low = u[0] & 0x3f3f3f3fu;
-    const uint32_t scales_high = (u[2] & 0x0f0f0f0fu) | (u[0] >> 6 & 0x03030303u) << 4;
-    const uint32_t mins_low = u[1] & 0x3f3f3f3fu;
-    const uint32_t mins_high = (u[2] >> 4 & 0x0f0f0f0fu) | (u[1] >> 6 & 0x03030303u) << 4;
-    const __m256i words =
-        _mm256_cvtepu8_epi16(_mm_set_epi32((int)mins_high, (int)mins_low, (int)scales_high, (int)scales_low));
-    return (struct scales_32){
-        .scales = _mm256_permute4x64_epi64(words, 0x44),
-        .mins = _mm256_extracti128_si256(words, 1),
-    };
-}
-
 // Scale j of 8 in every word.
 ALWAYS_INLINE __m256i scale_of_32(__m256i scales, int j)
 {
@@ -53,6 +32,44 @@ ALWAYS_INLINE __m128 mins_of_32(struct scales_32 scales, const int16_t sums_32[8
 {
     return _mm_cvtepi32_ps(_mm_madd_epi16(scales.mins, _mm_load_si128((const __m128i *)(const void *)sums_32)));
 }
+
+// Defines dot_<type> and matvec_<type> of the tier.
+#define DEFINE_MATVEC_SUB_32(type)                                                                                 \
+    ALWAYS_INLINE void dot_##type(const uint8_t *row, uint64_t n, const void *const *columns,                      \
+                                  const uint32_t n_columns, struct prefetch ahead, float *dots)                    \
+    {                                                                                                              \
+        const struct block_##type *x = (const struct block_##type *)row;                                           \
+        __m256 sums[MATVEC_MAX_COLUMNS];                                                                           \
+        __m128 mins[MATVEC_MAX_COLUMNS];                                                                           \
+        for (uint32_t c = 0; c < n_columns; c++) {                                                                 \
+            sums[c] = _mm256_setzero_ps();                                                                         \
+            mins[c] = _mm_setzero_ps();                                                                            \
+        }                                                                                                          \
+        for (uint64_t b = 0; b < n / SUPER_BLOCK; b++, x++) {                                                      \
+            prefetch_stream(ahead, x, sizeof *x);                                                                  \
+            const struct scales_32 scales = load_scales_32(x->scales);                                             \
+            __m256i dot[MATVEC_MAX_COLUMNS];                                                                       \
+            for (uint32_t c = 0; c < n_columns; c++)                                                               \
+                dot[c] = _mm256_setzero_si256();                                                                   \
+            for (int v = 0; v < 8; v++) {                                                                          \
+                const __m256i codes = codes_of_##type(x, v);                                                       \
+                const __m256i scale = scale_of_32(scales.scales, v);                                               \
+                for (uint32_t c = 0; c < n_columns; c++)                                                           \
+                    dot[c] = add_scaled_dot(dot[c], codes, scale, group_of(columns[c], b)->q[b % 4] + 32 * v);     \
+            }                                                                                                      \
+            const float d = load_half(x->d);                                                                       \
+            const float dmin = load_half(x->dmin);                                                                 \
+            for (uint32_t c = 0; c < n_columns; c++) {                                                             \
+                const struct activation_group_256 *y = group_of(columns[c], b);                                    \
+                const float scale = y->scale[4 * (b % 4)];                                                         \
+                sums[c] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot[c]), _mm256_set1_ps(d * scale), sums[c]);         \
+                mins[c] = _mm_fmadd_ps(mins_of_32(scales, y->sums_32[b % 4]), _mm_set1_ps(dmin * scale), mins[c]); \
+            }                                                                                                      \
+        }                                                                                                          \
+        for (uint32_t c = 0; c < n_columns; c++)                                                                   \
+            dots[c] = sum_of_lanes(_mm256_sub_ps(sums[c], _mm256_zextps128_ps256(mins[c])));                       \
+    }                                                                                                              \
+    DEFINE_MATVEC(type)
 
 // ---- Q2_K, Q3_K, Q6_K: 16 sub-blocks of 16 -----------------------------------------------------------------------------
 
@@ -84,5 +101,40 @@ ALWAYS_INLINE __m256i scaled_sums_16(__m256i scales, const int16_t sums_16[16])
 {
     return _mm256_madd_epi16(scales, _mm256_load_si256((const __m256i *)(const void *)sums_16));
 }
+
+// Defines dot_<type> and matvec_<type> of the tier, for a type with zero point 1 << zero_shift.
+#define DEFINE_MATVEC_ZERO_16(type, zero_shift)                                                                \
+    ALWAYS_INLINE void dot_##type(const uint8_t *row, uint64_t n, const void *const *columns,                  \
+                                  const uint32_t n_columns, struct prefetch ahead, float *dots)                \
+    {                                                                                                          \
+        const struct block_##type *x = (const struct block_##type *)row;                                       \
+        __m256 sums[MATVEC_MAX_COLUMNS];                                                                       \
+        for (uint32_t c = 0; c < n_columns; c++)                                                               \
+            sums[c] = _mm256_setzero_ps();                                                                     \
+        for (uint64_t b = 0; b < n / SUPER_BLOCK; b++, x++) {                                                  \
+            prefetch_stream(ahead, x, sizeof *x);                                                              \
+            const __m256i scales = scales_of_##type(x);                                                        \
+            const struct scales_16 spread = spread_scales_16(scales);                                          \
+            __m256i dot[MATVEC_MAX_COLUMNS];                                                                   \
+            for (uint32_t c = 0; c < n_columns; c++)                                                           \
+                dot[c] = _mm256_setzero_si256();                                                               \
+            for (int v = 0; v < 8; v++) {                                                                      \
+                const __m256i codes = codes_of_##type(x, v);                                                   \
+                const __m256i scale = scale_of_16(spread, v);                                                  \
+                for (uint32_t c = 0; c < n_columns; c++)                                                       \
+                    dot[c] = add_scaled_dot(dot[c], codes, scale, group_of(columns[c], b)->q[b % 4] + 32 * v); \
+            }                                                                                                  \
+            const float d = load_half(x->d);                                                                   \
+            for (uint32_t c = 0; c < n_columns; c++) {                                                         \
+                const struct activation_group_256 *y = group_of(columns[c], b);                                \
+                const __m256i zero = _mm256_slli_epi32(scaled_sums_16(scales, y->sums_16[b % 4]), zero_shift); \
+                const __m256 products = _mm256_cvtepi32_ps(_mm256_sub_epi32(dot[c], zero));                    \
+                sums[c] = _mm256_fmadd_ps(products, _mm256_set1_ps(d * y->scale[4 * (b % 4)]), sums[c]);       \
+            }                                                                                                  \
+        }                                                                                                      \
+        for (uint32_t c = 0; c < n_columns; c++)                                                               \
+            dots[c] = sum_of_lanes(sums[c]);                                                                   \
+    }                                                                                                          \
+    DEFINE_MATVEC(type)
 
 #endif
