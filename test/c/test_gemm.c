@@ -244,7 +244,7 @@ static struct guarded weights_memory, columns_memory, scratch_memory;
 static void create_memory(void)
 {
     weights_memory = guarded_create((size_t)4 * MAX_ROWS * MAX_N);
-    columns_memory = guarded_create((size_t)8 * MAX_COLUMNS * MAX_N);
+    columns_memory = guarded_create((size_t)16 * MAX_COLUMNS * MAX_N);
     scratch_memory = guarded_create(GEMM_MAX_SCRATCH_BYTES);
 }
 

@@ -25,6 +25,18 @@ uint64_t TIER(gemm_q8_32_bytes)(uint64_t n)
     return odd_lines((n + 255) / 256 * sizeof(struct column_32));
 }
 
+// Block g once more as 16-bit integers, on the tiers that want it.
+static void widen(struct column_32 *y, uint64_t g)
+{
+#ifdef __AVXVNNI__
+    (void)y;
+    (void)g;
+#else
+    for (uint64_t e = 32 * g; e < 32 * g + 32; e++)
+        y->q_16[e] = y->q[e];
+#endif
+}
+
 void TIER(gemm_q8_32_prepare)(const float *x, void *out, uint64_t n)
 {
     memset(out, 0, TIER(gemm_q8_32_bytes)(n));
@@ -39,6 +51,7 @@ void TIER(gemm_q8_32_prepare)(const float *x, void *out, uint64_t n)
             memcpy(to->q + 32 * g, group.low[i], 16);
             memcpy(to->q + 32 * g + 16, group.high[i], 16);
             to->zero[g] = 4 * group.zero[4 * i];
+            widen(to, g);
             to->scale[g] = group.scale[4 * i];
             to->scaled_sum[g] = group.scale[4 * i] * (float)(group.zero[4 * i] / -2);
         }

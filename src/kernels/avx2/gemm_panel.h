@@ -40,6 +40,25 @@ struct row_block {
     uint32_t params[N_PARAMS];
 } __attribute__((aligned(64)));
 
+// Codes beyond 6 bits: two of them by VPMADDUBSW need not fit 16 bits, so that without VPDPBUSD they are 16-bit integers,
+// without zero point.
+#ifdef __AVXVNNI__
+#define panel_block_wide panel_block
+#define row_block_wide row_block
+#define PANEL_WIDE_BLOCKS PANEL_BLOCKS
+#else
+#define PANEL_WIDE_BLOCKS 2
+struct panel_block_wide {
+    int16_t codes[128][GEMM_ROWS][2];
+    uint32_t params[8][GEMM_ROWS];
+} __attribute__((aligned(64)));
+struct row_block_wide {
+    int16_t codes[256];
+    uint32_t params[8];
+} __attribute__((aligned(64)));
+_Static_assert(PANEL_WIDE_BLOCKS * sizeof(struct panel_block_wide) <= PANEL_BYTES, "panel of words");
+#endif
+
 // Parameters: first of ...
 enum {
     PARAM_BLOCK_MIN = 8, // the 8 mins of blocks of 32
@@ -54,7 +73,7 @@ enum panel_kind {
     // Blocks of 32: sum over blocks of (params[b] * y) * float(sum of (u - zero point) * q)
     PANEL_ZERO_8,   // u up to 15
     PANEL_ZERO_16,  // u up to 31
-    PANEL_ZERO_128, // u up to 255
+    PANEL_ZERO_128, // u up to 255; a panel_block_wide
     // The same without zero point, u up to 31, then, after each block, + params[8 + b] * (y * float(sum of q))
     PANEL_MIN,
     // y * (params[D] * sum over sub-blocks s of 32 of params[s] * sum of u * q
@@ -76,6 +95,9 @@ struct column_32 {
     float scaled_sum[8]; // scale * float(sum of each 32 codes)
     int32_t zero[8];     // -8 * the sum
     int32_t padding[8];
+#ifndef __AVXVNNI__
+    int16_t q_16[256];
+#endif
 };
 struct column_256 {
     int8_t q[256];
@@ -84,8 +106,8 @@ struct column_256 {
     float scale;
     int32_t padding[19];
 };
-#define COLUMN_BLOCK_BYTES 384
-_Static_assert(sizeof(struct column_32) == COLUMN_BLOCK_BYTES, "column_32");
+#define COLUMN_BLOCK_BYTES 384 // without q_16
+_Static_assert(sizeof(struct column_32) % 64 == 0, "column_32");
 _Static_assert(sizeof(struct column_256) == COLUMN_BLOCK_BYTES, "column_256");
 
 // ---- tiles and unpackers ---------------------------------------------------------------------------------------------

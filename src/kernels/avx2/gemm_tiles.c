@@ -46,22 +46,19 @@ ALWAYS_INLINE void zero_products(const uint32_t n_columns, sums_i32 sums)
         sums[0][c] = sums[1][c] = _mm256_setzero_si256();
 }
 
-// Prefetches the eighth `part` of the same block of the next tile's columns.
+// Prefetches the eighth `part` of `bytes` of each column, `ahead` bytes further.
 ALWAYS_INLINE void prefetch_ahead(const uint8_t *const y[TILE_COLUMNS], int64_t ahead, uint32_t part,
-                                  const uint32_t n_columns)
+                                  const uint32_t bytes, const uint32_t n_columns)
 {
     UNROLL
     for (uint32_t c = 0; c < n_columns; c++)
-        _mm_prefetch((const char *)(y[c] + ahead + COLUMN_BLOCK_BYTES / 8 * part), _MM_HINT_T0);
+        _mm_prefetch((const char *)(y[c] + ahead + bytes / 8 * part), _MM_HINT_T0);
 }
 
-ALWAYS_INLINE __m256 load_param(const struct panel_block *block, uint32_t param, uint32_t half)
+ALWAYS_INLINE __m256 load_param(const uint32_t params[][GEMM_ROWS], uint32_t param, uint32_t half)
 {
-    return _mm256_castsi256_ps(load_dwords(block->params[param] + 8 * half));
+    return _mm256_castsi256_ps(load_dwords(params[param] + 8 * half));
 }
-
-// What of a code a product takes.
-enum code_part { CODE_WHOLE, CODE_LOW_NIBBLE, CODE_HIGH_NIBBLE };
 
 #ifdef __AVXVNNI__
 
@@ -104,20 +101,12 @@ ALWAYS_INLINE __m256i add_dot_words(__m256i sum, __m256i a, __m256i b)
     return sum;
 }
 
-ALWAYS_INLINE __m256i load_codes(const uint8_t *codes, const enum code_part part)
-{
-    const __m256i u = load_dwords(codes), nibble = _mm256_set1_epi8(15);
-    if (part == CODE_WHOLE)
-        return u;
-    return _mm256_and_si256(part == CODE_LOW_NIBBLE ? u : _mm256_srli_epi16(u, 4), nibble);
-}
-
 // sums += the products of n_steps times 4 elements from `codes` and from `at` bytes into the columns' blocks on, times
-// `factors` (of rows 0..7 and 8..15, twice in every lane). max_code: of the part; so many products are added in 16 bits
-// as fit.
-ALWAYS_INLINE void add_products(const uint8_t *codes, const enum code_part part, const uint32_t max_code,
-                                const __m256i factors[2], const uint8_t *const y[TILE_COLUMNS], uint64_t at,
-                                const uint32_t n_steps, const uint32_t n_columns, sums_i32 sums)
+// `factors` (of rows 0..7 and 8..15, twice in every lane). As many products are added in 16 bits as codes up to max_code
+// allow.
+ALWAYS_INLINE void add_products(const uint8_t *codes, const uint32_t max_code, const __m256i factors[2],
+                                const uint8_t *const y[TILE_COLUMNS], uint64_t at, const uint32_t n_steps,
+                                const uint32_t n_columns, sums_i32 sums)
 {
     const uint32_t fitting = INT16_MAX / (2 * 127 * max_code), chain = fitting < n_steps ? fitting : n_steps;
     UNROLL
@@ -125,7 +114,7 @@ ALWAYS_INLINE void add_products(const uint8_t *codes, const enum code_part part,
         sums_i32 words;
         UNROLL
         for (uint32_t k = first; k < first + chain; k++) {
-            const __m256i w0 = load_codes(codes + 64 * k, part), w1 = load_codes(codes + 64 * k + 32, part);
+            const __m256i w0 = load_dwords(codes + 64 * k), w1 = load_dwords(codes + 64 * k + 32);
             UNROLL
             for (uint32_t c = 0; c < n_columns; c++) {
                 const __m256i q = broadcast_32(y[c] + at + 4 * k);
@@ -143,6 +132,23 @@ ALWAYS_INLINE void add_products(const uint8_t *codes, const enum code_part part,
     }
 }
 
+// sums += the products of block g of 16-bit codes.
+ALWAYS_INLINE void add_products_of_words(const struct panel_block_wide *block, const uint8_t *const y[TILE_COLUMNS],
+                                         uint32_t g, const uint32_t n_columns, sums_i32 sums)
+{
+    UNROLL
+    for (uint32_t k = 0; k < 16; k++) {
+        const int16_t *codes = block->codes[16 * g + k][0];
+        const __m256i w0 = load_dwords(codes), w1 = load_dwords(codes + 16);
+        UNROLL
+        for (uint32_t c = 0; c < n_columns; c++) {
+            const __m256i q = broadcast_32(((const struct column_32 *)y[c])->q_16 + 32 * g + 2 * k);
+            sums[0][c] = add_dot_words(sums[0][c], w0, q);
+            sums[1][c] = add_dot_words(sums[1][c], w1, q);
+        }
+    }
+}
+
 #endif
 
 // ---- blocks of 32 ----------------------------------------------------------------------------------------------------
@@ -153,9 +159,10 @@ ALWAYS_INLINE bool has_min(const enum panel_kind kind)
 }
 
 // The integers of block g.
-ALWAYS_INLINE void multiply_block_32(const struct panel_block *block, const uint8_t *const y[TILE_COLUMNS], uint32_t g,
+ALWAYS_INLINE void multiply_block_32(const void *block_of_kind, const uint8_t *const y[TILE_COLUMNS], uint32_t g,
                                      const enum panel_kind kind, const uint32_t n_columns, sums_i32 sums)
 {
+    const struct panel_block *block = block_of_kind;
     const int shift = kind == PANEL_ZERO_8 ? 0 : kind == PANEL_ZERO_16 ? 1 : 4; // zero point 8 << shift
     UNROLL
     for (uint32_t c = 0; c < n_columns; c++) {
@@ -167,34 +174,36 @@ ALWAYS_INLINE void multiply_block_32(const struct panel_block *block, const uint
     add_products(codes, y, 32 * g, 8, n_columns, sums);
 #else
     const __m256i ones[2] = {_mm256_set1_epi16(1), _mm256_set1_epi16(1)};
-    const __m256i sixteens[2] = {_mm256_set1_epi16(16), _mm256_set1_epi16(16)};
     if (kind == PANEL_ZERO_128) {
-        add_products(codes, CODE_LOW_NIBBLE, 15, ones, y, 32 * g, 8, n_columns, sums);
-        add_products(codes, CODE_HIGH_NIBBLE, 15, sixteens, y, 32 * g, 8, n_columns, sums);
+        zero_products(n_columns, sums);
+        add_products_of_words(block_of_kind, y, g, n_columns, sums);
     } else {
-        add_products(codes, CODE_WHOLE, kind == PANEL_ZERO_8 ? 15 : 31, ones, y, 32 * g, 8, n_columns, sums);
+        add_products(codes, kind == PANEL_ZERO_8 ? 15 : 31, ones, y, 32 * g, 8, n_columns, sums);
     }
 #endif
 }
 
 // n_groups: blocks of 32 that exist.
-ALWAYS_INLINE void add_blocks_32(const struct panel_block *block, const uint8_t *const y[TILE_COLUMNS], int64_t ahead,
-                                 uint32_t n_groups, const enum panel_kind kind, const uint32_t n_columns, sums_f32 sums)
+ALWAYS_INLINE void add_blocks_32(const void *block, const uint32_t params[][GEMM_ROWS],
+                                 const uint8_t *const y[TILE_COLUMNS], int64_t ahead, uint32_t n_groups,
+                                 const enum panel_kind kind, const uint32_t n_columns, sums_f32 sums)
 {
     for (uint32_t g = 0; g < n_groups; g++) {
         sums_i32 products;
-        prefetch_ahead(y, ahead, g, n_columns);
+        prefetch_ahead(y, ahead, g, COLUMN_BLOCK_BYTES, n_columns);
+        if (kind == PANEL_ZERO_128)
+            prefetch_ahead(y, ahead + COLUMN_BLOCK_BYTES, g, sizeof(struct column_32) - COLUMN_BLOCK_BYTES, n_columns);
         multiply_block_32(block, y, g, kind, n_columns, products);
         UNROLL
         for (uint32_t h = 0; h < 2; h++) {
-            const __m256 scale = load_param(block, g, h);
+            const __m256 scale = load_param(params, g, h);
             UNROLL
             for (uint32_t c = 0; c < n_columns; c++) {
                 const struct column_32 *column = (const struct column_32 *)y[c];
                 const __m256 of_both = _mm256_mul_ps(scale, _mm256_set1_ps(column->scale[g]));
                 sums[h][c] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products[h][c]), of_both, sums[h][c]);
                 if (has_min(kind))
-                    sums[h][c] = _mm256_fmadd_ps(load_param(block, PARAM_BLOCK_MIN + g, h),
+                    sums[h][c] = _mm256_fmadd_ps(load_param(params, PARAM_BLOCK_MIN + g, h),
                                                  _mm256_set1_ps(column->scaled_sum[g]), sums[h][c]);
             }
         }
@@ -246,14 +255,14 @@ ALWAYS_INLINE void add_sub_block(const struct panel_block *block, const uint8_t 
     add_products(codes, y, 4 * n_steps * s, n_steps, n_columns, products);
     UNROLL
     for (uint32_t h = 0; h < 2; h++) {
-        const __m256 scale = load_param(block, s, h);
+        const __m256 scale = load_param(block->params, s, h);
         UNROLL
         for (uint32_t c = 0; c < n_columns; c++)
             sums[h][c] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products[h][c]), scale, sums[h][c]);
     }
 #else
     const __m256i scales[2] = {load_dwords(block->params[s]), load_dwords(block->params[s] + 8)};
-    add_products(codes, CODE_WHOLE, max_code, scales, y, 4 * n_steps * s, n_steps, n_columns, sums);
+    add_products(codes, max_code, scales, y, 4 * n_steps * s, n_steps, n_columns, sums);
 #endif
 }
 
@@ -289,7 +298,7 @@ ALWAYS_INLINE void add_super_block(const struct panel_block *block, const uint8_
         zero_products(n_columns, zeros);
         UNROLL
         for (uint32_t h = 0; h < 2; h++) {
-            const __m256 dmin = load_param(block, PARAM_DMIN, h);
+            const __m256 dmin = load_param(block->params, PARAM_DMIN, h);
             UNROLL
             for (uint32_t c = 0; c < n_columns; c++) {
                 const __m256 scale = _mm256_set1_ps(((const struct column_256 *)y[c])->scale);
@@ -301,7 +310,7 @@ ALWAYS_INLINE void add_super_block(const struct panel_block *block, const uint8_
         start_scaled(n_columns, of_mins, scaled);
     }
     for (uint32_t part = 0; part < 8; part++) {
-        prefetch_ahead(y, ahead, part, n_columns);
+        prefetch_ahead(y, ahead, part, COLUMN_BLOCK_BYTES, n_columns);
         if (kind == PANEL_SUB_32_MIN) {
             add_sub_block(block, y, part, 8, 31, n_columns, scaled);
         } else {
@@ -311,7 +320,7 @@ ALWAYS_INLINE void add_super_block(const struct panel_block *block, const uint8_
     }
     UNROLL
     for (uint32_t h = 0; h < 2; h++) {
-        const __m256 d = load_param(block, PARAM_D, h);
+        const __m256 d = load_param(block->params, PARAM_D, h);
         UNROLL
         for (uint32_t c = 0; c < n_columns; c++) {
             const __m256 scale = _mm256_set1_ps(((const struct column_256 *)y[c])->scale);
@@ -325,21 +334,24 @@ ALWAYS_INLINE void add_super_block(const struct panel_block *block, const uint8_
 ALWAYS_INLINE void multiply_tile(const struct tile *t, const enum panel_kind kind, const uint32_t n_columns)
 {
     const struct panel_block *block = t->panel;
+    const struct panel_block_wide *wide = t->panel; // one of them
     const uint8_t *y[TILE_COLUMNS];
     sums_f32 sums;
     UNROLL
     for (uint32_t c = 0; c < n_columns; c++)
         y[c] = t->column + c * t->column_stride;
     load_sums(t, n_columns, sums);
-    for (uint64_t k = 0; k < t->n; k += 256, block++) {
+    for (uint64_t k = 0; k < t->n; k += 256, block++, wide++) {
         const uint32_t n_groups = t->n - k < 256 ? (uint32_t)(t->n - k) / 32 : 8;
-        if (kind <= PANEL_MIN)
-            add_blocks_32(block, y, t->ahead, n_groups, kind, n_columns, sums);
+        if (kind == PANEL_ZERO_128)
+            add_blocks_32(wide, wide->params, y, t->ahead, n_groups, kind, n_columns, sums);
+        else if (kind <= PANEL_MIN)
+            add_blocks_32(block, block->params, y, t->ahead, n_groups, kind, n_columns, sums);
         else
             add_super_block(block, y, t->ahead, kind, n_columns, sums);
         UNROLL
         for (uint32_t c = 0; c < n_columns; c++)
-            y[c] += COLUMN_BLOCK_BYTES;
+            y[c] += kind <= PANEL_MIN ? sizeof(struct column_32) : sizeof(struct column_256);
     }
     store_sums(t, n_columns, sums);
 }

@@ -5,23 +5,13 @@
 
 #include "base/half.h"
 
-static void transpose_codes(const struct row_block rows[GEMM_ROWS], struct panel_block *block)
+// Dwords first..end - 1, a multiple of 4, of 16 rows that are `stride` bytes apart.
+ALWAYS_INLINE void transpose_rows(const void *rows, uint64_t stride, const uint32_t first, const uint32_t end, void *to)
 {
-    for (int half = 0; half < 2; half++) {
-        for (int e = 0; e < 256; e += 16)
-            transpose_8x4(rows[8 * half].codes + e, sizeof *rows, block->codes[e / 4][8 * half],
-                          sizeof block->codes[0]);
-    }
-}
-
-// Parameters first..end - 1, a multiple of 4.
-ALWAYS_INLINE void transpose_params(const struct row_block rows[GEMM_ROWS], const uint32_t first, const uint32_t end,
-                                    struct panel_block *block)
-{
-    for (int half = 0; half < 2; half++) {
-        for (uint32_t p = first; p < end; p += 4)
-            transpose_8x4(rows[8 * half].params + p, sizeof *rows, block->params[p] + 8 * half,
-                          sizeof block->params[0]);
+    for (uint32_t i = first; i < end; i += 4) {
+        for (uint32_t half = 0; half < 2; half++)
+            transpose_8x4((const uint8_t *)rows + 8 * half * stride + 4 * i, stride,
+                          (uint8_t *)to + 4 * (GEMM_ROWS * i + 8 * half), 4 * GEMM_ROWS);
     }
 }
 
@@ -64,19 +54,14 @@ ALWAYS_INLINE __m256i codes_of_q5_1(const struct block_q5_1 *x)
     return _mm256_or_si256(nibbles(x->qs), fifth_bits(load_u16(x->qh), load_u16(x->qh + 2)));
 }
 
-ALWAYS_INLINE __m256i codes_of_q8_0(const struct block_q8_0 *x)
-{
-    return _mm256_xor_si256(load_32(x->qs), _mm256_set1_epi8(-128));
-}
-
-// params[first..first + 7]: the halves at p, p + stride, ..., of which n exist.
-ALWAYS_INLINE void store_halves(struct row_block *row, uint32_t first, const uint8_t *p, uint64_t stride, uint32_t n)
+// params[0..7]: the halves at p, p + stride, ..., of which n exist.
+ALWAYS_INLINE void store_halves(uint32_t *params, const uint8_t *p, uint64_t stride, uint32_t n)
 {
     uint16_t halves[8] = {0};
     for (uint32_t b = 0; b < n; b++, p += stride)
         halves[b] = block_u16(p);
     const __m256 floats = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)halves));
-    store_params(row, first, _mm256_castps_si256(floats));
+    _mm256_storeu_ps((float *)(void *)params, floats);
 }
 
 // Defines unpack_row_<type>, of n blocks that exist.
@@ -85,16 +70,28 @@ ALWAYS_INLINE void store_halves(struct row_block *row, uint32_t first, const uin
     {                                                                                                     \
         for (uint32_t b = 0; b < n; b++)                                                                  \
             store_codes(row, b, codes_of_##type(x + b));                                                  \
-        store_halves(row, 0, x->d, sizeof *x, n);                                                         \
+        store_halves(row->params, x->d, sizeof *x, n);                                                    \
         store_mins;                                                                                       \
     }
-#define STORE_MINS store_halves(row, PARAM_BLOCK_MIN, x->m, sizeof *x, n)
+#define STORE_MINS store_halves(row->params + PARAM_BLOCK_MIN, x->m, sizeof *x, n)
 
 DEFINE_UNPACK_ROW(q4_0, )
 DEFINE_UNPACK_ROW(q4_1, STORE_MINS)
 DEFINE_UNPACK_ROW(q5_0, )
 DEFINE_UNPACK_ROW(q5_1, STORE_MINS)
-DEFINE_UNPACK_ROW(q8_0, )
+
+ALWAYS_INLINE void unpack_row_q8_0(const struct block_q8_0 *x, uint32_t n, struct row_block_wide *row)
+{
+    for (uint32_t b = 0; b < n; b++) {
+#ifdef __AVXVNNI__
+        store_codes(row, b, _mm256_xor_si256(load_32(x[b].qs), _mm256_set1_epi8(-128)));
+#else
+        for (uint32_t e = 0; e < 32; e++)
+            row->codes[32 * b + e] = x[b].qs[e];
+#endif
+    }
+    store_halves(row->params, x->d, sizeof *x, n);
+}
 
 // ---- super-blocks ----------------------------------------------------------------------------------------------------
 
@@ -163,35 +160,38 @@ DEFINE_UNPACK_ROW_SUB_32(q5_k)
 
 // Parameters 0..end - 1 are used, and of super-blocks those from D on. Rows that are missing repeat the last; blocks of
 // 32 that are missing leave what was there, which is not used.
-#define DEFINE_GEMM(type, kind, block_size, end)                                                 \
-    static void unpack_##type(const struct panel_source *s, void *panel)                         \
-    {                                                                                            \
-        enum { BLOCKS = 256 / (block_size) };                                                    \
-        struct panel_block *to = panel;                                                          \
-        struct row_block rows[GEMM_ROWS];                                                        \
-        for (uint64_t k = 0; k < s->n; k += 256, to++) {                                         \
-            const uint64_t left = (s->n - k) / (block_size);                                     \
-            for (uint32_t r = 0; r < GEMM_ROWS; r++) {                                           \
-                const uint32_t row = r < s->n_rows ? r : s->n_rows - 1;                          \
-                const struct block_##type *x =                                                   \
-                    (const struct block_##type *)(s->w + row * s->row_bytes) + k / (block_size); \
-                prefetch_next_panel(x, s->ahead, BLOCKS * sizeof *x);                            \
-                unpack_row_##type(x, left < BLOCKS ? (uint32_t)left : BLOCKS, &rows[r]);         \
-            }                                                                                    \
-            transpose_codes(rows, to);                                                           \
-            transpose_params(rows, 0, end, to);                                                  \
-            if ((block_size) == 256)                                                             \
-                transpose_params(rows, PARAM_D, N_PARAMS, to);                                   \
-        }                                                                                        \
-    }                                                                                            \
-    DEFINE_GEMM_OF_TILES(type, TIER(gemm_tiles)[kind], 256 * PANEL_BLOCKS, block_size,           \
-                         PANEL_BLOCKS * COLUMN_BLOCK_BYTES)
+#define DEFINE_GEMM_OF(type, kind, block_size, end, panel_block_, row_block_, n_panel_blocks)      \
+    static void unpack_##type(const struct panel_source *s, void *panel)                           \
+    {                                                                                              \
+        enum { BLOCKS = 256 / (block_size) };                                                      \
+        struct panel_block_ *to = panel;                                                           \
+        struct row_block_ rows[GEMM_ROWS];                                                         \
+        for (uint64_t k = 0; k < s->n; k += 256, to++) {                                           \
+            const uint64_t left = (s->n - k) / (block_size);                                       \
+            for (uint32_t r = 0; r < GEMM_ROWS; r++) {                                             \
+                const uint32_t row = r < s->n_rows ? r : s->n_rows - 1;                            \
+                const struct block_##type *x =                                                     \
+                    (const struct block_##type *)(s->w + row * s->row_bytes) + k / (block_size);   \
+                prefetch_next_panel(x, s->ahead, BLOCKS * sizeof *x);                              \
+                unpack_row_##type(x, left < BLOCKS ? (uint32_t)left : BLOCKS, &rows[r]);           \
+            }                                                                                      \
+            transpose_rows(rows[0].codes, sizeof rows[0], 0, sizeof rows[0].codes / 4, to->codes); \
+            transpose_rows(rows[0].params, sizeof rows[0], 0, end, to->params);                    \
+            if ((block_size) == 256)                                                               \
+                transpose_rows(rows[0].params, sizeof rows[0], PARAM_D, N_PARAMS, to->params);     \
+        }                                                                                          \
+    }                                                                                              \
+    DEFINE_GEMM_OF_TILES(type, TIER(gemm_tiles)[kind], 256 * (n_panel_blocks), block_size,         \
+                         (n_panel_blocks) *                                                        \
+                             ((block_size) == 32 ? sizeof(struct column_32) : sizeof(struct column_256)))
+#define DEFINE_GEMM(type, kind, block_size, end) \
+    DEFINE_GEMM_OF(type, kind, block_size, end, panel_block, row_block, PANEL_BLOCKS)
 
 DEFINE_GEMM(q4_0, PANEL_ZERO_8, 32, 8)
 DEFINE_GEMM(q4_1, PANEL_MIN, 32, 16)
 DEFINE_GEMM(q5_0, PANEL_ZERO_16, 32, 8)
 DEFINE_GEMM(q5_1, PANEL_MIN, 32, 16)
-DEFINE_GEMM(q8_0, PANEL_ZERO_128, 32, 8)
+DEFINE_GEMM_OF(q8_0, PANEL_ZERO_128, 32, 8, panel_block_wide, row_block_wide, PANEL_WIDE_BLOCKS)
 DEFINE_GEMM(q2_k, PANEL_SUB_16_MIN, 256, PARAM_D)
 DEFINE_GEMM(q3_k, PANEL_SUB_16, 256, PARAM_D)
 DEFINE_GEMM(q4_k, PANEL_SUB_32_MIN, 256, PARAM_MINS_32 + 4)
