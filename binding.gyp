@@ -61,6 +61,16 @@
       'includes': ['src/kernels/tier.gypi'],
     },
     {
+      'target_name': 'chord_tier_amx',
+      'variables': {
+        'tier': 'amx',
+        'tier_arch': 'x64',
+        'tier_sources': ['<@(chord_kernels_avx512_c)', '<@(chord_kernels_amx_c)'],
+        'tier_flags': ['<@(chord_tier_amx_flags)'],
+      },
+      'includes': ['src/kernels/tier.gypi'],
+    },
+    {
       'target_name': 'chord_tier_neon',
       'variables': {
         'tier': 'neon',
@@ -98,6 +108,7 @@
       'sources': ['<@(chord_core_c)'],
       'dependencies': [
         'chord_tier_avx2', 'chord_tier_avxvnni', 'chord_tier_avx512', 'chord_tier_avx512vnni', 'chord_tier_avx512gfni',
+        'chord_tier_amx',
         'chord_tier_neon', 'chord_tier_neon_dotprod', 'chord_tier_neon_i8mm',
       ],
     },

@@ -183,6 +183,10 @@
       'src/kernels/neon/vector.c',
     ],
 
+    'chord_kernels_amx_c': [
+      'src/kernels/amx/gemm_tiles.c',
+    ],
+
     # Tiers by folder, lowest first, and the flags that a tier's copy of the folder's files is compiled with.
     'chord_tiers_of_avx2': ['avx2', 'avxvnni'],
     'chord_tier_avx2_flags': ['-mavx2', '-mfma', '-mf16c', '-mbmi', '-mbmi2'],
@@ -202,6 +206,14 @@
       '-mavx2', '-mfma', '-mf16c', '-mbmi', '-mbmi2',
       '-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq', '-mavx512cd', '-mprefer-vector-width=512',
       '-mavx512vnni', '-mavx512vbmi', '-mavx512vbmi2', '-mgfni',
+    ],
+
+    # Beside its own files, the tier compiles those of avx512.
+    'chord_tiers_of_amx': ['amx'],
+    'chord_tier_amx_flags': [
+      '-mavx2', '-mfma', '-mf16c', '-mbmi', '-mbmi2',
+      '-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq', '-mavx512cd', '-mprefer-vector-width=512',
+      '-mavx512vnni', '-mavx512vbmi', '-mavx512vbmi2', '-mgfni', '-mamx-tile', '-mamx-int8',
     ],
 
     'chord_tiers_of_neon': ['neon', 'neon_dotprod', 'neon_i8mm'],

@@ -15,7 +15,7 @@
 
 #define GEMM_ALIGNMENT 64
 #define GEMM_TYPE_IDS 64 // type ids are below this
-#define GEMM_MAX_SCRATCH_BYTES 262144
+#define GEMM_MAX_SCRATCH_BYTES 327680
 
 // One column of activations as a tier's GEMM wants it: the integers and scales of quant/quant.h, in an order of the
 // tier's own, which need not be that of its matvec family.
@@ -50,6 +50,7 @@ void gemm_init_avxvnni(struct gemm_kernels *gemm);
 void gemm_init_avx512(struct gemm_kernels *gemm);
 void gemm_init_avx512vnni(struct gemm_kernels *gemm);
 void gemm_init_avx512gfni(struct gemm_kernels *gemm);
+void gemm_init_amx(struct gemm_kernels *gemm);
 void gemm_init_neon(struct gemm_kernels *gemm);
 void gemm_init_neon_dotprod(struct gemm_kernels *gemm);
 void gemm_init_neon_i8mm(struct gemm_kernels *gemm);

@@ -11,7 +11,6 @@
 // How a tier cuts. No effect on results: sums go on in the scratch where they stopped, in the same order.
 struct gemm_shape {
     uint32_t rows;          // of a panel and of a tile
-    uint32_t tile_columns;  // at most
     uint32_t block_rows;    // a multiple of rows; sums of so many rows
     uint32_t block_columns; // by so many columns wait in the scratch while the panels along the row take turns
     uint32_t panel_bytes;   // a multiple of GEMM_ALIGNMENT
@@ -28,6 +27,8 @@ struct tile {
     uint64_t n;            // elements in the panel
     const uint8_t *column; // the first of the tile's columns, at the panel's first element
     uint64_t column_stride;
+    uint32_t n_columns;
+    uint64_t n_before;   // columns of the call that lie before the first in memory
     int64_t ahead;       // bytes from a column to what the next tile reads: prefetched meanwhile
     const float *before; // [column][rows], sums of the elements before, aligned to GEMM_ALIGNMENT; NULL: none
     float *out;          // [column * out_stride + row]
@@ -50,10 +51,12 @@ typedef void unpack_panel(const struct panel_source *source, void *panel);
 // What the loops need to know of a type.
 struct gemm_format {
     unpack_panel *unpack;
-    tile_kernel *const *tiles; // [n_columns - 1]
-    uint64_t panel_n;          // elements of a row in a panel
-    uint64_t panel_bytes;      // of weights, for panel_n elements of a row
-    uint64_t panel_columns;    // bytes of a column, for panel_n elements
+    tile_kernel *const *tiles; // [tile_columns]: by n_columns - 1
+    uint32_t tile_columns;
+    bool whole_tiles;       // all but the last are as wide as can be; else as equal as can be
+    uint64_t panel_n;       // elements of a row in a panel
+    uint64_t panel_bytes;   // of weights, for panel_n elements of a row
+    uint64_t panel_columns; // bytes of a column, for panel_n elements
 };
 
 // One panel by all columns; `ahead` leads from the columns at this panel to what is read of them next.
@@ -61,13 +64,16 @@ static inline void multiply_panel(const struct gemm_shape *shape, const struct g
                                   uint64_t n_columns, int64_t ahead)
 {
     // Tiles as equal as can be: one that is left with few columns waits for its additions.
-    uint64_t n_tiles = (n_columns + shape->tile_columns - 1) / shape->tile_columns;
+    uint64_t n_tiles = (n_columns + format->tile_columns - 1) / format->tile_columns;
     for (uint64_t c = 0; n_tiles > 0; n_tiles--) {
-        const uint64_t width = (n_columns - c + n_tiles - 1) / n_tiles;
+        const uint64_t left = n_columns - c, most = format->tile_columns;
+        const uint64_t width = !format->whole_tiles ? (left + n_tiles - 1) / n_tiles : left < most ? left : most;
         const uint64_t step = width * t->column_stride;
         t->ahead = n_tiles > 1 ? (int64_t)step : ahead - (int64_t)(c * t->column_stride);
+        t->n_columns = (uint32_t)width;
         format->tiles[width - 1](t);
         c += width;
+        t->n_before += width;
         t->column += step;
         t->out += width * t->out_stride;
         if (t->before != NULL)
@@ -79,8 +85,8 @@ static inline void multiply_panel(const struct gemm_shape *shape, const struct g
 // panel meets stays in L2 for all rows.
 static inline void multiply_block(const struct gemm_shape *shape, const struct gemm_format *format, const uint8_t *w,
                                   uint64_t row_bytes, uint64_t n_rows, uint64_t n, const uint8_t *columns,
-                                  uint64_t column_stride, uint64_t n_columns, float *out, uint64_t out_stride,
-                                  uint8_t *scratch)
+                                  uint64_t column_stride, uint64_t n_before, uint64_t n_columns, float *out,
+                                  uint64_t out_stride, uint8_t *scratch)
 {
     float *all_sums = (float *)(void *)(scratch + shape->panel_bytes); // [block_rows / rows][block_columns][rows]
     for (uint64_t k = 0; k < n; k += format->panel_n, w += format->panel_bytes, columns += format->panel_columns) {
@@ -103,6 +109,7 @@ static inline void multiply_block(const struct gemm_shape *shape, const struct g
                 .n = panel_n,
                 .column = columns,
                 .column_stride = column_stride,
+                .n_before = n_before,
                 .before = k == 0 ? NULL : sums,
                 .out = last ? out + r : sums,
                 .out_stride = last ? out_stride : shape->rows,
@@ -124,8 +131,8 @@ static inline void gemm_by_panels(const struct gemm_shape *shape, const struct g
         for (uint64_t c = 0; c < n_columns; c += shape->block_columns) {
             const uint64_t count = n_columns - c < shape->block_columns ? n_columns - c : shape->block_columns;
             multiply_block(shape, format, (const uint8_t *)w + r * row_bytes, row_bytes, rows, n,
-                           (const uint8_t *)columns + c * column_stride, column_stride, count, out + c * out_stride + r,
-                           out_stride, scratch);
+                           (const uint8_t *)columns + c * column_stride, column_stride, c, count,
+                           out + c * out_stride + r, out_stride, scratch);
         }
     }
 }

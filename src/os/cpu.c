@@ -16,6 +16,7 @@
 #include <unistd.h>
 #else
 #include <sched.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #endif
 
@@ -63,6 +64,18 @@ static uint64_t read_xcr0(void)
 #endif
 }
 
+// Linux gives the 8 KB of tile registers to a process that asks for them (Documentation/arch/x86/xstate.rst); to ask again is
+// harmless. Other systems are not known to give them.
+static bool may_use_tiles(void)
+{
+#if defined(__linux__)
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+#else
+    return false;
+#endif
+}
+
 static bool has_all(uint32_t word, uint32_t bits)
 {
     return (word & bits) == bits;
@@ -99,6 +112,8 @@ uint32_t cpu_features(void)
         features |= CPU_AVX512_VNNI;
     if (has_all(leaf7.ecx, BIT(1) | BIT(6) | BIT(8))) // VBMI, VBMI2, GFNI
         features |= CPU_AVX512_GFNI;
+    if (has_all(leaf7.edx, BIT(24) | BIT(25)) && (saved & 0x60000) == 0x60000 && may_use_tiles())
+        features |= CPU_AMX_INT8; // AMX-TILE, AMX-INT8
     return features;
 }
 

@@ -3,7 +3,6 @@
 
 static const struct gemm_shape shape = {
     .rows = GEMM_ROWS,
-    .tile_columns = TILE_COLUMNS,
     .block_rows = 64,
     .block_columns = 256,
     .panel_bytes = PANEL_BYTES,

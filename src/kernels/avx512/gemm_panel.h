@@ -14,9 +14,15 @@
 
 #define GEMM_ROWS 32
 #define TILE_COLUMNS 6
-#define PANEL_BLOCKS 3
+#define AMX_COLUMNS 16     // of a tile on the tile unit, where the tier has one
 #define PANEL_ELEMENTS 256 // of floats
+#if defined(__AMX_INT8__)
+#define PANEL_BLOCKS 2
+#define PANEL_BYTES 36864
+#else
+#define PANEL_BLOCKS 3
 #define PANEL_BYTES 32768
+#endif
 
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
@@ -29,12 +35,18 @@
 // 16 rows by 256 elements. Parameters are floats or pairs of 16-bit integers; the unpackers say which and what for.
 struct panel_block {
     uint8_t codes[64][16][4]; // [element / 4][row][element % 4]
-    uint32_t params[16][16];  // [parameter][row]
+#if defined(__AMX_INT8__)
+    int8_t high[64][16][4]; // kinds that are split: of numbers low + 128 * high, whose low parts are the codes
+#endif
+    uint32_t params[16][16]; // [parameter][row]
 } __attribute__((aligned(64)));
 
 // The same as one row's unpacker leaves it.
 struct row_block {
     uint8_t codes[256];
+#if defined(__AMX_INT8__)
+    int8_t high[256];
+#endif
     uint32_t params[16];
 } __attribute__((aligned(64)));
 
@@ -47,6 +59,9 @@ enum panel_kind {
     PANEL_BLOCKS_32,
     // Blocks of 32: as above with zero point 0, then + params[8 + b] * (y * float(sum of q))
     PANEL_BLOCKS_32_MIN,
+    // The next two are split where the tier has a tile unit, which multiplies 64 elements as soon as 16: there, codes are
+    // multiplied by the integer scales of their sub-blocks (zero point subtracted before), and what stands for the sum over
+    // sub-blocks is params[0] * float(sum of (low + 128 * high) * q).
     // Sub-blocks of 32: y * (params[12] * float(sum over sub-blocks of min * sum of q)
     //                        + sum over sub-blocks of params[s] * float(sum of u * q))
     // mins: 16-bit pairs in params[8..11]. Per 256.
@@ -93,6 +108,14 @@ ALWAYS_INLINE __mmask16 rows_to_store(const struct tile *t, uint64_t half)
 }
 
 extern tile_kernel *const TIER(gemm_tiles)[N_PANEL_KINDS][TILE_COLUMNS];
+#if defined(__AMX_INT8__)
+extern tile_kernel *const TIER(gemm_tiles_amx)[N_PANEL_KINDS][AMX_COLUMNS];
+#define GEMM_TILES TIER(gemm_tiles_amx)
+// Sets the tile registers up for tiles of so many columns. Before the first of a call; _tile_release() after the last.
+void TIER(gemm_configure_tiles)(uint32_t n_columns);
+#else
+#define GEMM_TILES TIER(gemm_tiles)
+#endif
 
 void TIER(gemm_by_panels)(const struct gemm_format *format, const void *w, uint64_t row_bytes, uint64_t n_rows,
                           uint64_t n, const void *columns, uint64_t column_stride, uint64_t n_columns, float *out,
@@ -106,6 +129,8 @@ void TIER(gemm_by_panels)(const struct gemm_format *format, const void *w, uint6
         static const struct gemm_format format = {                                                                     \
             .unpack = unpack_##type,                                                                                   \
             .tiles = tiles_,                                                                                           \
+            .tile_columns = sizeof(tiles_) / sizeof((tiles_)[0]),                                                      \
+            .whole_tiles = sizeof(tiles_) / sizeof((tiles_)[0]) == AMX_COLUMNS,                                        \
             .panel_n = (panel_n_),                                                                                     \
             .panel_bytes = (panel_n_) / (block_size) * sizeof(struct block_##type),                                    \
             .panel_columns = (column_bytes),                                                                           \
@@ -146,6 +171,17 @@ ALWAYS_INLINE void transpose_rows(const struct row_block rows[16], struct panel_
     transpose_16x16(rows[0].params, sizeof rows[0], block->params);
 }
 
+#if defined(__AMX_INT8__)
+ALWAYS_INLINE void transpose_split_rows(const struct row_block rows[16], struct panel_block *block)
+{
+    transpose_rows(rows, block);
+    for (int v = 0; v < 4; v++)
+        transpose_16x16(rows[0].high + 64 * v, sizeof rows[0], block->high[16 * v]);
+}
+#else
+#define transpose_split_rows transpose_rows
+#endif
+
 ALWAYS_INLINE void prefetch_next_panel(const void *p, int64_t ahead, uint64_t bytes)
 {
     for (uint64_t i = 0; i < bytes; i += 64)
@@ -155,7 +191,7 @@ ALWAYS_INLINE void prefetch_next_panel(const void *p, int64_t ahead, uint64_t by
 // Defines unpack_<type> from `void unpack_row(const struct block_<type> *x, uint32_t n_blocks, struct row_block
 // *row)`, which fills one row's codes and parameters of 256 elements, of which n_blocks blocks exist (all, but for
 // types of 32); what it leaves of the others is never used.
-#define DEFINE_UNPACK(type, block_size)                                                              \
+#define DEFINE_UNPACK(type, block_size, transpose)                                                   \
     static void unpack_##type(const struct panel_source *s, void *panel)                             \
     {                                                                                                \
         enum { BLOCKS = 256 / (block_size) };                                                        \
@@ -171,15 +207,19 @@ ALWAYS_INLINE void prefetch_next_panel(const void *p, int64_t ahead, uint64_t by
                     prefetch_next_panel(x, s->ahead, BLOCKS * sizeof *x);                            \
                     unpack_row(x, left < BLOCKS ? (uint32_t)left : BLOCKS, &rows[r]);                \
                 }                                                                                    \
-                transpose_rows(rows, to);                                                            \
+                transpose(rows, to);                                                                 \
             }                                                                                        \
         }                                                                                            \
     }
 
-#define DEFINE_GEMM(type, kind, block_size)                                            \
-    DEFINE_UNPACK(type, block_size)                                                    \
-    DEFINE_GEMM_OF_TILES(type, TIER(gemm_tiles)[kind], 256 * PANEL_BLOCKS, block_size, \
-                         PANEL_BLOCKS * COLUMN_BLOCK_BYTES)
+#define DEFINE_GEMM(type, kind, block_size)         \
+    DEFINE_UNPACK(type, block_size, transpose_rows) \
+    DEFINE_GEMM_OF_TILES(type, GEMM_TILES[kind], 256 * PANEL_BLOCKS, block_size, PANEL_BLOCKS * COLUMN_BLOCK_BYTES)
+
+// The same for a kind that may be split.
+#define DEFINE_GEMM_SPLIT(type, kind)              \
+    DEFINE_UNPACK(type, 256, transpose_split_rows) \
+    DEFINE_GEMM_OF_TILES(type, GEMM_TILES[kind], 256 * PANEL_BLOCKS, 256, PANEL_BLOCKS * COLUMN_BLOCK_BYTES)
 
 // ---- slots -----------------------------------------------------------------------------------------------------------
 

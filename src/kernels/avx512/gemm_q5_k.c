@@ -10,7 +10,7 @@ ALWAYS_INLINE void unpack_row(const struct block_q5_k *x, uint32_t n_blocks, str
         const __m512i high = move_bits(qh, 2 * v, 2 * v + 1, 4, 1);
         store_codes(row, v, and_or(qs, _mm512_set1_epi8(15), high));
     }
-    unpack_q4_k_params(x->d, x->dmin, x->scales, row->params);
+    unpack_q4_k_params(x->d, x->dmin, x->scales, row);
 }
 
-DEFINE_GEMM(q5_k, PANEL_SUB_32_MIN, 256)
+DEFINE_GEMM_SPLIT(q5_k, PANEL_SUB_32_MIN)

@@ -17,8 +17,14 @@ ALWAYS_INLINE void unpack_row(const struct block_q6_k *x, uint32_t n_blocks, str
         store_codes(row, 2 * half, and_or(ql, nibble, high_bits(qh, 0)));
         store_codes(row, 2 * half + 1, and_or(_mm512_srli_epi16(ql, 4), nibble, high_bits(qh, 2)));
     }
-    const __m512i scales = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)x->scales));
-    _mm512_store_ps(row->params, _mm512_mul_ps(_mm512_cvtepi32_ps(scales), _mm512_set1_ps(half_at(x->d))));
+    const __m128i scales = _mm_loadu_si128((const __m128i *)x->scales);
+#if defined(__AMX_INT8__)
+    split_codes(row, _mm256_cvtepi8_epi16(scales), 32);
+    row->params[0] = bits_from_float(half_at(x->d));
+#else
+    const __m512 floats = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(scales));
+    _mm512_store_ps(row->params, _mm512_mul_ps(floats, _mm512_set1_ps(half_at(x->d))));
+#endif
 }
 
-DEFINE_GEMM(q6_k, PANEL_SUB_16, 256)
+DEFINE_GEMM_SPLIT(q6_k, PANEL_SUB_16)

@@ -3,7 +3,7 @@
 
 #define SHAPE(columns)                                                                        \
     {                                                                                         \
-        .rows = GEMM_ROWS, .tile_columns = (columns), .block_rows = 64, .block_columns = 256, \
+        .rows = GEMM_ROWS, .block_rows = 64, .block_columns = 256, \
         .panel_bytes = PANEL_BYTES,                                                           \
     }
 static const struct gemm_shape shape = SHAPE(TILE_COLUMNS);

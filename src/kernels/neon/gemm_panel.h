@@ -130,6 +130,7 @@ void TIER(gemm_pack_rows)(const struct row_block rows[GEMM_ROWS], struct panel_b
         static const struct gemm_format format = {                                                                     \
             .unpack = unpack_##type,                                                                                   \
             .tiles = tiles_,                                                                                           \
+            .tile_columns = sizeof(tiles_) / sizeof((tiles_)[0]),                                                      \
             .panel_n = (panel_n_),                                                                                     \
             .panel_bytes = (panel_n_) / (block_size) * sizeof(struct block_##type),                                    \
             .panel_columns = (column_bytes),                                                                           \
