@@ -1,8 +1,5 @@
 // Q4_K: 8 sub-blocks of 32 with 6-bit scales and mins, w = d * scale * q - dmin * min, q 0..15.
-// Dot product, per super-block, with ysum the sum of a sub-block's y.q (two of y.sums):
-//   result += y.scale * (d * float(sum over s of scale[s] * dot(q, y.q))
-//                        - dmin * float(sum over s of min[s] * ysum[s]))
-// Both integer sums fit in 32 bits (at most 8 * 63 * 32 * 15 * 127).
+#include "quant/affine_32.h"
 #include "quant/blocks.h"
 #include "quant/search.h"
 
@@ -24,19 +21,9 @@ void quant_dequantize_q4_k(const void *row, float *out, uint64_t n)
 {
     const struct block_q4_k *b = row;
     for (uint64_t i = 0; i < n / SUPER_BLOCK; i++, out += SUPER_BLOCK) {
-        const float d = block_half(b[i].d);
-        const float dmin = block_half(b[i].dmin);
         uint8_t q[SUPER_BLOCK];
         unpack(&b[i], q);
-        for (int s = 0; s < 8; s++) {
-            int32_t scale;
-            int32_t min;
-            q4_k_scale_min(b[i].scales, s, &scale, &min);
-            const float sub_scale = d * (float)scale;
-            const float sub_min = dmin * (float)min;
-            for (int e = 32 * s; e < 32 * s + 32; e++)
-                out[e] = sub_scale * (float)q[e] - sub_min;
-        }
+        affine_32_dequantize(b[i].d, b[i].dmin, b[i].scales, q, out);
     }
 }
 
@@ -61,19 +48,7 @@ float quant_dot_q4_k(const void *row, const void *activation_row, uint64_t n)
     for (uint64_t i = 0; i < n / SUPER_BLOCK; i++) {
         uint8_t q[SUPER_BLOCK];
         unpack(&b[i], q);
-        int32_t sum = 0;
-        int32_t min_sum = 0;
-        for (int s = 0; s < 8; s++) {
-            int32_t scale;
-            int32_t min;
-            q4_k_scale_min(b[i].scales, s, &scale, &min);
-            int32_t dot = 0;
-            for (int e = 32 * s; e < 32 * s + 32; e++)
-                dot += q[e] * y[i].q[e];
-            sum += scale * dot;
-            min_sum += min * (y[i].sums[2 * s] + y[i].sums[2 * s + 1]);
-        }
-        result += y[i].scale * (block_half(b[i].d) * (float)sum - block_half(b[i].dmin) * (float)min_sum);
+        result += affine_32_dot(b[i].d, b[i].dmin, b[i].scales, q, &y[i]);
     }
     return result;
 }
