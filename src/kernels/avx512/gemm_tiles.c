@@ -76,9 +76,12 @@ ALWAYS_INLINE void prefetch_ahead(const uint8_t *const y[TILE_COLUMNS], int64_t 
         _mm_prefetch((const char *)(y[c] + ahead + COLUMN_BLOCK_BYTES / 8 * part), _MM_HINT_T0);
 }
 
-// Adds the products of elements 4 * step ... 4 * (step + n_steps) - 1 of the block. wide: bytes beyond 127, less WIDE_BIAS.
+// Adds the products of elements 4 * step ... 4 * (step + n_steps) - 1 of the block. max_code: 31, 63, or 255, which takes
+// WIDE_BIAS off.
+#ifdef __AVX512VNNI__
 ALWAYS_INLINE void add_products(const struct panel_block block[2], const uint8_t *const y[TILE_COLUMNS], uint32_t step,
-                                const uint32_t n_steps, const bool wide, const uint32_t n_columns, sums_i32 sums)
+                                const uint32_t n_steps, const uint32_t max_code, const uint32_t n_columns,
+                                sums_i32 sums)
 {
     UNROLL
     for (uint32_t k = 0; k < n_steps; k++) {
@@ -87,11 +90,44 @@ ALWAYS_INLINE void add_products(const struct panel_block block[2], const uint8_t
         UNROLL
         for (uint32_t c = 0; c < n_columns; c++) {
             const __m512i q = broadcast_32(y[c] + 4 * (step + k));
-            sums[0][c] = wide ? add_dot_wide(sums[0][c], w0, q) : add_dot(sums[0][c], w0, q);
-            sums[1][c] = wide ? add_dot_wide(sums[1][c], w1, q) : add_dot(sums[1][c], w1, q);
+            sums[0][c] = max_code == 255 ? add_dot_wide(sums[0][c], w0, q) : add_dot(sums[0][c], w0, q);
+            sums[1][c] = max_code == 255 ? add_dot_wide(sums[1][c], w1, q) : add_dot(sums[1][c], w1, q);
         }
     }
 }
+#else
+// As many products are added in 16 bits as fit; their widening to 32 is what costs.
+ALWAYS_INLINE void add_products(const struct panel_block block[2], const uint8_t *const y[TILE_COLUMNS], uint32_t step,
+                                const uint32_t n_steps, const uint32_t max_code, const uint32_t n_columns,
+                                sums_i32 sums)
+{
+    const uint32_t chain = max_code == 255 ? 1 : INT16_MAX / (2 * 127 * max_code);
+    UNROLL
+    for (uint32_t k = 0; k < n_steps; k += chain) {
+        UNROLL
+        for (uint32_t h = 0; h < 2; h++) {
+            __m512i words[TILE_COLUMNS];
+            UNROLL
+            for (uint32_t i = 0; i < chain; i++) {
+                const __m512i w = _mm512_load_si512(block[h].codes[step + k + i]);
+                UNROLL
+                for (uint32_t c = 0; c < n_columns; c++) {
+                    const __m512i q = broadcast_32(y[c] + 4 * (step + k + i));
+                    if (max_code == 255)
+                        sums[h][c] = add_dot_wide(sums[h][c], w, q);
+                    else
+                        words[c] = i == 0 ? _mm512_maddubs_epi16(w, q)
+                                          : _mm512_add_epi16(words[c], _mm512_maddubs_epi16(w, q));
+                }
+            }
+            UNROLL
+            for (uint32_t c = 0; c < n_columns; c++)
+                if (max_code != 255)
+                    sums[h][c] = add_dot_words(sums[h][c], words[c], _mm512_set1_epi16(1));
+        }
+    }
+}
+#endif
 
 // Adds pairs of 16-bit mins in params[first ... first + n_pairs - 1] times the column's sums, `at` bytes into its
 // block.
@@ -162,7 +198,7 @@ ALWAYS_INLINE void add_blocks_32(const struct panel_block block[2], const uint8_
         else
             start_products(y, offsetof(struct column_32, zero) + 4 * g, n_columns, products);
         prefetch_ahead(y, ahead, g, n_columns);
-        add_products(block, y, 8 * g, 8, !min, n_columns, products);
+        add_products(block, y, 8 * g, 8, min ? 31 : 255, n_columns, products);
         const __m512 s0 = _mm512_load_ps(block[0].params[g]), s1 = _mm512_load_ps(block[1].params[g]);
         UNROLL
         for (uint32_t c = 0; c < n_columns; c++) {
@@ -193,7 +229,7 @@ ALWAYS_INLINE void add_sub_32_min(const struct panel_block block[2], const uint8
     for (uint32_t s = 0; s < 8; s++) {
         zero_products(n_columns, products);
         prefetch_ahead(y, ahead, s, n_columns);
-        add_products(block, y, 8 * s, 8, false, n_columns, products);
+        add_products(block, y, 8 * s, 8, 31, n_columns, products);
         add_scaled(block, s, n_columns, products, of_block);
     }
     add_block(y, n_columns, of_block, sums);
@@ -211,7 +247,7 @@ ALWAYS_INLINE void add_sub_16(const struct panel_block block[2], const uint8_t *
         start_products(y, offsetof(struct column_256, zero_16) + 4 * s, n_columns, products);
         if (s % 2 == 0)
             prefetch_ahead(y, ahead, s / 2, n_columns);
-        add_products(block, y, 4 * s, 4, false, n_columns, products);
+        add_products(block, y, 4 * s, 4, 63, n_columns, products);
         add_scaled(block, s, n_columns, products, of_block);
     }
     add_block(y, n_columns, of_block, sums);
@@ -228,7 +264,7 @@ ALWAYS_INLINE void add_whole(const struct panel_block block[2], const uint8_t *c
         start_products(y, offsetof(struct column_256, zero_256), n_columns, products);
     for (uint32_t part = 0; part < 8; part++) {
         prefetch_ahead(y, ahead, part, n_columns);
-        add_products(block, y, 8 * part, 8, !min, n_columns, products);
+        add_products(block, y, 8 * part, 8, min ? 63 : 255, n_columns, products);
     }
     start_scaled(block, 0, n_columns, products, of_block);
     if (min) {
