@@ -140,6 +140,7 @@ struct operands {
     float *a, *b, *out;
     void *prepared;
     const void *blocks[1024 / KV_BLOCK_TOKENS];
+    void *scratch; // of attention
 };
 
 static void run_operation(const struct kernels *k, enum operation op, const struct operands *o)
@@ -182,10 +183,12 @@ static void run_operation(const struct kernels *k, enum operation op, const stru
             .scale = 0.088f,
             .blocks = o->blocks,
             .v_offset = (uint64_t)KV_BLOCK_TOKENS * HEAD_DIM * sizeof(uint16_t),
-            .end = (uint32_t)n,
+            .n_rows = 1,
+            .position = (uint32_t)n - 1,
             .out = o->out,
+            .scratch = o->scratch,
         };
-        k->attention(&args);
+        k->attention[KV_F16](&args);
         break;
     }
     }
@@ -220,6 +223,7 @@ static struct operands make_operands(void)
         o.b[i] = i >= 8192 ? 0.6f : i >= 4096 ? 0.8f : (float)(i % 31) / 32.0f;
         o.out[i] = 0.5f;
     }
+    o.scratch = machine_alloc(attention_scratch_bytes(HEAD_DIM));
     for (size_t b = 0; b < sizeof o.blocks / sizeof o.blocks[0]; b++) {
         uint16_t *block = machine_alloc(block_bytes);
         for (uint64_t i = 0; i < block_bytes / sizeof *block; i++)
@@ -255,6 +259,7 @@ static void bench_operations(const struct kernels *tiers, size_t n_tiers)
     free(o.b);
     free(o.out);
     free(o.prepared);
+    free(o.scratch);
     for (size_t b = 0; b < sizeof o.blocks / sizeof o.blocks[0]; b++)
         free((void *)(uintptr_t)o.blocks[b]);
 }

@@ -46,8 +46,8 @@ export interface LoadOptions {
     policy?: 'auto'
   }
   kv?: {
-    /** Of the keys and values kept per token. Default `'f16'`. */
-    type?: 'f16'
+    /** Of the keys and values kept per token. `'q8_0'` takes 53 % of the memory of `'f16'`, the default. */
+    type?: 'f16' | 'q8_0'
   }
   /** Stops the loading; the promise then rejects with the signal's reason. */
   signal?: AbortSignal

@@ -16,7 +16,7 @@ const LOAD = {
     ring: v.notYet(LATER),
     regions: v.notYet(LATER),
   }),
-  kv: v.objectSchema('kv', { type: v.oneOf(['f16'], ['q8_0']) }),
+  kv: v.objectSchema('kv', { type: v.oneOf(['f16', 'q8_0']) }),
   signal: v.signal,
   onProgress: v.callback,
 }
@@ -47,8 +47,8 @@ const TOKENIZE = { special: v.boolean, bos: v.boolean }
 const DETOKENIZE = { special: v.boolean }
 
 /** What the addon takes of load options. */
-function nativeLoadOptions({ memory, context, threads, cache = {} }) {
-  return { memory, context, threads, mapped: cache.mode === 'mapped' }
+function nativeLoadOptions({ memory, context, threads, cache = {}, kv = {} }) {
+  return { memory, context, threads, mapped: cache.mode === 'mapped', kvQ8_0: kv.type === 'q8_0' }
 }
 
 module.exports = { DETOKENIZE, GENERATE, LOAD, PERPLEXITY, PRELOAD, SIGNAL, TOKENIZE, nativeLoadOptions }

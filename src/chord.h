@@ -31,12 +31,16 @@ void chord_cancel_request(struct chord_cancel *cancel);
 
 enum chord_mode { CHORD_MODE_AUTO, CHORD_MODE_MAPPED };
 
+// How keys and values of a context are kept: two bytes per element, or 34 bytes per 32.
+enum chord_kv_type { CHORD_KV_F16, CHORD_KV_Q8_0 };
+
 struct chord_model_options {
     uint64_t memory;    // ceiling in bytes for everything chord allocates; 0: what the machine or container leaves free
     uint32_t n_ctx;     // context in tokens; 0: the model's own, as far as the budget reaches
     uint32_t n_threads; // compute threads, 0: one per processor this process may use
     const char *cpu; // force a kernel tier by name ("scalar", "avx2", ...); NULL: the best. Unknown: INVALID_ARGUMENT
     enum chord_mode mode;
+    enum chord_kv_type kv_type;
     struct chord_cancel *cancel; // may be NULL; CANCELLED when set during loading
     // May be NULL. Called on the loading thread; phase is a static string ("header", "tokenizer", "weights").
     void (*progress)(void *user, const char *phase, uint64_t done, uint64_t total);

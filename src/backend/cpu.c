@@ -29,7 +29,17 @@ static uint64_t working_row_floats(const struct graph *graph)
 
 static uint64_t thread_scratch_bytes(const struct graph *graph, const struct kernels *kernels)
 {
-    return kernels->gemm.scratch_bytes + working_row_floats(graph) * sizeof(float);
+    return kernels->gemm.scratch_bytes + working_row_floats(graph) * sizeof(float) +
+           attention_scratch_bytes(graph->head_dim);
+}
+
+static uint64_t partial_bytes(const struct graph *graph)
+{
+    uint32_t n_head = 0;
+    for (uint32_t i = 0; i < graph->n_nodes; i++)
+        if (graph->nodes[i].op == GRAPH_ATTENTION && graph->nodes[i].attention.n_head > n_head)
+            n_head = graph->nodes[i].attention.n_head;
+    return (uint64_t)n_head * PARTIAL_SLOTS * attention_partial_floats(graph->head_dim) * sizeof(float);
 }
 
 uint64_t backend_scratch_bytes(const struct graph *graph, const struct kernels *kernels, uint32_t n_threads,
@@ -38,7 +48,7 @@ uint64_t backend_scratch_bytes(const struct graph *graph, const struct kernels *
     uint64_t per_row = (graph->token_floats + graph->rope.n_rot) * sizeof(float);
     for (int type = 0; type < N_ACTIVATION_TYPES; type++)
         per_row += most_column_bytes(graph, kernels, (enum activation_type)type);
-    return thread_scratch_bytes(graph, kernels) * n_threads + per_row * n_rows +
+    return thread_scratch_bytes(graph, kernels) * n_threads + partial_bytes(graph) + per_row * n_rows +
            graph->output_floats * sizeof(float) * n_outputs;
 }
 
@@ -67,9 +77,15 @@ enum chord_status backend_create(struct backend **out, const struct graph *graph
         memory_alloc(account, MEMORY_SCRATCH, kernels->gemm.scratch_bytes * n_threads, GEMM_ALIGNMENT);
     if (backend->gemm_scratch != NULL)
         backend->normed = memory_alloc(account, MEMORY_SCRATCH, backend->normed_floats * n_threads * sizeof(float), 64);
-    if (backend->normed == NULL) {
-        const enum chord_status status = memory_account_fail(
-            account, err, thread_scratch_bytes(graph, kernels) * n_threads, "working space of the compute threads");
+    if (backend->normed != NULL)
+        backend->attention_scratch =
+            memory_alloc(account, MEMORY_SCRATCH, attention_scratch_bytes(graph->head_dim) * n_threads, 64);
+    if (backend->attention_scratch != NULL)
+        backend->partials = memory_alloc(account, MEMORY_SCRATCH, partial_bytes(graph), 64);
+    if (backend->partials == NULL) {
+        const enum chord_status status =
+            memory_account_fail(account, err, thread_scratch_bytes(graph, kernels) * n_threads + partial_bytes(graph),
+                                "working space of the compute threads");
         backend_free(backend);
         return status;
     }
@@ -97,6 +113,8 @@ void backend_free(struct backend *backend)
         return;
     release_token_scratch(backend);
     memory_free(backend->account, backend->outputs);
+    memory_free(backend->account, backend->partials);
+    memory_free(backend->account, backend->attention_scratch);
     memory_free(backend->account, backend->normed);
     memory_free(backend->account, backend->gemm_scratch);
     memory_free(backend->account, backend);
@@ -238,10 +256,10 @@ static void kv_store_row(const struct run *run, const struct graph_node *node, u
     char *block = at->kv->blocks[at->position / KV_BLOCK_TOKENS];
     const float *k = row_of(run, node->in[0], row), *v = row_of(run, node->in[1], row);
     for (uint32_t head = 0; head < node->attention.n_head_kv; head++)
-        run->backend->kernels->kv_store(k + (uint64_t)head * kv->head_dim, v + (uint64_t)head * kv->head_dim,
-                                        kv->head_dim, at->position % KV_BLOCK_TOKENS,
-                                        (uint16_t *)(block + kv_keys_at(kv, node->layer, head)),
-                                        (uint16_t *)(block + kv_values_at(kv, node->layer, head)));
+        run->backend->kernels->kv_store[kv->type](
+            k + (uint64_t)head * kv->head_dim, v + (uint64_t)head * kv->head_dim, kv->head_dim,
+            at->position % KV_BLOCK_TOKENS, block + kv_keys_at(kv, node->layer, head),
+            block + kv_values_at(kv, node->layer, head));
 }
 
 static enum chord_status run_kv_store(const struct run *run, const struct graph_node *node)

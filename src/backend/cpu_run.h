@@ -22,6 +22,8 @@ struct backend {
     char *gemm_scratch;                    // [n_threads, gemm.scratch_bytes]
     float *normed;                         // [n_threads, normed_floats]: a row on its way into an activation
     uint64_t normed_floats;
+    char *attention_scratch; // [n_threads, attention_scratch_bytes]
+    float *partials;         // [n_head, PARTIAL_SLOTS, attention_partial_floats]
     _Atomic uint64_t weight_bytes;
     struct tuning tuning;
     _Atomic uint64_t tuned;         // tuning.best for other threads: far << 32 | near << 16 | n_threads
@@ -65,6 +67,9 @@ static inline uint64_t column_bytes(const struct kernels *kernels, enum activati
 
 // Work per chunk below which threads are not worth waking, in floats touched.
 #define ROW_CHUNK_FLOATS 16384u
+
+// Partial results of attention at a time, of all heads: the first slot for what came before, the others for one span each.
+#define PARTIAL_SLOTS 33
 
 // The operations of graph/ops.h that have files of their own. Everything of the rows before them is in place.
 enum chord_status run_linear(const struct run *run, const struct graph_node *node);

@@ -13,12 +13,13 @@ static struct kv_block *block_of(void *data)
     return (struct kv_block *)data - 1;
 }
 
-void kv_layout_init(struct kv_layout *layout, uint32_t n_layer, uint32_t n_head_kv, uint32_t head_dim)
+void kv_layout_init(struct kv_layout *layout, enum kv_type type, uint32_t n_layer, uint32_t n_head_kv, uint32_t head_dim)
 {
+    layout->type = type;
     layout->n_layer = n_layer;
     layout->n_head_kv = n_head_kv;
     layout->head_dim = head_dim;
-    layout->keys_bytes = (uint64_t)KV_BLOCK_TOKENS * head_dim * sizeof(uint16_t);
+    layout->keys_bytes = kv_part_bytes(type, head_dim);
     layout->block_bytes = (uint64_t)n_layer * n_head_kv * 2 * layout->keys_bytes;
 }
 

@@ -1,7 +1,7 @@
 // KV cache: blocks of KV_BLOCK_TOKENS tokens, allocated as the text grows, never all at once.
 //
 // A block holds the keys and values of its tokens for all layers and KV heads; within it, for layer l and KV head h, first the
-// key panels and then the value rows as kernels/kernels.h defines them. Blocks are reference-counted (atomically), so that
+// keys and then the values as kernels/kernels.h defines them. Blocks are reference-counted (atomically), so that
 // sequences can share those of an equal prefix.
 //
 // A kv_cache belongs to one sequence and is used by one thread at a time.
@@ -15,12 +15,13 @@
 #include <stdint.h>
 
 struct kv_layout {
+    enum kv_type type;
     uint32_t n_layer, n_head_kv, head_dim;
-    uint64_t keys_bytes; // of one layer and head: KV_BLOCK_TOKENS * head_dim halves
+    uint64_t keys_bytes; // of one layer and head, and as many of values: kv_part_bytes()
     uint64_t block_bytes;
 };
 
-void kv_layout_init(struct kv_layout *layout, uint32_t n_layer, uint32_t n_head_kv, uint32_t head_dim);
+void kv_layout_init(struct kv_layout *layout, enum kv_type type, uint32_t n_layer, uint32_t n_head_kv, uint32_t head_dim);
 
 // Bytes of cache that one token takes, and that n tokens hold (whole blocks).
 uint64_t kv_token_bytes(const struct kv_layout *layout);

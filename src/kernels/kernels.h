@@ -50,23 +50,74 @@ typedef void matvec_kernel(const void *w, uint64_t row_bytes, uint64_t n_rows, u
 // RoPE pairs: NORMAL rotates (x[2i], x[2i+1]); NEOX rotates (x[i], x[i + n_rot/2]).
 enum rope_kind { ROPE_NORMAL, ROPE_NEOX };
 
-// KV cache layout: blocks of KV_BLOCK_TOKENS tokens. Within one block, the keys of one layer and KV head are panels of
-// KV_PANEL_KEYS keys, f16 [KV_BLOCK_TOKENS / KV_PANEL_KEYS][head_dim][KV_PANEL_KEYS] (lanes are keys: a score needs no
-// horizontal sum); the values are rows, f16 [KV_BLOCK_TOKENS][head_dim].
+// KV cache: blocks of KV_BLOCK_TOKENS tokens. Within one block, each layer and KV head has keys and values of
+// kv_part_bytes() each. Keys are panels of KV_PANEL_KEYS (lanes are keys: a score needs no horizontal sum), values rows:
+//
+// KV_F16   keys f16 [KV_BLOCK_TOKENS / KV_PANEL_KEYS][head_dim][KV_PANEL_KEYS]; values f16 [KV_BLOCK_TOKENS][head_dim].
+// KV_Q8_0  the same with int8 codes, followed by their scales, f16: one for every KV_SCALE_DIMS elements of a token (the last
+//          ones of a head_dim that is no multiple: fewer), of keys [KV_BLOCK_TOKENS / KV_PANEL_KEYS][groups][KV_PANEL_KEYS],
+//          of values [KV_BLOCK_TOKENS][groups]. An element is code * scale, rounded to f32.
+enum kv_type { KV_F16, KV_Q8_0, N_KV_TYPES };
 #define KV_BLOCK_TOKENS 64
 #define KV_PANEL_KEYS 16
+#define KV_SCALE_DIMS 32
 
+static inline uint32_t kv_scale_groups(uint32_t head_dim)
+{
+    return (head_dim + KV_SCALE_DIMS - 1) / KV_SCALE_DIMS;
+}
+
+// Bytes of the keys, and of the values, of one block, layer and KV head: a multiple of 64.
+static inline uint64_t kv_part_bytes(enum kv_type type, uint32_t head_dim)
+{
+    return type == KV_F16 ? (uint64_t)KV_BLOCK_TOKENS * head_dim * 2
+                          : (uint64_t)KV_BLOCK_TOKENS * (head_dim + 2 * kv_scale_groups(head_dim));
+}
+
+// Attention takes a sequence's keys in spans of KV_SPAN_TOKENS: span s holds positions s * KV_SPAN_TOKENS and up. The keys of
+// a span that a row sees give a partial result; partial results are merged in ascending order of the spans. Who computes
+// which span does not matter to the bits.
+#define KV_SPAN_TOKENS 512
+
+// A partial result of one query head: the sum over keys of e^(score - max) * value [head_dim], up to the next multiple of 16
+// undefined, then max and the sum of e^(score - max); -INFINITY and 0 where the row sees no key of the span.
+static inline uint32_t attention_partial_floats(uint32_t head_dim)
+{
+    return (head_dim + 15) / 16 * 16 + 16;
+}
+
+#define ATTENTION_MAX_HEADS 16   // query heads of one call
+#define ATTENTION_MAX_COLUMNS 96 // rows times query heads of one call
+
+// Bytes of working space of one call.
+static inline uint64_t attention_scratch_bytes(uint32_t head_dim)
+{
+    const uint64_t padded = (head_dim + 15) / 16 * 16, columns = ATTENTION_MAX_COLUMNS;
+    return sizeof(float) * (columns * padded + KV_BLOCK_TOKENS * padded + columns * KV_BLOCK_TOKENS + columns +
+                            2 * columns * attention_partial_floats(head_dim));
+}
+
+// n_rows rows of one sequence at consecutive positions, the query heads of one KV head. Row r, at position + r, sees the keys
+// up to its own position, and of them the last `window` where that is not 0. What it sees must be finite; other slots may
+// hold anything that is no row's of this call.
 struct attention_args {
-    const float *q;            // [n_q, head_dim], contiguous: the query heads that share one KV head, after RoPE
-    uint32_t n_q;              // >= 1
-    uint32_t head_dim;         // 1..512, any number
-    float scale;               // multiplies q . k before the softmax
-    const void *const *blocks; // the sequence's KV blocks, in order
-    uint64_t k_offset;         // bytes from a block's start to the keys of this layer and KV head (2-byte aligned)
+    const float *q;      // row r, head h: q[r * row_stride + h * head_dim], after RoPE
+    float *out;          // the same shape; not overlapping q
+    uint64_t row_stride; // in floats
+    uint32_t n_rows;     // >= 1; n_rows * n_q <= ATTENTION_MAX_COLUMNS
+    uint32_t n_q;        // 1..ATTENTION_MAX_HEADS
+    uint32_t head_dim;   // 1..512, any number
+    float scale;         // multiplies q . k before the softmax
+    uint32_t position;   // of row 0
+    uint32_t window;
+    const void *const *blocks; // the sequence's KV blocks, in order, aligned to 2 bytes
+    uint64_t k_offset;         // bytes from a block's start to the keys of this layer and KV head (a multiple of 2)
     uint64_t v_offset;         // the same for its values
-    uint32_t first;            // first visible key position
-    uint32_t end;              // one past the last visible key position (> first)
-    float *out;                // [n_q, head_dim]
+    float *partials;           // NULL: writes out. Else (n_rows = 1): writes the heads' partial results of span `span`
+    uint64_t partial_stride;   // floats from one head's partial result to the next one's
+    uint32_t span;
+    const void *next; // NULL, or keys that the thread is likely to read next: fetched meanwhile
+    void *scratch;    // attention_scratch_bytes(head_dim), aligned to 64, the call's own
 };
 
 struct kernels {
@@ -85,14 +136,18 @@ struct kernels {
     void (*silu_mul)(const float *gate, const float *up, float *out, uint64_t n);
     // out[i] = a[i] + b[i]; out may be a or b.
     void (*add)(const float *a, const float *b, float *out, uint64_t n);
-    // Writes one token's key and value of one KV head (head_dim floats each, rounded to nearest even) into slot
-    // 0 <= slot < KV_BLOCK_TOKENS of a block's key panels and value rows.
-    void (*kv_store)(const float *k, const float *v, uint32_t head_dim, uint32_t slot, uint16_t *k_panels,
-                     uint16_t *v_rows);
-    // out = softmax(scale * q K^T over keys first..end-1) V for each query head, in f32, by online softmax over KV blocks
-    // in ascending order: the result depends on nothing but the arguments. head_dim is at most 512; working space is
-    // on the stack.
-    void (*attention)(const struct attention_args *args);
+    // Writes one token's key and value of one KV head (head_dim floats each) into slot 0 <= slot < KV_BLOCK_TOKENS of a block's
+    // keys and values. f16 rounds to nearest even. Of q8_0, the scale of a group is its largest |x| / 127 rounded to f16
+    // and a code x * (1 / scale) rounded to nearest even, within +-127 (0 where the scale is 0).
+    void (*kv_store[N_KV_TYPES])(const float *k, const float *v, uint32_t head_dim, uint32_t slot, void *keys,
+                                 void *values);
+    // out = softmax(scale * q K^T over the visible keys) V for each row and query head, in f32, by online softmax over KV blocks
+    // in ascending order within each span, spans merged in ascending order. A row's bits depend on its q and keys and values
+    // alone, not on n_rows, n_q or whether its spans were computed by calls of their own.
+    void (*attention[N_KV_TYPES])(const struct attention_args *args);
+    // Merges partials[n >= 1] of one query head, of spans in ascending order and attention_partial_floats(head_dim) apart, into
+    // partials[0]; where out is not NULL, writes the result [head_dim] to it.
+    void (*attention_merge)(float *partials, uint32_t n, uint32_t head_dim, float *out);
     // The largest of x[n] (n >= 1; NaN never wins), and sum of exp(x[i] - max) over x[n] in f32 with f64 totals per 1024.
     float (*max)(const float *x, uint64_t n);
     double (*sum_exp)(const float *x, float max, uint64_t n);

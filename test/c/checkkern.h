@@ -97,7 +97,7 @@ static bool guarded_filled(const uint8_t *p, size_t bytes)
 }
 
 // True when everything beside the array is as guarded_place left it.
-static bool guarded_untouched(const struct guarded *g, const void *array, size_t bytes)
+static __attribute__((unused)) bool guarded_untouched(const struct guarded *g, const void *array, size_t bytes)
 {
     const uint8_t *begin = array, *end = begin + bytes;
     return guarded_filled(g->pages, (size_t)(begin - g->pages)) &&
@@ -135,7 +135,7 @@ static struct element element_of_q4_k(const uint8_t *d, const uint8_t *dmin, con
 }
 
 // Element `e` of the row.
-static struct element element_at(uint32_t type, const uint8_t *row, uint64_t e)
+static __attribute__((unused)) struct element element_at(uint32_t type, const uint8_t *row, uint64_t e)
 {
     struct quant_traits const *traits = quant_traits(type);
     const void *block = row + e / traits->block_size * traits->block_bytes;
@@ -204,7 +204,7 @@ static struct element element_at(uint32_t type, const uint8_t *row, uint64_t e)
 }
 
 // The halves of one block: d, and the min's factor where the type has one (else *min is NULL).
-static void block_halves(uint32_t type, uint8_t *block, uint8_t **d, uint8_t **min)
+static __attribute__((unused)) void block_halves(uint32_t type, uint8_t *block, uint8_t **d, uint8_t **min)
 {
     *min = NULL;
     switch (type) {

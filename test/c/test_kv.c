@@ -42,7 +42,7 @@ static void keys_and_values_fill_the_block(void **state)
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         struct kv_layout layout;
         const uint32_t n_layer = shapes[i][0], n_head_kv = shapes[i][1], head_dim = shapes[i][2];
-        kv_layout_init(&layout, n_layer, n_head_kv, head_dim);
+        kv_layout_init(&layout, KV_F16, n_layer, n_head_kv, head_dim);
         const uint64_t half_bytes = (uint64_t)KV_BLOCK_TOKENS * head_dim * 2;
         assert_int_equal(layout.block_bytes, 2 * half_bytes * n_layer * n_head_kv);
         assert_int_equal(kv_token_bytes(&layout), 4ull * n_layer * n_head_kv * head_dim);
@@ -61,7 +61,7 @@ static void bytes_are_of_whole_blocks(void **state)
 {
     (void)state;
     struct kv_layout layout;
-    kv_layout_init(&layout, 2, 2, 8);
+    kv_layout_init(&layout, KV_F16, 2, 2, 8);
     assert_int_equal(kv_bytes(&layout, 0), 0);
     assert_int_equal(kv_bytes(&layout, 1), layout.block_bytes);
     assert_int_equal(kv_bytes(&layout, 64), layout.block_bytes);
@@ -90,7 +90,7 @@ static void growth_keeps_what_is_there(void **state)
     struct kv_layout layout;
     struct kv_cache cache;
     uint64_t most = 0;
-    kv_layout_init(&layout, 2, 1, 4);
+    kv_layout_init(&layout, KV_F16, 2, 1, 4);
     kv_cache_init(&cache, &layout, &account);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         const uint32_t before = cache.n_blocks;
@@ -124,7 +124,7 @@ static void every_failed_allocation_leaves_the_cache(void **state)
 {
     (void)state;
     struct kv_layout layout;
-    kv_layout_init(&layout, 1, 2, 8);
+    kv_layout_init(&layout, KV_F16, 1, 2, 8);
     for (int64_t n = 0;; n++) {
         struct kv_cache cache;
         struct chord_error err;
@@ -154,7 +154,7 @@ static void the_budget_is_a_ceiling(void **state)
 {
     (void)state;
     struct kv_layout layout;
-    kv_layout_init(&layout, 4, 2, 32);
+    kv_layout_init(&layout, KV_F16, 4, 2, 32);
     for (uint64_t n_fit = 0; n_fit < 6; n_fit++) {
         struct kv_cache cache;
         struct chord_error err;

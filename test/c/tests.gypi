@@ -1,6 +1,7 @@
 # One executable per module test. Built with -Dchord_tests=1.
 {
   'targets': [
+    {'target_name': 'test_attention', 'includes': ['test.gypi']},
     {'target_name': 'test_backend', 'includes': ['test.gypi']},
     {'target_name': 'test_base', 'includes': ['test.gypi']},
     {'target_name': 'test_engine', 'includes': ['test.gypi']},

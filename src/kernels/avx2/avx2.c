@@ -15,8 +15,11 @@ void TIER(kernels_init)(struct kernels *k)
     k->rope = TIER(rope);
     k->silu_mul = TIER(silu_mul);
     k->add = TIER(add);
-    k->kv_store = TIER(kv_store);
-    k->attention = TIER(attention);
+    k->kv_store[KV_F16] = TIER(kv_store_f16);
+    k->kv_store[KV_Q8_0] = TIER(kv_store_q8_0);
+    k->attention[KV_F16] = TIER(attention_f16);
+    k->attention[KV_Q8_0] = TIER(attention_q8_0);
+    k->attention_merge = TIER(attention_merge);
     k->max = TIER(max);
     k->sum_exp = TIER(sum_exp);
 }

@@ -72,8 +72,11 @@ void kernels_init_scalar(struct kernels *k)
     k->rope = rope_scalar;
     k->silu_mul = silu_mul_scalar;
     k->add = add_scalar;
-    k->kv_store = kv_store_scalar;
-    k->attention = attention_scalar;
+    k->kv_store[KV_F16] = kv_store_f16_scalar;
+    k->kv_store[KV_Q8_0] = kv_store_q8_0_scalar;
+    k->attention[KV_F16] = attention_f16_scalar;
+    k->attention[KV_Q8_0] = attention_q8_0_scalar;
+    k->attention_merge = attention_merge_scalar;
     k->max = max_scalar;
     k->sum_exp = sum_exp_scalar;
 }

@@ -12,8 +12,10 @@ void add_scalar(const float *a, const float *b, float *out, uint64_t n);
 float max_scalar(const float *x, uint64_t n);
 double sum_exp_scalar(const float *x, float max, uint64_t n);
 
-void kv_store_scalar(const float *k, const float *v, uint32_t head_dim, uint32_t slot, uint16_t *k_panels,
-                     uint16_t *v_rows);
-void attention_scalar(const struct attention_args *args);
+void kv_store_f16_scalar(const float *k, const float *v, uint32_t head_dim, uint32_t slot, void *keys, void *values);
+void kv_store_q8_0_scalar(const float *k, const float *v, uint32_t head_dim, uint32_t slot, void *keys, void *values);
+void attention_f16_scalar(const struct attention_args *args);
+void attention_q8_0_scalar(const struct attention_args *args);
+void attention_merge_scalar(float *partials, uint32_t n, uint32_t head_dim, float *out);
 
 #endif
