@@ -38,6 +38,11 @@ const memory = (name, text) => {
   }
 }
 
+const kvType = (name, text) => {
+  if (text !== 'f16' && text !== 'q8_0') throw new UsageError(`--${name}: expected f16 or q8_0, got ${JSON.stringify(text)}`)
+  return text
+}
+
 const text = (name, value) => value
 
 /** Options that several commands have. */
@@ -45,10 +50,11 @@ const LOAD_OPTIONS = {
   threads: { value: 'N', help: 'compute threads (default: one per processor)', read: integer(1) },
   context: { value: 'N', help: "tokens of context (default: the model's)", read: integer(1) },
   memory: { value: 'SIZE', help: "ceiling of what is allocated, such as 2GiB (default: what is free)", read: memory },
+  kv: { value: 'TYPE', help: 'f16 or q8_0: how keys and values of the context are kept (default: f16)', read: kvType },
 }
 
 const pick = (values, names) => Object.fromEntries(names.filter((name) => values[name] !== undefined).map((name) => [name, values[name]]))
-const loadOptions = (values) => pick(values, Object.keys(LOAD_OPTIONS))
+const loadOptions = ({ kv, ...values }) => ({ ...pick(values, Object.keys(LOAD_OPTIONS)), ...(kv ? { kv: { type: kv } } : {}) })
 
 function help(command) {
   const rows = Object.entries({ ...command.options, ...COMMON }).map(([name, { value, short, help: what }]) => [

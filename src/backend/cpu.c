@@ -256,10 +256,10 @@ static void kv_store_row(const struct run *run, const struct graph_node *node, u
     char *block = at->kv->blocks[at->position / KV_BLOCK_TOKENS];
     const float *k = row_of(run, node->in[0], row), *v = row_of(run, node->in[1], row);
     for (uint32_t head = 0; head < node->attention.n_head_kv; head++)
-        run->backend->kernels->kv_store[kv->type](
-            k + (uint64_t)head * kv->head_dim, v + (uint64_t)head * kv->head_dim, kv->head_dim,
-            at->position % KV_BLOCK_TOKENS, block + kv_keys_at(kv, node->layer, head),
-            block + kv_values_at(kv, node->layer, head));
+        run->backend->kernels->kv_store[kv->type](k + (uint64_t)head * kv->head_dim, v + (uint64_t)head * kv->head_dim,
+                                                  kv->head_dim, at->position % KV_BLOCK_TOKENS,
+                                                  block + kv_keys_at(kv, node->layer, head),
+                                                  block + kv_values_at(kv, node->layer, head));
 }
 
 static enum chord_status run_kv_store(const struct run *run, const struct graph_node *node)

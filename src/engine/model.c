@@ -99,7 +99,8 @@ static enum chord_status open_engine(struct chord_model *model, const struct cho
     if (status != CHORD_OK)
         return status;
     model->n_threads = model_choose_threads(options);
-    kv_layout_init(&model->kv_layout, options->kv_type == CHORD_KV_Q8_0 ? KV_Q8_0 : KV_F16, model->graph->n_layer, model->graph->n_head_kv, model->graph->head_dim);
+    kv_layout_init(&model->kv_layout, options->kv_type == CHORD_KV_Q8_0 ? KV_Q8_0 : KV_F16, model->graph->n_layer,
+                   model->graph->n_head_kv, model->graph->head_dim);
     const uint64_t scratch =
         backend_scratch_bytes(model->graph, &model->kernels, model->n_threads, BATCH_MAX_ROWS, BATCH_MAX_OUTPUTS);
     status = model_choose_context(options, &model->hparams, &model->kv_layout, model->account.ceiling,

@@ -118,7 +118,8 @@ static enum chord_status fill_plan(struct chord_plan *plan, struct plan_parts *p
         status = model_choose_kernels(options, &kernels, err);
     if (status != CHORD_OK)
         return status;
-    kv_layout_init(&kv, options->kv_type == CHORD_KV_Q8_0 ? KV_Q8_0 : KV_F16, parts->graph->n_layer, parts->graph->n_head_kv, parts->graph->head_dim);
+    kv_layout_init(&kv, options->kv_type == CHORD_KV_Q8_0 ? KV_Q8_0 : KV_F16, parts->graph->n_layer,
+                   parts->graph->n_head_kv, parts->graph->head_dim);
     plan->architecture = arch->name;
     plan->mode = "mapped";
     plan->metadata_bytes = atomic_load(&account->total);

@@ -13,7 +13,8 @@ static struct kv_block *block_of(void *data)
     return (struct kv_block *)data - 1;
 }
 
-void kv_layout_init(struct kv_layout *layout, enum kv_type type, uint32_t n_layer, uint32_t n_head_kv, uint32_t head_dim)
+void kv_layout_init(struct kv_layout *layout, enum kv_type type, uint32_t n_layer, uint32_t n_head_kv,
+                    uint32_t head_dim)
 {
     layout->type = type;
     layout->n_layer = n_layer;

@@ -21,7 +21,8 @@ struct kv_layout {
     uint64_t block_bytes;
 };
 
-void kv_layout_init(struct kv_layout *layout, enum kv_type type, uint32_t n_layer, uint32_t n_head_kv, uint32_t head_dim);
+void kv_layout_init(struct kv_layout *layout, enum kv_type type, uint32_t n_layer, uint32_t n_head_kv,
+                    uint32_t head_dim);
 
 // Bytes of cache that one token takes, and that n tokens hold (whole blocks).
 uint64_t kv_token_bytes(const struct kv_layout *layout);

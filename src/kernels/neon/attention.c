@@ -75,8 +75,8 @@ static void load_keys_q8_0(const void *keys, uint32_t head_dim, uint32_t first, 
             for (uint32_t d = g * KV_SCALE_DIMS; d < stop; d++) {
                 const size_t at = ((size_t)panel * head_dim + d) * KV_PANEL_KEYS;
                 for (uint32_t lane = 0; lane < KV_PANEL_KEYS; lane += 4)
-                    vst1q_f32(tile + at + lane, vmulq_f32(load_codes((const int8_t *)keys + at + lane),
-                                                          load_halves(scales + 2 * lane)));
+                    vst1q_f32(tile + at + lane,
+                              vmulq_f32(load_codes((const int8_t *)keys + at + lane), load_halves(scales + 2 * lane)));
             }
         }
 }
@@ -142,7 +142,7 @@ ALWAYS_INLINE void score(const struct attention_part *keys, const float *q, uint
         UNROLL
         for (uint32_t i = 0; source == CACHED_Q8_0 && i < n_vectors; i++)
             factor[i] = load_halves(scales + ((size_t)(i / 4) * groups + begin / KV_SCALE_DIMS) * 2 * KV_PANEL_KEYS +
-                                      8 * (i % 4));
+                                    8 * (i % 4));
         for (uint32_t d = begin; d < end; d++, from += KV_PANEL_KEYS * element, q += n_columns, ahead += step) {
             for (uint32_t i = 0; i < step; i += 64)
                 __builtin_prefetch((const void *)(ahead + i), 0, 3);
