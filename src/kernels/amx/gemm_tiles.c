@@ -334,24 +334,42 @@ ALWAYS_INLINE void multiply_split(const struct panel_block block[2], const uint8
     _tile_stored(3, p[1][1], 64);
 }
 
-ALWAYS_INLINE void add_split(const struct panel_block *block, const uint8_t *y, uint64_t stride,
-                             const struct span *span, const split_products p, const bool min, float to[N_COLUMNS][16])
+ALWAYS_INLINE __m512 sum_of_split(const split_products p, uint32_t column, __m512 d)
 {
-    const __m512 d = _mm512_load_ps(block->params[0]), dmin = _mm512_load_ps(block->params[12]);
+    const __m512i high = _mm512_slli_epi32(load_products(p[1], column), 7);
+    return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(load_products(p[0], column), high)), d);
+}
+
+// y: the block's columns, of which the first is that of p.
+ALWAYS_INLINE void add_split(const struct panel_block block[2], const uint8_t *y, uint64_t stride,
+                             const struct span *span, split_products p[2], const bool min, float to[2][N_COLUMNS][16])
+{
+    const __m512 d0 = _mm512_load_ps(block[0].params[0]), d1 = _mm512_load_ps(block[1].params[0]);
+    const __m512 dmin0 = _mm512_load_ps(block[0].params[12]), dmin1 = _mm512_load_ps(block[1].params[12]);
+    __m512i m0[4], m1[4];
+    UNROLL
+    for (uint32_t i = 0; i < 4; i++) {
+        m0[i] = _mm512_load_si512(block[0].params[8 + i]);
+        m1[i] = _mm512_load_si512(block[1].params[8 + i]);
+    }
     y += span->first * stride;
     for (uint32_t c = span->first; c < span->end; c++, y += stride) {
         const struct column_256 *column = (const struct column_256 *)y;
-        const __m512i high = _mm512_slli_epi32(load_products(p[1], c), 7);
-        __m512 sum = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(load_products(p[0], c), high)), d);
+        __m512 sum0 = sum_of_split(p[0], c, d0), sum1 = sum_of_split(p[1], c, d1);
         if (min) {
-            __m512i v = _mm512_setzero_si512();
+            __m512i v0 = _mm512_setzero_si512(), v1 = v0;
             UNROLL
-            for (uint32_t i = 0; i < 4; i++)
-                v = _mm512_dpwssd_epi32(v, _mm512_load_si512(block->params[8 + i]),
-                                        broadcast_32((const uint8_t *)column->sums_32 + 4 * i));
-            sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(v), dmin, sum);
+            for (uint32_t i = 0; i < 4; i++) {
+                const __m512i sums = broadcast_32((const uint8_t *)column->sums_32 + 4 * i);
+                v0 = _mm512_dpwssd_epi32(v0, m0[i], sums);
+                v1 = _mm512_dpwssd_epi32(v1, m1[i], sums);
+            }
+            sum0 = _mm512_fmadd_ps(_mm512_cvtepi32_ps(v0), dmin0, sum0);
+            sum1 = _mm512_fmadd_ps(_mm512_cvtepi32_ps(v1), dmin1, sum1);
         }
-        _mm512_store_ps(to[c], _mm512_fmadd_ps(sum, _mm512_set1_ps(column->scale), _mm512_load_ps(to[c])));
+        const __m512 scale = _mm512_set1_ps(column->scale);
+        _mm512_store_ps(to[0][c], _mm512_fmadd_ps(sum0, scale, _mm512_load_ps(to[0][c])));
+        _mm512_store_ps(to[1][c], _mm512_fmadd_ps(sum1, scale, _mm512_load_ps(to[1][c])));
     }
 }
 
@@ -367,10 +385,8 @@ ALWAYS_INLINE void multiply_split_tile(const struct tile *tile, const bool min)
     for (uint32_t b = 0; b <= n_blocks; b++, block += 2, y += COLUMN_BLOCK_BYTES) {
         if (b < n_blocks)
             multiply_split(block, y, tile->column_stride, p[b % 2]);
-        // The products before: their stores have reached the cache by then.
-        for (uint32_t half = 0; b > 0 && half < 2; half++)
-            add_split(block - 2 + half, y - COLUMN_BLOCK_BYTES, tile->column_stride, &span, p[(b - 1) % 2][half], min,
-                      sums[half]);
+        if (b > 0) // the products before: their stores have reached the cache by then
+            add_split(block - 2, y - COLUMN_BLOCK_BYTES, tile->column_stride, &span, p[(b - 1) % 2], min, sums);
     }
     finish_tile(tile, &span, sums);
 }
