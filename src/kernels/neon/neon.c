@@ -17,6 +17,7 @@ void TIER(kernels_init)(struct kernels *k)
     k->silu_mul = TIER(silu_mul);
     k->add = TIER(add);
     k->kv_store[KV_F16] = TIER(kv_store_f16);
+    k->kv_store[KV_Q8_0] = TIER(kv_store_q8_0);
     k->attention[KV_F16] = TIER(attention_f16);
     k->attention[KV_Q8_0] = TIER(attention_q8_0);
     k->attention_merge = TIER(attention_merge);

@@ -252,6 +252,7 @@ float TIER(max)(const float *x, uint64_t n);
 double TIER(sum_exp)(const float *x, float max, uint64_t n);
 
 void TIER(kv_store_f16)(const float *k, const float *v, uint32_t head_dim, uint32_t slot, void *keys, void *values);
+void TIER(kv_store_q8_0)(const float *k, const float *v, uint32_t head_dim, uint32_t slot, void *keys, void *values);
 void TIER(attention_f16)(const struct attention_args *args);
 void TIER(attention_q8_0)(const struct attention_args *args);
 void TIER(attention_merge)(float *partials, uint32_t n, uint32_t head_dim, float *out);
