@@ -1,20 +1,19 @@
 // GEMM of the NEON tiers: the loops, compiled once for all types, the packing of panels, and the tier's table.
 #include "kernels/neon/gemm_panel.h"
 
-#define SHAPE(columns)                                                                        \
-    {                                                                                         \
-        .rows = GEMM_ROWS, .block_rows = 64, .block_columns = 256, \
-        .panel_bytes = PANEL_BYTES,                                                           \
-    }
-static const struct gemm_shape shape = SHAPE(TILE_COLUMNS);
-static const struct gemm_shape shape_f32 = SHAPE(TILE_COLUMNS_F32);
+static const struct gemm_shape shape = {
+    .rows = GEMM_ROWS,
+    .block_rows = 64,
+    .block_columns = 256,
+    .panel_bytes = PANEL_BYTES,
+};
 
 void TIER(gemm_by_panels)(const struct gemm_format *format, const void *w, uint64_t row_bytes, uint64_t n_rows,
                           uint64_t n, const void *columns, uint64_t column_stride, uint64_t n_columns, float *out,
                           uint64_t out_stride, void *scratch)
 {
-    gemm_by_panels(format->tiles == TIER(gemm_tiles_f32) ? &shape_f32 : &shape, format, w, row_bytes, n_rows, n,
-                   columns, column_stride, n_columns, out, out_stride, scratch);
+    gemm_by_panels(&shape, format, w, row_bytes, n_rows, n, columns, column_stride, n_columns, out, out_stride,
+                   scratch);
 }
 
 // 16 elements of 8 rows, `stride` bytes apart. For SDOT: four elements of every row, then the next four; for SMMLA
