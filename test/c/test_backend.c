@@ -318,6 +318,40 @@ static void threads_change_nothing(void **state)
     }
 }
 
+// Contexts of several spans: generated tokens one by one or many at once (more spans than there are slots for partial
+// results), prompts in small and large batches, any number of threads, both types of cache.
+static void long_contexts_change_nothing(void **state)
+{
+    (void)state;
+    enum { n = 1045, n_prompt = 1030 };
+    static const uint32_t runs[][2] = {{1, 200}, {2, 1}, {4, 37}, {1, 15}}; // threads, rows of a batch
+    static uint32_t tokens[n];
+    tiny_init(&m, (struct tiny_options){
+                      .type = QUANT_F32, .n_embd = 64, .n_head = 4, .n_ff = 64, .n_layer = 1, .n_vocab = 64});
+    random_tokens(tokens, n, 3);
+    for (enum kv_type type = KV_F16; type < N_KV_TYPES; type++) {
+        float *first = NULL;
+        for (size_t i = 0; i < (quick() ? 2 : sizeof runs / sizeof *runs); i++) {
+            struct rig rig;
+            rig_open(&rig, best_tier(), runs[i][0]);
+            kv_layout_init(&rig.layout, type, rig.layout.n_layer, rig.layout.n_head_kv, rig.layout.head_dim);
+            float *logits = run_sequence(&rig, tokens, n, n_prompt, runs[i][1], 16);
+            if (first == NULL) {
+                first = logits;
+            } else {
+                for (size_t k = 0; k < (size_t)n * m.options.n_vocab; k++)
+                    if (logits[k] != first[k])
+                        fail_msg("%u threads, batches of %u: logit %zu is %a, not %a", runs[i][0], runs[i][1], k,
+                                 (double)logits[k], (double)first[k]);
+                free(logits);
+            }
+            rig_close(&rig);
+        }
+        free(first);
+    }
+    tiny_free(&m);
+}
+
 static void batches_change_nothing(void **state)
 {
     (void)state;
@@ -579,6 +613,7 @@ int main(void)
         TEST(quantized_types),
         TEST(mixed_types),
         TEST(threads_change_nothing),
+        TEST(long_contexts_change_nothing),
         TEST(batches_change_nothing),
         TEST(neighbours_change_nothing),
         TEST(tuning_finds_the_best),
