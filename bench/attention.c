@@ -4,7 +4,8 @@
 //     bench_attention [--tier NAME] [--threads N] [--head-dim N] [--seconds S] [--rounds N] [--decode 0|1] [--prompt 0|1]
 //
 // Decoding runs over as many layers as make more than the cache holds, KV heads side by side as graph/kv.h lays them out, on
-// all threads, by the wall clock. Prompts: one thread, by its CPU time. Rounds are interleaved and medians printed.
+// all threads; the rates of the threads are added up. Prompts run on one thread. Rates are by the CPU time of a thread, so that
+// a core taken away by another program does not count. Rounds are interleaved and medians printed.
 #include "graph/kv.h"
 #include "kernels/kernels.h"
 #include "machine.h"
@@ -90,7 +91,7 @@ static double decode_on_thread(void *context, uint32_t index, uint32_t n_threads
     for (uint32_t i = 0; i < job->n_q * head_dim; i++)
         q[i] = (float)(i % 13) * 0.1f - 0.6f;
     double bytes = 0.0;
-    const double start = machine_seconds();
+    const double start = machine_cpu_seconds();
     do {
         const uint32_t first = atomic_fetch_add(&job->next, 4);
         for (uint32_t i = first; i < first + 4; i++) {
@@ -119,8 +120,8 @@ static double decode_on_thread(void *context, uint32_t index, uint32_t n_threads
             job->kernels->attention[kv->type](&args);
             bytes += 2.0 * (double)kv->keys_bytes / KV_BLOCK_TOKENS * (end < KV_SPAN_TOKENS ? end : KV_SPAN_TOKENS);
         }
-    } while (machine_seconds() - start < job->seconds);
-    const double rate = bytes / (machine_seconds() - start);
+    } while (machine_cpu_seconds() - start < job->seconds);
+    const double rate = bytes / (machine_cpu_seconds() - start);
     free(q);
     free(partials);
     free(scratch);

@@ -18,9 +18,9 @@ struct attention_part {
     const void *cached; // as kernels.h describes them
     const float *tile;  // NULL, or converted: keys [KV_BLOCK_TOKENS / KV_PANEL_KEYS][head_dim][KV_PANEL_KEYS], values
                         // [KV_BLOCK_TOKENS][padded]
-    const void
-        *next; // what will be read after this part, of the same type and size: to be prefetched by the offset of what
-               // is read; `cached` where nothing is to be
+    // What will be read after this part and after that, of the same type and size: to be prefetched by the offset of what is
+    // read, `next` close to the core, `far` on its way there. `cached` where nothing is to be.
+    const void *next, *far;
     uint32_t head_dim, padded; // padded: head_dim up to a multiple of 16
 };
 
@@ -107,10 +107,14 @@ ATTENTION_INLINE void attend_block(const struct attention_state *s, const struct
     if (!columns_slots(args, 0, s->n_columns, start, &low, &high))
         return;
     const char *block = args->blocks[b];
-    struct attention_part keys = {block + args->k_offset, NULL, block + args->v_offset, head_dim, s->padded};
-    struct attention_part values = {block + args->v_offset, NULL, next_keys, head_dim, s->padded};
-    if (values.next == NULL)
-        values.next = values.cached;
+    struct attention_part keys = {block + args->k_offset, NULL, block + args->v_offset, next_keys, head_dim, s->padded};
+    struct attention_part values = {block + args->v_offset, NULL, next_keys, NULL, head_dim, s->padded};
+    if (next_keys != NULL) {
+        values.far = (const char *)next_keys + (args->v_offset - args->k_offset);
+    } else {
+        keys.far = keys.cached;
+        values.next = values.far = values.cached;
+    }
     prefetch_part(keys.next, s->type, head_dim);
     if (!s->direct) {
         steps->load_keys(keys.cached, head_dim, low / KV_PANEL_KEYS, (high + KV_PANEL_KEYS - 1) / KV_PANEL_KEYS,
@@ -123,7 +127,7 @@ ATTENTION_INLINE void attend_block(const struct attention_state *s, const struct
             continue;
         steps->scores(&keys, s->q + (size_t)c * head_dim, n, low / KV_PANEL_KEYS,
                       (high + KV_PANEL_KEYS - 1) / KV_PANEL_KEYS, args->scale, s->scores + c);
-        keys.next = keys.cached;
+        keys.next = keys.far = keys.cached;
     }
     for (uint32_t c = 0; c < s->n_columns; c++) {
         float *max = partials + c * s->stride + s->padded;
@@ -142,7 +146,7 @@ ATTENTION_INLINE void attend_block(const struct attention_state *s, const struct
             continue;
         steps->values(&values, (const float(*)[KV_BLOCK_TOKENS])(s->scores + c), s->shrink + c, n, low, high,
                       partials + c * s->stride, s->stride);
-        values.next = values.cached;
+        values.next = values.far = values.cached;
     }
 }
 

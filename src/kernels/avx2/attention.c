@@ -169,9 +169,9 @@ ALWAYS_INLINE void score(const struct attention_part *keys, const float *q, uint
     const uint8_t *from = source == CONVERTED ? (const uint8_t *)keys->tile : keys->cached;
     const uint8_t *scales = scales_of(keys->cached, head_dim) + (size_t)panel * groups * 2 * KV_PANEL_KEYS;
     from += panel * panel_bytes;
-    // As many bytes of what comes next as halves are read here; of q8_0 half of them lie behind its end.
-    uintptr_t ahead =
-        (uintptr_t)keys->next + (size_t)panel * head_dim * KV_PANEL_KEYS * (source == CACHED_Q8_0 ? 1 : 2);
+    // As many bytes of what comes next as halves are read here; of q8_0, read converted, half of them lie behind its end.
+    const size_t read = (size_t)panel * head_dim * KV_PANEL_KEYS * (source == CACHED_Q8_0 ? 1 : 2);
+    uintptr_t ahead = (uintptr_t)keys->next + read, far = (uintptr_t)keys->far + read;
     const uint32_t step = n_panels * KV_PANEL_KEYS * (source == CACHED_Q8_0 ? 1 : 2);
     const uint32_t n_vectors = 2 * n_panels;
     __m256 sums[SCORE_COLUMNS][8], factor[8];
@@ -183,9 +183,11 @@ ALWAYS_INLINE void score(const struct attention_part *keys, const float *q, uint
         for (uint32_t i = 0; source == CACHED_Q8_0 && i < n_vectors; i++)
             factor[i] = load_8_halves(scales + ((size_t)(i / 2) * groups + begin / KV_SCALE_DIMS) * 2 * KV_PANEL_KEYS +
                                       16 * (i % 2));
-        for (uint32_t d = begin; d < end; d++, from += KV_PANEL_KEYS * element, q += n_columns, ahead += step) {
-            for (uint32_t i = 0; i < step; i += 64)
+        for (uint32_t d = begin; d < end; d++, from += KV_PANEL_KEYS * element, q += n_columns, ahead += step, far += step) {
+            for (uint32_t i = 0; i < step; i += 64) {
                 _mm_prefetch((const char *)(ahead + i), _MM_HINT_T0);
+                _mm_prefetch((const char *)(far + i), _MM_HINT_T1);
+            }
             __m256 k[8];
             for (uint32_t i = 0; i < n_vectors; i++) {
                 const uint8_t *at = from + i / 2 * panel_bytes + i % 2 * 8 * element;
@@ -307,16 +309,20 @@ ALWAYS_INLINE void value(const struct attention_part *values, const float (*weig
     const uint8_t *from = source == CONVERTED ? (const uint8_t *)values->tile : values->cached;
     from += (size_t)first * row + (size_t)d * element;
     const uint8_t *scales = scales_of(values->cached, head_dim) + 2 * ((size_t)first * groups + d / KV_SCALE_DIMS);
-    const uint32_t ahead_element = source == CACHED_Q8_0 ? 1 : 2;
-    uintptr_t ahead = (uintptr_t)values->next + ((size_t)first * head_dim + d) * ahead_element;
+    // In order of addresses, as prefetchers of processors like it.
+    const uint32_t ahead_element = source == CACHED_Q8_0 ? 1 : 2, step = n_vectors * 8 * ahead_element;
+    const size_t read = (size_t)KV_BLOCK_TOKENS * d * ahead_element + (size_t)first * step;
+    uintptr_t ahead = (uintptr_t)values->next + read, far = (uintptr_t)values->far + read;
     __m256 sums[VALUE_COLUMNS][8];
     for (uint32_t c = 0; c < n_columns; c++)
         for (uint32_t i = 0; i < n_vectors; i++)
             sums[c][i] =
                 _mm256_mul_ps(_mm256_loadu_ps(out + c * stride + d + 8 * i), _mm256_set1_ps(shrink[c]));
-    for (uint32_t t = first; t < end; t++, from += row, scales += 2 * groups, ahead += head_dim * ahead_element) {
-        for (uint32_t i = 0; i < n_vectors * 8 * ahead_element; i += 64)
+    for (uint32_t t = first; t < end; t++, from += row, scales += 2 * groups, ahead += step, far += step) {
+        for (uint32_t i = 0; i < step; i += 64) {
             _mm_prefetch((const char *)(ahead + i), _MM_HINT_T0);
+            _mm_prefetch((const char *)(far + i), _MM_HINT_T1);
+        }
         __m256 v[8];
         for (uint32_t i = 0; i < n_vectors; i++)
             v[i] = source == CONVERTED    ? _mm256_load_ps((const float *)(const void *)from + 8 * i)
