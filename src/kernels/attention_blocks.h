@@ -48,8 +48,8 @@ struct attention_state {
     const struct attention_args *args;
     enum kv_type type;
     uint32_t n_columns, padded;
-    uint64_t stride; // floats from one partial result to the next
-    uint32_t tile_columns;              // columns of all tiles of q but the last
+    uint64_t stride;       // floats from one partial result to the next
+    uint32_t tile_columns; // columns of all tiles of q but the last
     bool direct;
     float *q;    // packed: tiles of up to tile_columns columns, each [head_dim][columns]
     float *tile; // keys or values of one block in f32

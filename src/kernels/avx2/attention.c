@@ -183,7 +183,8 @@ ALWAYS_INLINE void score(const struct attention_part *keys, const float *q, uint
         for (uint32_t i = 0; source == CACHED_Q8_0 && i < n_vectors; i++)
             factor[i] = load_8_halves(scales + ((size_t)(i / 2) * groups + begin / KV_SCALE_DIMS) * 2 * KV_PANEL_KEYS +
                                       16 * (i % 2));
-        for (uint32_t d = begin; d < end; d++, from += KV_PANEL_KEYS * element, q += n_columns, ahead += step, far += step) {
+        for (uint32_t d = begin; d < end;
+             d++, from += KV_PANEL_KEYS * element, q += n_columns, ahead += step, far += step) {
             for (uint32_t i = 0; i < step; i += 64) {
                 _mm_prefetch((const char *)(ahead + i), _MM_HINT_T0);
                 _mm_prefetch((const char *)(far + i), _MM_HINT_T1);
@@ -217,10 +218,10 @@ ALWAYS_INLINE void score(const struct attention_part *keys, const float *q, uint
     {                                                                                                                  \
         score(keys, q, panel, scale, scores, source, panels, n);                                                       \
     }
-#define SCORE_TILES(source)                                                                             \
-    SCORE_TILE(source, 1, 1)                                                                            \
-    SCORE_TILE(source, 1, 2) SCORE_TILE(source, 1, 3) SCORE_TILE(source, 1, 4) SCORE_TILE(source, 4, 1) \
-        SCORE_TILE(source, 2, 2)
+#define SCORE_TILES(source)  \
+    SCORE_TILE(source, 1, 1) \
+    SCORE_TILE(source, 1, 2) \
+    SCORE_TILE(source, 1, 3) SCORE_TILE(source, 1, 4) SCORE_TILE(source, 4, 1) SCORE_TILE(source, 2, 2)
 SCORE_TILES(CONVERTED)
 SCORE_TILES(CACHED_F16)
 SCORE_TILES(CACHED_Q8_0)
@@ -316,8 +317,7 @@ ALWAYS_INLINE void value(const struct attention_part *values, const float (*weig
     __m256 sums[VALUE_COLUMNS][8];
     for (uint32_t c = 0; c < n_columns; c++)
         for (uint32_t i = 0; i < n_vectors; i++)
-            sums[c][i] =
-                _mm256_mul_ps(_mm256_loadu_ps(out + c * stride + d + 8 * i), _mm256_set1_ps(shrink[c]));
+            sums[c][i] = _mm256_mul_ps(_mm256_loadu_ps(out + c * stride + d + 8 * i), _mm256_set1_ps(shrink[c]));
     for (uint32_t t = first; t < end; t++, from += row, scales += 2 * groups, ahead += step, far += step) {
         for (uint32_t i = 0; i < step; i += 64) {
             _mm_prefetch((const char *)(ahead + i), _MM_HINT_T0);

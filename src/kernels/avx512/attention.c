@@ -169,7 +169,8 @@ ALWAYS_INLINE void score(const struct attention_part *keys, const float *q, uint
         const uint32_t end = head_dim - begin < KV_SCALE_DIMS ? head_dim : begin + KV_SCALE_DIMS;
         for (uint32_t p = 0; source == CACHED_Q8_0 && p < n_panels; p++)
             factor[p] = load_16_halves(scales + ((size_t)p * groups + begin / KV_SCALE_DIMS) * 2 * KV_PANEL_KEYS);
-        for (uint32_t d = begin; d < end; d++, from += KV_PANEL_KEYS * element, q += n_columns, ahead += step, far += step) {
+        for (uint32_t d = begin; d < end;
+             d++, from += KV_PANEL_KEYS * element, q += n_columns, ahead += step, far += step) {
             for (uint32_t i = 0; i < step; i += 64) {
                 _mm_prefetch((const char *)(ahead + i), _MM_HINT_T0);
                 _mm_prefetch((const char *)(far + i), _MM_HINT_T1);
@@ -204,11 +205,12 @@ ALWAYS_INLINE void score(const struct attention_part *keys, const float *q, uint
 #define SCORE_TILES_4(source, panels) \
     SCORE_TILE(source, panels, 1)     \
     SCORE_TILE(source, panels, 2) SCORE_TILE(source, panels, 3) SCORE_TILE(source, panels, 4)
-#define SCORE_TILES_12(source, panels)                                                             \
-    SCORE_TILES_4(source, panels)                                                                  \
-    SCORE_TILE(source, panels, 5) SCORE_TILE(source, panels, 6) SCORE_TILE(source, panels, 7)      \
-        SCORE_TILE(source, panels, 8) SCORE_TILE(source, panels, 9) SCORE_TILE(source, panels, 10) \
-            SCORE_TILE(source, panels, 11) SCORE_TILE(source, panels, 12)
+#define SCORE_TILES_12(source, panels)                                                              \
+    SCORE_TILES_4(source, panels)                                                                   \
+    SCORE_TILE(source, panels, 5)                                                                   \
+    SCORE_TILE(source, panels, 6) SCORE_TILE(source, panels, 7) SCORE_TILE(source, panels, 8)       \
+        SCORE_TILE(source, panels, 9) SCORE_TILE(source, panels, 10) SCORE_TILE(source, panels, 11) \
+            SCORE_TILE(source, panels, 12)
 SCORE_TILES_12(CONVERTED, 1)
 SCORE_TILES_12(CONVERTED, 2)
 SCORE_TILES_4(CACHED_F16, 1)
@@ -300,8 +302,7 @@ ALWAYS_INLINE void value(const struct attention_part *values, const float (*weig
     __m512 sums[VALUE_COLUMNS][4];
     for (uint32_t c = 0; c < n_columns; c++)
         for (uint32_t i = 0; i < n_vectors; i++)
-            sums[c][i] =
-                _mm512_mul_ps(_mm512_loadu_ps(out + c * stride + d + 16 * i), _mm512_set1_ps(shrink[c]));
+            sums[c][i] = _mm512_mul_ps(_mm512_loadu_ps(out + c * stride + d + 16 * i), _mm512_set1_ps(shrink[c]));
     for (uint32_t t = first; t < end; t++, from += row, scales += 2 * groups, ahead += step, far += step) {
         for (uint32_t i = 0; i < step; i += 64) {
             _mm_prefetch((const char *)(ahead + i), _MM_HINT_T0);
