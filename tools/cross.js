@@ -7,7 +7,7 @@ const path = require('node:path')
 const { root } = require('./build.js')
 
 // Those that depend on the tier.
-const KERNELS = ['test_gemm', 'test_kernels']
+const KERNELS = ['test_attention', 'test_gemm', 'test_kernels']
 
 // Not emulated: what takes minutes there and depends on no processor, and what needs fixtures.
 const NATIVE_ONLY = ['test_engine_open', 'test_vocabularies']
