@@ -12,11 +12,18 @@
 #include "kernels/avx512/avx512.h"
 #include "kernels/gemm_blocks.h"
 
+// clang before 16 has another name for the same.
+#if defined(__AMX_INT8__) || defined(__AMXINT8__)
+#define TILE_UNIT 1
+#else
+#define TILE_UNIT 0
+#endif
+
 #define GEMM_ROWS 32
 #define TILE_COLUMNS 6
 #define AMX_COLUMNS 16     // of a tile on the tile unit, where the tier has one
 #define PANEL_ELEMENTS 256 // of floats
-#if defined(__AMX_INT8__)
+#if TILE_UNIT
 #define PANEL_BLOCKS 2
 #define PANEL_BYTES 36864
 #else
@@ -35,7 +42,7 @@
 // 16 rows by 256 elements. Parameters are floats or pairs of 16-bit integers; the unpackers say which and what for.
 struct panel_block {
     uint8_t codes[64][16][4]; // [element / 4][row][element % 4]
-#if defined(__AMX_INT8__)
+#if TILE_UNIT
     int8_t high[64][16][4]; // kinds that are split: of numbers low + 128 * high, whose low parts are the codes
 #endif
     uint32_t params[16][16]; // [parameter][row]
@@ -44,7 +51,7 @@ struct panel_block {
 // The same as one row's unpacker leaves it.
 struct row_block {
     uint8_t codes[256];
-#if defined(__AMX_INT8__)
+#if TILE_UNIT
     int8_t high[256];
 #endif
     uint32_t params[16];
@@ -108,7 +115,7 @@ ALWAYS_INLINE __mmask16 rows_to_store(const struct tile *t, uint64_t half)
 }
 
 extern tile_kernel *const TIER(gemm_tiles)[N_PANEL_KINDS][TILE_COLUMNS];
-#if defined(__AMX_INT8__)
+#if TILE_UNIT
 extern tile_kernel *const TIER(gemm_tiles_amx)[N_PANEL_KINDS][AMX_COLUMNS];
 #define GEMM_TILES TIER(gemm_tiles_amx)
 // Sets the tile registers up for tiles of so many columns. Before the first of a call; _tile_release() after the last.
@@ -171,7 +178,7 @@ ALWAYS_INLINE void transpose_rows(const struct row_block rows[16], struct panel_
     transpose_16x16(rows[0].params, sizeof rows[0], block->params);
 }
 
-#if defined(__AMX_INT8__)
+#if TILE_UNIT
 ALWAYS_INLINE void transpose_split_rows(const struct row_block rows[16], struct panel_block *block)
 {
     transpose_rows(rows, block);

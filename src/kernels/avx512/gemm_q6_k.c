@@ -18,7 +18,7 @@ ALWAYS_INLINE void unpack_row(const struct block_q6_k *x, uint32_t n_blocks, str
         store_codes(row, 2 * half + 1, and_or(_mm512_srli_epi16(ql, 4), nibble, high_bits(qh, 2)));
     }
     const __m128i scales = _mm_loadu_si128((const __m128i *)x->scales);
-#if defined(__AMX_INT8__)
+#if TILE_UNIT
     split_codes(row, _mm256_cvtepi8_epi16(scales), 32);
     row->params[0] = bits_from_float(half_at(x->d));
 #else

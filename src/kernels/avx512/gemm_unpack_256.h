@@ -18,7 +18,7 @@ ALWAYS_INLINE void store_codes(struct row_block *row, int v, __m512i codes)
     _mm512_store_si512(row->codes + 64 * v, codes);
 }
 
-#if defined(__AMX_INT8__)
+#if TILE_UNIT
 // Multiplies the row's codes, less `zero`, by the 16-bit scales of their 16 sub-blocks of 16 and splits the products.
 ALWAYS_INLINE void split_codes(struct row_block *row, __m256i scales, int zero)
 {
@@ -51,7 +51,7 @@ ALWAYS_INLINE void unpack_q4_k_params(const uint8_t d[2], const uint8_t dmin[2],
     const uint64_t s = (a & six) | (uint64_t)((c & low) | (a >> 2 & top)) << 32;
     const uint64_t m = (b & six) | (uint64_t)((c >> 4 & low) | (b >> 2 & top)) << 32;
     const __m128i scales = _mm_cvtsi64_si128((long long)s);
-#if defined(__AMX_INT8__)
+#if TILE_UNIT
     split_codes(row, _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(scales, scales)), 0);
     row->params[0] = bits_from_float(half_at(d));
 #else
