@@ -7,6 +7,7 @@
       'src/base/hash.c',
       'src/base/status.c',
 
+      'src/os/core.c',
       'src/os/cpu.c',
       'src/os/file_posix.c',
       'src/os/file_win32.c',

@@ -1,5 +1,6 @@
 #include "os/pool.h"
 
+#include "os/core.h"
 #include "os/thread.h"
 
 #include <stdatomic.h>
@@ -10,8 +11,23 @@
 #define SPIN_NS 60000u
 #define SPINS_PER_CLOCK_LOOK 64u
 
+// A thread that has nothing left to claim looks whether one that has lost its core holds the others up: for so long, and
+// again whenever it has slept for so long.
+#define WATCH_NS 30000u
+#define LOOK_AGAIN_NS 500000u
+#define MOST_WATCHED 64u
+
 // A thread takes this fraction of what is left for each thread: the first piece holds a quarter of the work of two threads.
 #define SHARES_PER_THREAD 2u
+
+// What the threads of a pool know of each other. Number 0 is the caller.
+struct member {
+    _Alignas(64) _Atomic os_thread_name thread;
+    _Atomic bool works;          // has chunks that are not done
+    _Atomic int core;            // where it claimed them
+    _Atomic int home;            // where it goes when they are done; -1: stays
+    _Atomic uint32_t helped_job; // in which it was given a core last
+};
 
 struct pool {
     // A job is published by storing its number (high half) and how many of its chunks are left to claim (low half) at
@@ -33,6 +49,7 @@ struct pool {
     struct memory_account *account;
     uint32_t n_threads;
     uint32_t n_started;
+    struct member *members; // [n_threads]
     struct pool_thread {
         struct pool *pool;
         uint32_t index;
@@ -74,9 +91,21 @@ static uint32_t claim(struct pool *pool, uint32_t thread, uint32_t *n_left)
     return n;
 }
 
+// The scheduler likes to wake a thread where the one that wakes it runs. Where every other core has a stranger, the two
+// would then share one and leave the strangers theirs whole.
+static void leave_core_of_caller(const struct pool *pool)
+{
+    const int core = os_this_core();
+    if (core >= 0 && core == atomic_load_explicit(&pool->members[0].core, memory_order_relaxed))
+        (void)os_leave_core();
+}
+
 // Works on the current job until none of its chunks is left to claim.
 static void work_on_current_job(struct pool *pool, uint32_t thread)
 {
+    struct member *self = &pool->members[thread];
+    atomic_store_explicit(&self->core, os_this_core(), memory_order_relaxed);
+    atomic_store(&self->works, true);
     uint32_t n_left, n;
     while ((n = claim(pool, thread, &n_left)) != 0) {
         const uint32_t n_chunks = atomic_load_explicit(&pool->n_chunks, memory_order_relaxed);
@@ -88,14 +117,88 @@ static void work_on_current_job(struct pool *pool, uint32_t thread)
             uv_mutex_unlock(&pool->mutex);
         }
     }
+    atomic_store(&self->works, false);
+    const int home = atomic_exchange(&self->home, -1);
+    if (home >= 0)
+        (void)os_move_thread(atomic_load_explicit(&self->thread, memory_order_relaxed), home);
+    else if (thread != 0)
+        leave_core_of_caller(pool);
+}
+
+static bool is_done(const struct pool *pool)
+{
+    return atomic_load(&pool->n_done) == atomic_load(&pool->n_chunks);
+}
+
+// Brings a thread that waits for its core to the core of the calling one, which is about to sleep. A thread of the pool
+// goes back when it is done. The caller stays, for it has more to do than the others: the calling thread goes where it was.
+static void give_core(struct pool *pool, uint32_t self, uint32_t to)
+{
+    struct member *member = &pool->members[to];
+    const int core = atomic_load_explicit(&member->core, memory_order_relaxed);
+    const int mine = os_this_core();
+    if (core < 0 || mine < 0 || core == mine)
+        return; // on one core, sleeping is enough
+    if (to != 0)
+        atomic_store(&member->home, core);
+    if (os_move_thread(atomic_load(&member->thread), mine) && to == 0)
+        (void)os_move_thread(atomic_load(&pool->members[self].thread), core);
+}
+
+// Looks for threads that have chunks and whose CPU time stands still, and gives the calling thread's core to one.
+static void help_who_waits_for_a_core(struct pool *pool, uint32_t self)
+{
+    struct {
+        uint32_t member;
+        uint64_t cpu_time;
+    } watched[MOST_WATCHED];
+    uint32_t n_watched = 0;
+    const uint32_t job = job_of(atomic_load(&pool->ticket));
+    for (uint32_t i = 0; i < pool->n_threads && n_watched < MOST_WATCHED; i++) {
+        watched[n_watched].member = i;
+        n_watched += i != self && atomic_load(&pool->members[i].works) &&
+                     os_thread_cpu_time(atomic_load(&pool->members[i].thread), &watched[n_watched].cpu_time);
+    }
+    for (const uint64_t end = os_now_ns() + WATCH_NS; os_now_ns() < end;) {
+        if (is_done(pool))
+            return;
+        os_pause();
+    }
+    for (uint32_t i = 0; i < n_watched; i++) {
+        struct member *member = &pool->members[watched[i].member];
+        uint64_t cpu_time;
+        if (atomic_load(&member->works) && os_thread_cpu_time(atomic_load(&member->thread), &cpu_time) &&
+            cpu_time == watched[i].cpu_time && atomic_exchange(&member->helped_job, job) != job) {
+            give_core(pool, self, watched[i].member);
+            return;
+        }
+    }
+}
+
+static bool can_move_threads(const struct pool *pool)
+{
+    return atomic_load_explicit(&pool->members[0].thread, memory_order_relaxed) != 0;
+}
+
+static bool is_invited(const struct pool_thread *self)
+{
+    return self->index < atomic_load_explicit(&self->pool->n_invited, memory_order_relaxed);
+}
+
+// Holds the mutex before and after. May return early.
+static void sleep_on(uv_cond_t *condition, struct pool *pool, bool look_again)
+{
+    if (look_again)
+        (void)uv_cond_timedwait(condition, &pool->mutex, LOOK_AGAIN_NS);
+    else
+        uv_cond_wait(condition, &pool->mutex);
 }
 
 // Whether a job other than `seen` is there for the thread.
 static bool is_wanted(const struct pool_thread *self, uint32_t seen)
 {
     const struct pool *pool = self->pool;
-    return job_of(atomic_load(&pool->ticket)) != seen &&
-           (self->index < atomic_load_explicit(&pool->n_invited, memory_order_relaxed) || atomic_load(&pool->closing));
+    return job_of(atomic_load(&pool->ticket)) != seen && (is_invited(self) || atomic_load(&pool->closing));
 }
 
 // Returns when a job other than `seen` is published for the thread or the pool closes.
@@ -111,18 +214,25 @@ static void wait_for_job(struct pool_thread *self, uint32_t seen)
         }
     } while (os_now_ns() < deadline);
 
-    uv_mutex_lock(&pool->mutex);
-    atomic_store(&self->sleeps, true);
-    while (!is_wanted(self, seen) && !atomic_load(&pool->closing))
-        uv_cond_wait(&self->wake, &pool->mutex);
-    atomic_store(&self->sleeps, false);
-    uv_mutex_unlock(&pool->mutex);
+    while (!is_wanted(self, seen) && !atomic_load(&pool->closing)) {
+        const bool watches = !is_done(pool) && is_invited(self) && can_move_threads(pool);
+        if (watches)
+            help_who_waits_for_a_core(pool, self->index);
+        uv_mutex_lock(&pool->mutex);
+        atomic_store(&self->sleeps, true);
+        if (!is_wanted(self, seen) && !atomic_load(&pool->closing))
+            sleep_on(&self->wake, pool, watches);
+        atomic_store(&self->sleeps, false);
+        uv_mutex_unlock(&pool->mutex);
+        leave_core_of_caller(pool);
+    }
 }
 
 static void thread_main(void *arg)
 {
     struct pool_thread *self = arg;
     struct pool *pool = self->pool;
+    atomic_store(&pool->members[self->index].thread, os_this_thread());
     uint32_t seen = 0;
     while (!atomic_load(&pool->closing)) {
         wait_for_job(self, seen);
@@ -157,12 +267,15 @@ enum chord_status pool_create(struct pool **out, uint32_t n_threads, struct memo
     if (uv_cond_init(&pool->finished) != 0)
         goto no_finished;
     pool->threads = memory_zalloc(account, MEMORY_SCRATCH, n_threads, sizeof *pool->threads);
-    if (pool->threads == NULL) {
-        enum chord_status status =
-            memory_account_fail(account, err, n_threads * sizeof *pool->threads, "the thread pool");
+    pool->members = memory_zalloc(account, MEMORY_SCRATCH, n_threads, sizeof *pool->members);
+    if (pool->threads == NULL || pool->members == NULL) {
+        enum chord_status status = memory_account_fail(
+            account, err, n_threads * (sizeof *pool->threads + sizeof *pool->members), "the thread pool");
         pool_free(pool);
         return status;
     }
+    for (uint32_t i = 0; i < n_threads; i++)
+        atomic_store(&pool->members[i].home, -1);
     for (uint32_t i = 0; i + 1 < n_threads; i++) {
         pool->threads[i] = (struct pool_thread){.pool = pool, .index = i + 1};
         int code = uv_cond_init(&pool->threads[i].wake);
@@ -203,6 +316,7 @@ void pool_free(struct pool *pool)
     uv_cond_destroy(&pool->finished);
     uv_mutex_destroy(&pool->mutex);
     memory_free(pool->account, pool->threads);
+    memory_free(pool->account, pool->members);
     memory_free(pool->account, pool);
 }
 
@@ -222,12 +336,16 @@ static void wait_until_done(struct pool *pool, uint32_t n_chunks)
         }
     } while (os_now_ns() < deadline);
 
-    uv_mutex_lock(&pool->mutex);
-    atomic_store(&pool->caller_sleeps, true);
-    while (atomic_load(&pool->n_done) != n_chunks)
-        uv_cond_wait(&pool->finished, &pool->mutex);
-    atomic_store(&pool->caller_sleeps, false);
-    uv_mutex_unlock(&pool->mutex);
+    while (!is_done(pool)) {
+        if (can_move_threads(pool))
+            help_who_waits_for_a_core(pool, 0);
+        uv_mutex_lock(&pool->mutex);
+        atomic_store(&pool->caller_sleeps, true);
+        if (!is_done(pool))
+            sleep_on(&pool->finished, pool, can_move_threads(pool));
+        atomic_store(&pool->caller_sleeps, false);
+        uv_mutex_unlock(&pool->mutex);
+    }
 }
 
 void pool_run_ranges(struct pool *pool, pool_range_work *work, void *context, uint32_t n_chunks,
@@ -241,6 +359,7 @@ void pool_run_ranges(struct pool *pool, pool_range_work *work, void *context, ui
             work(context, first, least(split.most_at_once, n_chunks - first), 0);
         return;
     }
+    atomic_store_explicit(&pool->members[0].thread, os_this_thread(), memory_order_relaxed);
     atomic_store_explicit(&pool->work, work, memory_order_relaxed);
     atomic_store_explicit(&pool->context, context, memory_order_relaxed);
     atomic_store_explicit(&pool->n_chunks, n_chunks, memory_order_relaxed);

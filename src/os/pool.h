@@ -3,6 +3,10 @@
 //
 // A pool has n_threads - 1 threads of its own; the thread that calls pool_run works too. Between jobs the threads spin for
 // some tens of microseconds, then sleep. One run at a time.
+//
+// Beside other programs' threads: a thread that holds chunks and has lost its core is brought to the core of one that has
+// nothing left to do, and threads of the pool that were put on the caller's core leave it (os/core.h; Linux only). Where the
+// threads may run stays as the user has it.
 #ifndef CHORD_OS_POOL_H
 #define CHORD_OS_POOL_H
 

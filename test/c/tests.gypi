@@ -16,6 +16,7 @@
     {'target_name': 'test_kv', 'includes': ['test.gypi']},
     {'target_name': 'test_limits', 'includes': ['test.gypi']},
     {'target_name': 'test_models', 'includes': ['test.gypi']},
+    {'target_name': 'test_core', 'includes': ['test.gypi']},
     {'target_name': 'test_pool', 'includes': ['test.gypi']},
     {'target_name': 'test_pretokenizers', 'includes': ['test.gypi']},
     {'target_name': 'test_quant', 'includes': ['test.gypi']},
