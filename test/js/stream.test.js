@@ -99,7 +99,7 @@ testWith(STORIES, 'cancel() resolves with what there is: at once, in the prompt,
   early.cancel()
   const { finishReason, tokens } = await early
   assert.equal(finishReason, 'cancelled')
-  assert.ok(tokens.length < 100)
+  assert.ok(tokens.length < 500) // how many come is up to the scheduler: a token of this model takes microseconds
 
   const inPrompt = model.generate(new Array(500).fill(5), LONG)
   inPrompt.cancel()
