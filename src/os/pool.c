@@ -267,7 +267,7 @@ enum chord_status pool_create(struct pool **out, uint32_t n_threads, struct memo
     if (uv_cond_init(&pool->finished) != 0)
         goto no_finished;
     pool->threads = memory_zalloc(account, MEMORY_SCRATCH, n_threads, sizeof *pool->threads);
-    pool->members = memory_zalloc(account, MEMORY_SCRATCH, n_threads, sizeof *pool->members);
+    pool->members = memory_alloc(account, MEMORY_SCRATCH, n_threads * sizeof *pool->members, 64);
     if (pool->threads == NULL || pool->members == NULL) {
         enum chord_status status = memory_account_fail(
             account, err, n_threads * (sizeof *pool->threads + sizeof *pool->members), "the thread pool");
@@ -275,7 +275,7 @@ enum chord_status pool_create(struct pool **out, uint32_t n_threads, struct memo
         return status;
     }
     for (uint32_t i = 0; i < n_threads; i++)
-        atomic_store(&pool->members[i].home, -1);
+        pool->members[i] = (struct member){.home = -1};
     for (uint32_t i = 0; i + 1 < n_threads; i++) {
         pool->threads[i] = (struct pool_thread){.pool = pool, .index = i + 1};
         int code = uv_cond_init(&pool->threads[i].wake);
