@@ -11,6 +11,7 @@
       'src/os/cpu.c',
       'src/os/file_posix.c',
       'src/os/file_win32.c',
+      'src/os/large_pages.c',
       'src/os/limits.c',
       'src/os/pool.c',
       'src/os/thread.c',

@@ -4,9 +4,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 
 // Stands before every block: what memory_free needs to undo the accounting.
 struct block_header {
@@ -19,8 +16,6 @@ struct block_header {
 
 #define BLOCK_MAGIC 0xc40bd0a1u
 #define LEAST_ALIGNMENT 16u
-#define LARGE_ALLOCATION (4u << 20)
-#define PAGE_BYTES 65536u // at least the system's; a multiple of it
 
 static const char *const region_names[N_MEMORY_REGIONS] = {
 #define X(id, name) name,
@@ -79,19 +74,6 @@ static struct block_header *header_of(void *block)
     return (struct block_header *)block - 1;
 }
 
-// KV cache and scratch are read from end to end, which small pages slow down.
-static void prefer_large_pages(void *memory, uint64_t bytes)
-{
-#if defined(MADV_HUGEPAGE)
-    const uint64_t to_page = -(uint64_t)(uintptr_t)memory % PAGE_BYTES;
-    if (bytes >= LARGE_ALLOCATION)
-        (void)madvise((char *)memory + to_page, (size_t)(bytes - to_page), MADV_HUGEPAGE);
-#else
-    (void)memory;
-    (void)bytes;
-#endif
-}
-
 void *memory_alloc(struct memory_account *account, enum memory_region region, uint64_t bytes, uint64_t alignment)
 {
     uint64_t charged;
@@ -105,7 +87,6 @@ void *memory_alloc(struct memory_account *account, enum memory_region region, ui
         memory_unreserve(account, region, charged);
         return NULL;
     }
-    prefer_large_pages(base, charged);
     const uintptr_t first = (uintptr_t)base + sizeof(struct block_header);
     char *block =
         base + sizeof(struct block_header) + (((first + alignment - 1) & ~(uintptr_t)(alignment - 1)) - first);

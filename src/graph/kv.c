@@ -1,5 +1,7 @@
 #include "graph/kv.h"
 
+#include "os/large_pages.h"
+
 #include <stdatomic.h>
 #include <string.h>
 
@@ -45,6 +47,7 @@ static void *block_create(struct kv_cache *cache)
         memory_alloc(cache->account, MEMORY_KV, sizeof(struct kv_block) + cache->layout->block_bytes, 64);
     if (block == NULL)
         return NULL;
+    os_prefer_large_pages(block + 1, cache->layout->block_bytes);
     atomic_init(&block->n_references, 1);
     return block + 1;
 }
