@@ -27,6 +27,17 @@ export function inspect(path: string | URL): Promise<GgufInfo>
 /** The tokenizer of a GGUF file, without its weights; files that hold nothing else will do. */
 export function loadTokenizer(path: string | URL): Promise<Tokenizer>
 
+/**
+ * What the functions of {@link Model.wasmImports} return when they do not return bytes:
+ * - `CLOSED`: the model has been closed;
+ * - `RANGE`: bytes past the end of the model's files, a layer that the model does not have, a span that is not inside the guest's memory
+ *   as it is now, or a size beyond 2^31 - 1, which the result could not tell;
+ * - `TOO_SMALL`: the layer has more bytes than the guest has room for (`max`);
+ * - `IO`: the file can't be read, or has changed since it was opened. What the span of the guest's memory holds then is not specified;
+ *   with the other codes it is untouched.
+ */
+export const wasmCodes: { readonly CLOSED: -1; readonly RANGE: -2; readonly TOO_SMALL: -3; readonly IO: -4 }
+
 /** What this machine offers to chord. */
 export function systemInfo(): SystemInfo
 
@@ -106,10 +117,60 @@ export class Model {
 
   stats(): Stats
 
+  /**
+   * Host functions by which WebAssembly modules in this process read the model's bytes, so that they need not fit into a guest's memory:
+   * ```js
+   * const memory = new WebAssembly.Memory({ initial: 1 })
+   * await WebAssembly.instantiate(bytes, { env: { memory, ...model.wasmImports({ memory }) } })
+   * ```
+   * They read through the model's own store, and wait until the bytes are there: it is the thread that runs the guest that waits.
+   */
+  wasmImports(options: WasmOptions): WasmImports
+
   /** Cancels what runs, waits for it, and frees the model. Further calls return the same promise. */
   close(): Promise<void>
 
   [Symbol.asyncDispose](): Promise<void>
+}
+
+export interface WasmOptions {
+  /**
+   * The guest's memory (32- or 64-bit, shared or not), or a function that returns it, for a guest that exports its memory:
+   * `() => instance.exports.memory`. Looked at anew in every call, since it may have grown.
+   */
+  memory: WasmMemory | (() => WasmMemory)
+}
+
+/** What chord needs of a WebAssembly.Memory. */
+export interface WasmMemory {
+  readonly buffer: ArrayBuffer | SharedArrayBuffer
+}
+
+/**
+ * Parameters are i32 or i64 as the guest declares them, always taken as unsigned. Results are of the type that is named; negative
+ * ones are {@link wasmCodes}.
+ */
+export type WasmImports = {
+  /**
+   * Copies a layer (block) of the model to `pointer`, where the guest has room for `max` bytes. The layer is all tensors whose name begins
+   * with `blk.<layer>.`, in the order in which `inspect().tensors` lists them, as they lie in the file; the first at `pointer`, each other
+   * one at the next multiple of 32 bytes from there, with zeros in between. (As a rule this is what the file holds from the layer's
+   * first tensor to the end of its last one.)
+   * @returns i32: the bytes written, or a code
+   */
+  memory64_load_layer(layer: number | bigint, pointer: number | bigint, max: number | bigint): number
+  /**
+   * Copies `size` bytes of the model's file from `offset` on to `pointer`. Offset 0 is the first byte of the file, so that
+   * `inspect().tensors[i].offset` is the offset of a tensor; the files of a split model count as one, each following the one before.
+   * @returns i32: `size`, or a code
+   */
+  memory64_read(offset: number | bigint, pointer: number | bigint, size: number | bigint): number
+  /** @returns i64: the bytes that `memory64_load_layer` would write, or a code */
+  memory64_layer_bytes(layer: number | bigint): bigint
+  /** @returns i32: 1 while the model is open, then 0 */
+  memory64_is_enabled(): number
+  /** @returns i64: how many reads, of layers and of bytes, these functions have done */
+  memory64_stats(): bigint
 }
 
 export interface ModelInfo {

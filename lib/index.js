@@ -6,7 +6,8 @@ const { Generation } = require('./generation.js')
 const { inspect } = require('./inspect.js')
 const { Model, loadModel, plan } = require('./model.js')
 const { Tokenizer, loadTokenizer } = require('./tokenizer.js')
+const { wasmCodes } = require('./wasm.js')
 
 const systemInfo = () => binding.systemInfo()
 
-module.exports = { ChordError, Generation, Model, Tokenizer, inspect, loadModel, loadTokenizer, plan, systemInfo }
+module.exports = { ChordError, Generation, Model, Tokenizer, inspect, loadModel, loadTokenizer, plan, systemInfo, wasmCodes }

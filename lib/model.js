@@ -3,10 +3,11 @@
 const binding = require('./binding.js')
 const { ChordError, located } = require('./errors.js')
 const { runJob, startGeneration } = require('./generation.js')
-const { GENERATE, LOAD, PERPLEXITY, PRELOAD, SIGNAL, nativeLoadOptions } = require('./options.js')
+const { GENERATE, LOAD, PERPLEXITY, PRELOAD, SIGNAL, WASM, nativeLoadOptions } = require('./options.js')
 const { measurePerplexity } = require('./perplexity.js')
 const { tokenizerOf } = require('./tokenizer.js')
 const v = require('./validate.js')
+const { makeWasmImports } = require('./wasm.js')
 
 const SECRET = Symbol('chord')
 // Node.js 18 has no such symbol of its own; libraries agree on this one.
@@ -108,6 +109,14 @@ class Model {
   stats() {
     this.#assertOpen()
     return binding.modelStats(this.#handle)
+  }
+
+  wasmImports(options) {
+    this.#assertOpen()
+    const { memory } = v.options('wasmImports()', options, WASM)
+    if (memory === undefined) throw v.invalid("wasmImports(): the option 'memory' is missing: the guest's WebAssembly.Memory, or a function that returns it")
+    const model = { handle: this.#handle, fileBytes: this.#info.fileBytes, isOpen: () => !this.#closing }
+    return makeWasmImports(model, memory)
   }
 
   close() {

@@ -43,6 +43,7 @@ const GENERATE = {
 const PERPLEXITY = { context: v.integer({ least: 4 }), stride: v.integer({ least: 1 }), signal: v.signal, onProgress: v.callback }
 const SIGNAL = { signal: v.signal }
 const PRELOAD = { signal: v.signal, onProgress: v.callback }
+const WASM = { memory: v.guestMemory }
 const TOKENIZE = { special: v.boolean, bos: v.boolean }
 const DETOKENIZE = { special: v.boolean }
 
@@ -51,4 +52,4 @@ function nativeLoadOptions({ memory, context, threads, cache = {}, kv = {} }) {
   return { memory, context, threads, mapped: cache.mode === 'mapped', kvQ8_0: kv.type === 'q8_0' }
 }
 
-module.exports = { DETOKENIZE, GENERATE, LOAD, PERPLEXITY, PRELOAD, SIGNAL, TOKENIZE, nativeLoadOptions }
+module.exports = { DETOKENIZE, GENERATE, LOAD, PERPLEXITY, PRELOAD, SIGNAL, TOKENIZE, WASM, nativeLoadOptions }

@@ -3,6 +3,7 @@
 // Checks of arguments and options, with messages that name what it is about, what was expected and what came.
 
 const { fileURLToPath } = require('node:url')
+const { isAnyArrayBuffer } = require('node:util/types')
 const { ChordError } = require('./errors.js')
 
 const invalid = (message) => new ChordError(message, { code: 'INVALID_ARGUMENT' })
@@ -112,6 +113,11 @@ function sizeOrAuto(name, value) {
   return size(name, value)
 }
 
+function guestMemory(name, value) {
+  if (typeof value !== 'function' && !isAnyArrayBuffer(value?.buffer)) throw invalidOption(name, 'a WebAssembly.Memory, or a function that returns it', value)
+  return value
+}
+
 function signal(name, value) {
   const fits = typeof value === 'object' && value !== null && typeof value.aborted === 'boolean' && typeof value.addEventListener === 'function'
   if (!fits) throw invalidOption(name, 'an AbortSignal', value)
@@ -212,6 +218,6 @@ function tokenIds(name, value, limit = 2 ** 32) {
 }
 
 module.exports = {
-  boolean, callback, closest, filePath, integer, invalid, invalidOption, logitBias, notYet, number, objectSchema, oneOf, options,
+  boolean, callback, closest, filePath, guestMemory, integer, invalid, invalidOption, logitBias, notYet, number, objectSchema, oneOf, options,
   signal, size, sizeOrAuto, string, strings, tokenIds,
 }

@@ -225,6 +225,21 @@ enum chord_status chord_model_tensor(const struct chord_model *model, const char
 enum chord_status chord_model_tensor_read(struct chord_model *model, const char *name, float *out,
                                           struct chord_cancel *cancel, struct chord_error *err);
 
+// Bytes as they lie in the model's files, for guests of the process (WebAssembly modules). Offset 0 is the first byte of the
+// file; the files of a split model count as one, each following the one before. chord_model_info.file_bytes is the end.
+// From any thread, also while chord_model_run runs; blocks until the bytes are there. INVALID_ARGUMENT past the end,
+// FILE_CHANGED, IO; `out` is then unspecified.
+enum chord_status chord_model_read(struct chord_model *model, uint64_t offset, uint64_t n_bytes, void *out,
+                                   struct chord_error *err);
+// A layer as one run of bytes: the tensors named blk.<layer>.*, in the order of the tensor directory, each at the next
+// multiple of CHORD_LAYER_ALIGNMENT, with zeros in between and none behind the last. Where these tensors are neighbours in
+// a file of the format's default alignment this is a copy of that part of the file. NOT_FOUND: no such layer.
+#define CHORD_LAYER_ALIGNMENT 32u
+enum chord_status chord_model_layer_bytes(const struct chord_model *model, uint32_t layer, uint64_t *n_bytes,
+                                          struct chord_error *err);
+// Into out [chord_model_layer_bytes]; threads and errors as with chord_model_read.
+enum chord_status chord_model_read_layer(struct chord_model *model, uint32_t layer, void *out, struct chord_error *err);
+
 // Brings weights into memory, from byte *done (0 at first) for about `seconds`; *done = *total when all is there.
 enum chord_status chord_model_preload(struct chord_model *model, double seconds, struct chord_cancel *cancel,
                                       uint64_t *done, uint64_t *total, struct chord_error *err);

@@ -80,6 +80,7 @@
       'src/models/qwen2.c',
       'src/models/qwen3.c',
 
+      'src/engine/bytes.c',
       'src/engine/choices.c',
       'src/engine/inspect.c',
       'src/engine/job.c',
@@ -92,6 +93,7 @@
 
     'chord_addon_c': [
       'src/addon/addon.c',
+      'src/addon/bytes_wrap.c',
       'src/addon/file_wrap.c',
       'src/addon/job_wrap.c',
       'src/addon/model_queue.c',

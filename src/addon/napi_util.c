@@ -179,6 +179,15 @@ static bool get_typed(napi_env env, napi_value value, napi_typedarray_type wante
     return true;
 }
 
+bool util_get_u8s(napi_env env, napi_value value, uint8_t **out, size_t *n)
+{
+    void *data = NULL;
+    if (!get_typed(env, value, napi_uint8_array, &data, n))
+        return false;
+    *out = data;
+    return true;
+}
+
 bool util_get_u32s(napi_env env, napi_value value, const uint32_t **out, size_t *n)
 {
     void *data = NULL;

@@ -57,7 +57,8 @@ char *util_get_string(napi_env env, napi_value value, size_t *n_bytes);
 bool util_get_double(napi_env env, napi_value value, double *out);
 bool util_get_bool(napi_env env, napi_value value, bool *out);
 bool util_get_count(napi_env env, napi_value value, uint64_t *out); // an integer from 0 to 2^53
-// The elements of a Uint32Array or Float32Array; borrowed until the call from JavaScript returns.
+// The elements of a typed array; borrowed until the call from JavaScript returns.
+bool util_get_u8s(napi_env env, napi_value value, uint8_t **out, size_t *n);
 bool util_get_u32s(napi_env env, napi_value value, const uint32_t **out, size_t *n);
 bool util_get_f32s(napi_env env, napi_value value, const float **out, size_t *n);
 

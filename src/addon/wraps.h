@@ -22,6 +22,11 @@ napi_value wrap_job_evaluate(napi_env env, napi_callback_info info);
 napi_value wrap_job_score(napi_env env, napi_callback_info info);
 napi_value wrap_job_cancel(napi_env env, napi_callback_info info);
 
+// bytes_wrap.c
+napi_value wrap_bytes_read(napi_env env, napi_callback_info info);
+napi_value wrap_layer_bytes(napi_env env, napi_callback_info info);
+napi_value wrap_layer_read(napi_env env, napi_callback_info info);
+
 // tokenizer_wrap.c
 napi_value wrap_tokenizer_open(napi_env env, napi_callback_info info);
 napi_value wrap_tokenizer_of_model(napi_env env, napi_callback_info info);

@@ -127,6 +127,16 @@ enum chord_status weights_read_rows(struct weights *weights, const struct weight
     return CHORD_OK;
 }
 
+enum chord_status weights_read_bytes(struct weights *weights, uint32_t file, uint64_t offset, uint64_t n_bytes,
+                                     void *out, struct chord_error *err)
+{
+    const struct gguf_file *of = gguf_file(weights->gguf, file);
+    const enum chord_status status = os_file_check_unchanged(&of->os, of->path, err);
+    if (status == CHORD_OK && n_bytes > 0)
+        memcpy(out, (const char *)weights->maps[file] + offset, n_bytes);
+    return status;
+}
+
 enum chord_status weights_check_unchanged(const struct weights *weights, struct chord_error *err)
 {
     for (uint32_t i = 0; i < weights->n_files; i++) {

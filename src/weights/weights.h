@@ -56,6 +56,12 @@ void weights_release(struct weights *weights, const struct weight *weight, uint6
 enum chord_status weights_read_rows(struct weights *weights, const struct weight *weight, uint64_t first,
                                     uint64_t n_rows, float *out, struct chord_error *err);
 
+// Copies `n_bytes` from byte `offset` of file `file` (as in struct gguf_tensor) to `out`: whatever lies there, header and
+// padding included; the span must be inside the file. From any thread, also while a step runs. FILE_CHANGED or IO;
+// `out` is then unspecified.
+enum chord_status weights_read_bytes(struct weights *weights, uint32_t file, uint64_t offset, uint64_t n_bytes,
+                                     void *out, struct chord_error *err);
+
 // FILE_CHANGED when a file's size or modification time is no longer that of the opening.
 enum chord_status weights_check_unchanged(const struct weights *weights, struct chord_error *err);
 

@@ -155,6 +155,38 @@ static void split_files(void **state)
     tiny_free(&m);
 }
 
+// Header, padding and tensors alike, and nothing beside the bytes asked for.
+static void bytes_of_files(void **state)
+{
+    (void)state;
+    static struct tiny_model m;
+    static unsigned char file[1 << 20], read[1 << 20];
+    char path[512];
+    tiny_init(&m, (struct tiny_options){.n_embd = 20, .n_head = 2});
+    tiny_write_split(&m, test_path("bytes"), 3, path, sizeof path);
+    struct store s = open_store(path, WEIGHTS_MAPPED);
+    uint64_t seed = 1;
+    for (uint32_t i = 0; i < 3; i++) {
+        FILE *in = fopen(gguf_file(s.gguf, i)->path, "rb");
+        const uint64_t size = fread(file, 1, sizeof file, in);
+        fclose(in);
+        assert_int_equal(size, gguf_file(s.gguf, i)->os.size);
+        assert_true(size < sizeof file);
+        assert_int_equal(weights_read_bytes(s.weights, i, 0, size, read, NULL), CHORD_OK);
+        assert_memory_equal(read, file, size);
+        assert_int_equal(weights_read_bytes(s.weights, i, size, 0, read, NULL), CHORD_OK);
+        for (int n = 0; n < 1000; n++) {
+            const uint64_t begin = tiny_random(&seed) % size, bytes = tiny_random(&seed) % (size - begin + 1);
+            read[bytes] = 0xa5;
+            assert_int_equal(weights_read_bytes(s.weights, i, begin, bytes, read, NULL), CHORD_OK);
+            assert_memory_equal(read, file + begin, bytes);
+            assert_int_equal(read[bytes], 0xa5);
+        }
+    }
+    close_store(&s);
+    tiny_free(&m);
+}
+
 static void a_directory_maps_nothing(void **state)
 {
     (void)state;
@@ -211,6 +243,9 @@ static void a_changed_file_is_noticed(void **state)
             const char *changed = gguf_file(s.gguf, n_files - 1)->path; // the last file
             changes[i](changed);
             assert_int_equal(weights_check_unchanged(s.weights, &err), CHORD_FILE_CHANGED);
+            assert_non_null(strstr(err.message, changed));
+            char byte;
+            assert_int_equal(weights_read_bytes(s.weights, n_files - 1, 0, 1, &byte, &err), CHORD_FILE_CHANGED);
             assert_non_null(strstr(err.message, changed));
             close_store(&s);
         }
@@ -280,8 +315,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-        TEST(every_shape_and_type),      TEST(split_files),       TEST(a_directory_maps_nothing),
-        TEST(a_changed_file_is_noticed), TEST(pages_come_and_go), TEST(every_failed_allocation_is_reported),
+        TEST(every_shape_and_type),
+        TEST(split_files),
+        TEST(bytes_of_files),
+        TEST(a_directory_maps_nothing),
+        TEST(a_changed_file_is_noticed),
+        TEST(pages_come_and_go),
+        TEST(every_failed_allocation_is_reported),
 #undef TEST
     };
     return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);

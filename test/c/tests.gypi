@@ -5,6 +5,7 @@
     {'target_name': 'test_backend', 'includes': ['test.gypi']},
     {'target_name': 'test_base', 'includes': ['test.gypi']},
     {'target_name': 'test_engine', 'includes': ['test.gypi']},
+    {'target_name': 'test_engine_bytes', 'includes': ['test.gypi']},
     {'target_name': 'test_engine_open', 'includes': ['test.gypi']},
     {'target_name': 'test_file', 'includes': ['test.gypi']},
     {'target_name': 'test_gemm', 'includes': ['test.gypi']},

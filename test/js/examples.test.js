@@ -12,6 +12,7 @@ const EXPECTED = {
   'concurrent.js': /one by one: (\d+) steps, together: (\d+)\n$/,
   'generate.js': /\d+ tokens, [\d.]+ per second, ended by (length|stop)\n$/,
   'perplexity.js': /perplexity of LICENSE: [\d.]+ over \d+ tokens in \d+ windows\nafter .*\n/,
+  'wasm.js': /^(layer \d+: \d+ bytes, sum \d+\n)+\d+ reads by a guest of \d+ pages\n$/,
 }
 const names = fs.readdirSync(path.join(root, 'examples')).filter((name) => name.endsWith('.js'))
 

@@ -1,8 +1,8 @@
 import { expectAssignable, expectError, expectNotAssignable, expectType } from 'tsd'
-import { ChordError, inspect, loadModel, loadTokenizer, plan, systemInfo } from '../..'
+import { ChordError, inspect, loadModel, loadTokenizer, plan, systemInfo, wasmCodes } from '../..'
 import type {
   ChordErrorCode, Generation, GenerateOptions, GgufInfo, LoadOptions, MetadataScalar, Model, PerplexityResult, Plan, Result, Stats, SystemInfo, Tensor,
-  TokenEvent, Tokenizer,
+  TokenEvent, Tokenizer, WasmImports, WasmMemory,
 } from '../..'
 
 const signal = new AbortController().signal
@@ -50,6 +50,20 @@ expectAssignable<GenerateOptions>({ stop: '\n', logitBias: new Map([[5, 1.5]]) }
 expectError(model.generate('Once', { max_tokens: 3 }))
 expectError(model.generate('Once', { temperature: 'hot' }))
 expectError(model.generate())
+
+// Host functions of WebAssembly guests.
+declare const memory: WasmMemory
+const imports = model.wasmImports({ memory })
+expectType<WasmImports>(imports)
+expectType<WasmImports>(model.wasmImports({ memory: () => memory }))
+expectAssignable<Record<string, Function>>({ ...imports })
+expectAssignable<WasmMemory>({ buffer: new SharedArrayBuffer(8) })
+expectType<number>(imports.memory64_read(0n, 0, 4))
+expectType<number>(imports.memory64_load_layer(0, 0n, 4n))
+expectType<bigint>(imports.memory64_stats())
+expectType<-4>(wasmCodes.IO)
+expectError(model.wasmImports())
+expectError(model.wasmImports({ memory: 1 }))
 
 // The rest of a model.
 expectType<Promise<Float32Array>>(model.evaluate([1, 2]))
