@@ -238,4 +238,4 @@ if (require.main === module) {
     );
 }
 
-module.exports = { makeModel, GEOMETRIES: Object.keys(GEOMETRIES), MIXES: Object.keys(MIXES) };
+module.exports = { makeModel, writeAtomically, GEOMETRIES: Object.keys(GEOMETRIES), MIXES: Object.keys(MIXES) };

@@ -5,7 +5,7 @@ const fs = require('node:fs/promises');
 
 const MAGIC = 0x46554747; // "GGUF", little-endian
 const ALIGNMENT = 32; // the format's default; no general.alignment key is written
-const TYPE_IDS = { u32: 4, i32: 5, f32: 6, bool: 7, string: 8, array: 9 };
+const TYPE_IDS = { u16: 2, u32: 4, i32: 5, f32: 6, bool: 7, string: 8, array: 9 };
 const FIXED_BYTES = { 0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8 };
 
 const alignUp = (n) => Math.ceil(n / ALIGNMENT) * ALIGNMENT;
@@ -29,6 +29,11 @@ function string(text) {
 
 function value(type, v) {
     switch (type) {
+        case 'u16': {
+            const b = Buffer.alloc(2);
+            b.writeUInt16LE(v);
+            return b;
+        }
         case 'u32':
             return u32(v);
         case 'i32': {
@@ -51,7 +56,7 @@ function value(type, v) {
 }
 
 /**
- * One key-value pair as bytes. type: 'u32', 'f32', 'bool', 'string', or 'strings' / 'i32s' for
+ * One key-value pair as bytes. type: 'u16', 'u32', 'i32', 'f32', 'bool', 'string', or 'strings' / 'i32s' for
  * arrays.
  */
 function encodePair(key, type, v) {
@@ -170,6 +175,35 @@ async function readVocabulary(path) {
     return { pairs, nVocab };
 }
 
+/**
+ * The header of a GGUF file: { pairs: [{ key, bytes: the whole pair }], tensors: [{ name, shape (fastest dimension first),
+ * typeId }] }, both in file order.
+ */
+async function readHeader(path) {
+    const c = new Cursor(await readStart(path), path);
+    if (c.u32() !== MAGIC) throw new Error(`${path}: not a GGUF file`);
+    const version = c.u32();
+    if (version !== 2 && version !== 3)
+        throw new Error(`${path}: GGUF version ${version}; 2 and 3 are read`);
+    const nTensors = c.u64();
+    const nPairs = c.u64();
+    const pairs = [];
+    for (let i = 0; i < nPairs; i++) {
+        const from = c.at;
+        const key = c.string();
+        c.skipValue(c.u32());
+        pairs.push({ key, bytes: c.buffer.subarray(from, c.at) });
+    }
+    const tensors = [];
+    for (let i = 0; i < nTensors; i++) {
+        const name = c.string();
+        const shape = Array.from({ length: c.u32() }, () => c.u64());
+        tensors.push({ name, shape, typeId: c.u32() });
+        c.u64(); // the offset
+    }
+    return { pairs, tensors };
+}
+
 /** Key-value pairs stand at the start: of a large model file the first 64 MiB hold them all. */
 async function readStart(path) {
     const file = await fs.open(path, 'r');
@@ -183,4 +217,4 @@ async function readStart(path) {
     }
 }
 
-module.exports = { encodePair, encodeHeader, readVocabulary };
+module.exports = { encodePair, encodeHeader, readHeader, readVocabulary };
