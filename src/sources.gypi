@@ -70,6 +70,7 @@
 
       'src/backend/cpu.c',
       'src/backend/cpu_attention.c',
+      'src/backend/cpu_experts.c',
       'src/backend/cpu_linear.c',
       'src/backend/tuning.c',
 
@@ -78,7 +79,9 @@
       'src/models/hparams.c',
       'src/models/llama.c',
       'src/models/qwen2.c',
+      'src/models/qwen2moe.c',
       'src/models/qwen3.c',
+      'src/models/qwen3moe.c',
 
       'src/engine/bytes.c',
       'src/engine/choices.c',

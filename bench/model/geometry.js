@@ -11,7 +11,8 @@ const LLAMA31_OLD_CONTEXT = 8192;
 
 // One row per model; `more` holds what few of them have. headDim defaults to nEmbd / nHead.
 // ropeFactor: Llama-3.1 frequency scaling, stored as the tensor rope_freqs.weight. is70b: the one
-// model whose mix rules depend on its name (see mix.js).
+// model whose mix rules depend on its name (see mix.js). With experts: nExpert, of which nUsed run
+// for a token, nFfExpert wide each; nFfShared: the width of the expert that all tokens share.
 function row(architecture, nEmbd, nFf, nLayer, nHead, nHeadKv, nVocab, context, more) {
     return { architecture, nEmbd, nFf, nLayer, nHead, nHeadKv, nVocab, context, ...more };
 }
@@ -20,12 +21,29 @@ const LLAMA3 = { ropeBase: 500000, rmsEps: 1e-5 };
 const LLAMA32 = { ...LLAMA3, ropeFactor: 32, tied: true };
 const QWEN = { ropeBase: 1000000, rmsEps: 1e-6, tied: true };
 const WIDE_HEADS = { ...QWEN, headDim: 128 };
+const MIXTRAL = { ropeBase: 1000000, rmsEps: 1e-5, nExpert: 8, nUsed: 2 };
+const QWEN_MOE = { ...QWEN, tied: false };
+const QWEN3_MOE = { ...QWEN_MOE, headDim: 128 };
 
 const GEOMETRIES = {
     tiny: row('llama', 256, 768, 4, 4, 2, 512, 2048, LLAMA2),
     'tiny-qwen2': row('qwen2', 256, 768, 4, 4, 2, 512, 2048, QWEN),
     'tiny-qwen3': row('qwen3', 256, 768, 4, 4, 2, 512, 2048, WIDE_HEADS),
     'tiny-llama3': row('llama', 256, 768, 4, 4, 2, 512, 2048, { ...LLAMA32, ropeFactor: 8 }),
+    'tiny-mixtral': row('llama', 256, 512, 4, 4, 2, 512, 2048, MIXTRAL),
+    'tiny-qwen2moe': row('qwen2moe', 256, 768, 4, 4, 2, 512, 2048, {
+        ...QWEN_MOE,
+        nExpert: 12,
+        nUsed: 4,
+        nFfExpert: 256,
+        nFfShared: 512,
+    }),
+    'tiny-qwen3moe': row('qwen3moe', 256, 768, 4, 4, 2, 512, 2048, {
+        ...QWEN3_MOE,
+        nExpert: 32,
+        nUsed: 4,
+        nFfExpert: 256,
+    }),
     'llama-1.1b': row('llama', 2048, 5632, 22, 32, 4, 32000, 2048, LLAMA2),
     'llama3-1b': row('llama', 2048, 8192, 16, 32, 8, 128256, 131072, LLAMA32),
     'llama2-7b': row('llama', 4096, 11008, 32, 32, 32, 32000, 4096, LLAMA2),
@@ -34,6 +52,20 @@ const GEOMETRIES = {
     'llama2-70b': row('llama', 8192, 28672, 80, 64, 8, 32000, 4096, { ...LLAMA2, is70b: true }),
     'qwen2-0.5b': row('qwen2', 896, 4864, 24, 14, 2, 151936, 32768, QWEN),
     'qwen3-0.6b': row('qwen3', 1024, 3072, 28, 16, 8, 151936, 40960, WIDE_HEADS),
+    'mixtral-8x7b': row('llama', 4096, 14336, 32, 32, 8, 32000, 32768, MIXTRAL),
+    'qwen2moe-a2.7b': row('qwen2moe', 2048, 5632, 24, 16, 16, 151936, 8192, {
+        ...QWEN_MOE,
+        nExpert: 60,
+        nUsed: 4,
+        nFfExpert: 1408,
+        nFfShared: 5632,
+    }),
+    'qwen3-30b-a3b': row('qwen3moe', 2048, 6144, 48, 32, 4, 151936, 40960, {
+        ...QWEN3_MOE,
+        nExpert: 128,
+        nUsed: 8,
+        nFfExpert: 768,
+    }),
 };
 
 /** The named geometry with every default filled in; `layers` replaces the number of layers. */
@@ -41,8 +73,9 @@ function geometryOf(name, layers) {
     if (!Object.hasOwn(GEOMETRIES, name)) {
         throw new Error(`unknown geometry '${name}'; known: ${Object.keys(GEOMETRIES).join(', ')}`);
     }
-    const g = { tied: false, is70b: false, ropeFactor: 0, ...GEOMETRIES[name], name };
+    const g = { tied: false, is70b: false, ropeFactor: 0, nExpert: 0, ...GEOMETRIES[name], name };
     g.headDim ??= g.nEmbd / g.nHead;
+    g.nFfExpert ??= g.nFf;
     if (layers !== undefined) {
         if (!Number.isInteger(layers) || layers < 1 || layers > 1000) {
             throw new Error(`layers must be an integer from 1 to 1000, got ${layers}`);
@@ -60,18 +93,23 @@ const NORM_RMS = Math.sqrt(1 + (NORM_SPREAD * NORM_SPREAD) / 3);
 const LOGIT_STD = 3; // wanted standard deviation of the logits
 const SCORE_STD = 2; // of q.k / sqrt(headDim): a few keys matter to each query, not one and not all
 const RESIDUAL_RMS = 3; // of the residual stream after the last layer
+const ROUTER_STD = 1; // of a router's logits
+// Of what experts add, beside what a dense feed-forward would. Two experts of nearly equal logits change
+// places when activations are rounded in another way: little may depend on it when engines are compared.
+const EXPERTS_SHARE = 0.25;
 const SILU_GLU_RMS = 0.6; // root mean square of silu(a) * b for independent standard normal a, b
 
 /**
- * Tensors in file order: { name, shape: [columns, rows] or [n], role, layer, fill }.
+ * Tensors in file order: { name, shape, role, layer, fill }, with the shape [columns, rows],
+ * [columns, rows, experts] or [n].
  * fill: { kind: 'normal', std } for matrices and biases, { kind: 'norm', centre, spread } for norm
  * weights, { kind: 'values', values } for given numbers.
  */
 function tensorsOf(g) {
     const nQ = g.nHead * g.headDim;
     const nKv = g.nHeadKv * g.headDim;
-    const perHeadNorm = g.architecture === 'qwen3';
-    const bias = g.architecture === 'qwen2';
+    const perHeadNorm = g.architecture.startsWith('qwen3');
+    const bias = g.architecture.startsWith('qwen2');
 
     // A row of n unit-variance inputs (times the norm's weights) against weights of standard
     // deviation s gives s * NORM_RMS * sqrt(n).
@@ -149,18 +187,30 @@ function tensorsOf(g) {
             ),
         );
         list.push(norm(p + 'ffn_norm.weight', g.nEmbd, 1, i));
-        list.push(matrix(p + 'ffn_gate.weight', g.nEmbd, g.nFf, inputStd, 'ffn_gate', i));
-        list.push(matrix(p + 'ffn_up.weight', g.nEmbd, g.nFf, inputStd, 'ffn_up', i));
+        const swiglu = (suffix, nFf, std, nExpert) => {
+            const downStd = std / (SILU_GLU_RMS * Math.sqrt(nFf));
+            const three = [
+                matrix(p + `ffn_gate${suffix}.weight`, g.nEmbd, nFf, inputStd, 'ffn_gate', i),
+                matrix(p + `ffn_up${suffix}.weight`, g.nEmbd, nFf, inputStd, 'ffn_up', i),
+                matrix(p + `ffn_down${suffix}.weight`, nFf, g.nEmbd, downStd, 'ffn_down', i),
+            ];
+            for (const t of three) if (nExpert) t.shape.push(nExpert);
+            list.push(...three);
+        };
+        if (g.nExpert === 0) {
+            swiglu('', g.nFf, updateStd);
+            continue;
+        }
+        const routerStd = ROUTER_STD * inputStd;
         list.push(
-            matrix(
-                p + 'ffn_down.weight',
-                g.nFf,
-                g.nEmbd,
-                updateStd / (SILU_GLU_RMS * Math.sqrt(g.nFf)),
-                'ffn_down',
-                i,
-            ),
+            matrix(p + 'ffn_gate_inp.weight', g.nEmbd, g.nExpert, routerStd, 'ffn_gate_inp', i),
         );
+        // The sum of nUsed independent results, weighted by about 1 / nUsed each.
+        swiglu('_exps', g.nFfExpert, EXPERTS_SHARE * updateStd * Math.sqrt(g.nUsed), g.nExpert);
+        if (g.nFfShared) {
+            list.push(vector(p + 'ffn_gate_inp_shexp.weight', g.nEmbd, inputStd, i));
+            swiglu('_shexp', g.nFfShared, updateStd);
+        }
     }
     list.push(norm('output_norm.weight', g.nEmbd, 1));
     if (!g.tied) list.push(matrix('output.weight', g.nEmbd, g.nVocab, headStd, 'output'));
@@ -206,6 +256,15 @@ function metadataOf(g, mixName, fileType, quantized) {
         [`${a}.rope.freq_base`, 'f32', g.ropeBase],
         [`${a}.vocab_size`, 'u32', g.nVocab],
     );
+    if (g.nExpert) {
+        pairs.push(
+            [`${a}.expert_count`, 'u32', g.nExpert],
+            [`${a}.expert_used_count`, 'u32', g.nUsed],
+        );
+        if (a !== 'llama') pairs.push([`${a}.expert_feed_forward_length`, 'u32', g.nFfExpert]);
+        if (g.nFfShared)
+            pairs.push([`${a}.expert_shared_feed_forward_length`, 'u32', g.nFfShared]);
+    }
     if (a === 'llama') pairs.push([`${a}.rope.dimension_count`, 'u32', g.headDim]);
     if (g.headDim !== g.nEmbd / g.nHead) {
         pairs.push(

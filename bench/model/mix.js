@@ -1,6 +1,5 @@
 'use strict';
-// Which block type each tensor of a named mix gets: the rules of llama.cpp's quantizer for dense
-// models.
+// Which block type each tensor of a named mix gets: the rules of llama.cpp's quantizer.
 
 // name: [base type, general.file_type]
 const MIXES = {
@@ -46,10 +45,14 @@ function wantedType(mix, g, tensor) {
     const { base, name } = mix;
     const { layer } = tensor;
     const n = g.nLayer;
+    const isMixtral = g.nExpert === 8; // attention is a small part of it and gets more bits
     switch (tensor.role) {
         case 'output': // output.weight, or token_embd.weight where the two are one
             return base === 'Q8_0' ? 'Q8_0' : 'Q6_K';
+        case 'attn_k':
+            return isMixtral ? 'Q8_0' : base;
         case 'attn_v': {
+            if (isMixtral) return 'Q8_0';
             let type = base;
             if (name === 'Q2_K') type = g.nHead / g.nHeadKv >= 4 ? 'Q4_K' : 'Q3_K';
             else if (name === 'Q3_K_M') type = layer < 2 ? 'Q5_K' : 'Q4_K';
@@ -68,6 +71,7 @@ function wantedType(mix, g, tensor) {
             if ((name === 'Q4_K_M' || name === 'Q5_K_M') && usesMoreBits(layer, n)) return 'Q6_K';
             return base;
         case 'attn_output':
+            if (isMixtral && /^Q[234]_[K01]$/.test(base)) return 'Q5_K';
             if (name === 'Q2_K') return 'Q3_K';
             if (name === 'Q3_K_M') return 'Q4_K';
             return base;
@@ -77,10 +81,10 @@ function wantedType(mix, g, tensor) {
 }
 
 /**
- * The type of one tensor: vectors stay F32, matrices follow the mix and then the row-size fallback.
+ * The type of one tensor: vectors and routers stay F32, matrices follow the mix and then the row-size fallback.
  */
 function typeOf(mix, g, tensor) {
-    if (tensor.shape.length < 2) return 'F32';
+    if (tensor.shape.length < 2 || tensor.role === 'ffn_gate_inp') return 'F32';
     if (!mix.quantized) return mix.base;
     let type = wantedType(mix, g, tensor);
     const columns = tensor.shape[0];

@@ -5,16 +5,18 @@
 
 // ---- Scratch --------------------------------------------------------------------------------------------------------
 
-// The most column_bytes of any input that some weight wants in this form; 0: none does.
+// The most bytes per row of any input that some weight wants in this form; 0: none does.
 static uint64_t most_column_bytes(const struct graph *graph, const struct kernels *kernels, enum activation_type type)
 {
     uint64_t most = 0;
     for (uint32_t i = 0; i < graph->n_nodes; i++) {
         const struct graph_node *node = &graph->nodes[i];
-        for (uint32_t k = 0; node->op == GRAPH_LINEAR && k < node->n_out; k++) {
+        const bool is_experts = node->op == GRAPH_EXPERTS;
+        for (uint32_t k = 0; (node->op == GRAPH_LINEAR || is_experts) && k < node->n_out; k++) {
             if (node->weight[k]->type->activation != type)
                 continue;
-            const uint64_t bytes = column_bytes(kernels, type, node->weight[k]->n);
+            const uint64_t bytes =
+                column_bytes(kernels, type, node->weight[k]->n) * (is_experts ? node->experts.n_used : 1);
             most = bytes > most ? bytes : most;
         }
     }
@@ -45,10 +47,12 @@ static uint64_t partial_bytes(const struct graph *graph)
 uint64_t backend_scratch_bytes(const struct graph *graph, const struct kernels *kernels, uint32_t n_threads,
                                uint32_t n_rows, uint32_t n_outputs)
 {
-    uint64_t per_row = (graph->token_floats + graph->rope.n_rot) * sizeof(float);
+    uint64_t per_row =
+        (graph->token_floats + graph->rope.n_rot) * sizeof(float) + graph->n_expert_used * sizeof(uint32_t);
     for (int type = 0; type < N_ACTIVATION_TYPES; type++)
         per_row += most_column_bytes(graph, kernels, (enum activation_type)type);
-    return thread_scratch_bytes(graph, kernels) * n_threads + partial_bytes(graph) + per_row * n_rows +
+    return thread_scratch_bytes(graph, kernels) * n_threads + partial_bytes(graph) +
+           graph->n_expert * sizeof(struct expert_group) + per_row * n_rows +
            graph->output_floats * sizeof(float) * n_outputs;
 }
 
@@ -82,7 +86,9 @@ enum chord_status backend_create(struct backend **out, const struct graph *graph
             memory_alloc(account, MEMORY_SCRATCH, attention_scratch_bytes(graph->head_dim) * n_threads, 64);
     if (backend->attention_scratch != NULL)
         backend->partials = memory_alloc(account, MEMORY_SCRATCH, partial_bytes(graph), 64);
-    if (backend->partials == NULL) {
+    if (backend->partials != NULL && graph->n_expert != 0)
+        backend->groups = memory_zalloc(account, MEMORY_SCRATCH, graph->n_expert, sizeof *backend->groups);
+    if (backend->partials == NULL || (graph->n_expert != 0 && backend->groups == NULL)) {
         const enum chord_status status =
             memory_account_fail(account, err, thread_scratch_bytes(graph, kernels) * n_threads + partial_bytes(graph),
                                 "working space of the compute threads");
@@ -99,7 +105,9 @@ static void release_token_scratch(struct backend *backend)
 {
     memory_free(backend->account, backend->tokens);
     memory_free(backend->account, backend->rope);
+    memory_free(backend->account, backend->route_columns);
     backend->tokens = backend->rope = NULL;
+    backend->route_columns = NULL;
     for (int type = 0; type < N_ACTIVATION_TYPES; type++) {
         memory_free(backend->account, backend->activations[type]);
         backend->activations[type] = NULL;
@@ -113,6 +121,7 @@ void backend_free(struct backend *backend)
         return;
     release_token_scratch(backend);
     memory_free(backend->account, backend->outputs);
+    memory_free(backend->account, backend->groups);
     memory_free(backend->account, backend->partials);
     memory_free(backend->account, backend->attention_scratch);
     memory_free(backend->account, backend->normed);
@@ -128,6 +137,11 @@ static bool allocate_token_scratch(struct backend *backend, uint32_t n_rows)
     backend->rope =
         memory_alloc(backend->account, MEMORY_SCRATCH, (uint64_t)graph->rope.n_rot * n_rows * sizeof(float), 64);
     bool complete = backend->tokens != NULL && backend->rope != NULL;
+    if (complete && graph->n_expert_used != 0) {
+        backend->route_columns =
+            memory_zalloc(backend->account, MEMORY_SCRATCH, (uint64_t)graph->n_expert_used * n_rows, sizeof(uint32_t));
+        complete = backend->route_columns != NULL;
+    }
     for (int type = 0; complete && type < N_ACTIVATION_TYPES; type++) {
         const uint64_t bytes = most_column_bytes(graph, backend->kernels, (enum activation_type)type);
         if (bytes == 0)
@@ -193,9 +207,8 @@ static void run_row_chunk(void *context, uint32_t chunk, uint32_t thread)
         job->row(job->run, job->node, r);
 }
 
-// Calls row(run, node, r) for every row, on several threads when there is enough of it.
-static enum chord_status for_each_row(const struct run *run, const struct graph_node *node, uint32_t floats_per_row,
-                                      void (*row)(const struct run *, const struct graph_node *, uint32_t))
+enum chord_status for_each_row(const struct run *run, const struct graph_node *node, uint32_t floats_per_row,
+                               void (*row)(const struct run *, const struct graph_node *, uint32_t))
 {
     const uint32_t fit = ROW_CHUNK_FLOATS / (floats_per_row + 1) + 1;
     struct row_job job = {.run = run, .node = node, .row = row, .rows_per_chunk = fit};
@@ -287,6 +300,21 @@ static void add_row(const struct run *run, const struct graph_node *node, uint32
 static enum chord_status run_add(const struct run *run, const struct graph_node *node)
 {
     return for_each_row(run, node, width_of(run->backend, node->out[0]), add_row);
+}
+
+static void sigmoid_scale_row(const struct run *run, const struct graph_node *node, uint32_t row)
+{
+    const float scale = 1 / (1 + expf(-*row_of(run, node->in[0], row)));
+    const float *in = row_of(run, node->in[1], row);
+    float *out = row_of(run, node->out[0], row);
+    const uint32_t width = width_of(run->backend, node->out[0]);
+    for (uint32_t i = 0; i < width; i++)
+        out[i] = scale * in[i];
+}
+
+static enum chord_status run_sigmoid_scale(const struct run *run, const struct graph_node *node)
+{
+    return for_each_row(run, node, width_of(run->backend, node->out[0]), sigmoid_scale_row);
 }
 
 // ---- Runs ---------------------------------------------------------------------------------------------------------------

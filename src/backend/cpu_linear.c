@@ -9,10 +9,6 @@
 // 2 MB read 12 to 15 % more than 128 KB did.
 #define SMALLEST_BYTES 32768u
 #define LARGEST_BYTES 2097152u
-// Less than this, times columns, is done by the caller alone sooner than others join in.
-#define SHARED_BYTES 196608u
-// Matrices from which on a node counts for tuning: not those that lie in the caches of the cores.
-#define TUNED_BYTES 524288u
 // Pieces where prompts make each row cost hundreds of times as much.
 #define PROMPT_SMALLEST_BYTES 8192u
 #define PROMPT_LARGEST_BYTES 32768u
@@ -43,9 +39,7 @@ struct linear_job {
     uint64_t weight_bytes;
     struct tuning_choice choice; // for generated rows
     uint32_t columns_per_chunk;  // when activations are prepared
-    _Atomic bool failed;
-    _Atomic bool error_taken; // by the first chunk that failed: it alone writes run->err
-    enum chord_status status;
+    struct job_failure failure;
 };
 
 static void prepare_column(const struct linear_job *job, uint32_t column, uint32_t thread)
@@ -83,47 +77,39 @@ struct row_range {
     uint64_t first, n;
 };
 
-static void multiply_generated(const struct linear_job *job, const struct linear_matrix *matrix, struct row_range range)
+static void multiply_generated(const struct backend *backend, const struct weight *weight, struct row_range range,
+                               const struct columns *columns)
 {
-    const struct backend *backend = job->run->backend;
-    const struct weight *weight = matrix->weight;
-    const enum activation_type type = weight->type->activation;
     matvec_kernel *matvec = backend->kernels->matvec[weight->type->type];
-    for (uint32_t c = 0; c < job->run->n_matvec; c += MATVEC_MAX_COLUMNS) {
-        const void *columns[MATVEC_MAX_COLUMNS];
+    for (uint32_t c = 0; c < columns->n_matvec; c += MATVEC_MAX_COLUMNS) {
+        const void *prepared[MATVEC_MAX_COLUMNS];
         float *out[MATVEC_MAX_COLUMNS];
-        const uint32_t left = job->run->n_matvec - c;
-        const uint32_t n_columns = left < MATVEC_MAX_COLUMNS ? left : MATVEC_MAX_COLUMNS;
-        for (uint32_t k = 0; k < n_columns; k++) {
-            columns[k] = backend->activations[type] + (c + k) * job->column_bytes[type];
-            out[k] = matrix->out + (c + k) * weight->n_rows + range.first;
+        const uint32_t left = columns->n_matvec - c;
+        const uint32_t n = left < MATVEC_MAX_COLUMNS ? left : MATVEC_MAX_COLUMNS;
+        for (uint32_t k = 0; k < n; k++) {
+            prepared[k] = columns->prepared + (c + k) * columns->stride;
+            out[k] = columns->out + (c + k) * columns->out_stride + (range.first - columns->first_row);
         }
-        matvec(range.rows, weight->row_bytes, range.n, weight->n, columns, n_columns, out, job->choice.prefetch);
+        matvec(range.rows, weight->row_bytes, range.n, weight->n, prepared, n, out, columns->prefetch);
     }
 }
 
-static void multiply_prompt(const struct linear_job *job, const struct linear_matrix *matrix, struct row_range range,
-                            uint32_t thread)
+static void multiply_prompt(const struct backend *backend, const struct weight *weight, struct row_range range,
+                            const struct columns *columns, uint32_t thread)
 {
-    const struct backend *backend = job->run->backend;
     const struct gemm_kernels *gemm = &backend->kernels->gemm;
-    const struct weight *weight = matrix->weight;
-    const enum activation_type type = weight->type->activation;
-    const uint64_t first = job->run->n_matvec, stride = job->column_bytes[type];
-    if (first == job->run->n_rows)
+    const uint64_t first = columns->n_matvec;
+    if (first == columns->n)
         return;
-    gemm->multiply[weight->type->type](range.rows, weight->row_bytes, range.n, weight->n,
-                                       backend->activations[type] + first * stride, stride, job->run->n_rows - first,
-                                       matrix->out + first * weight->n_rows + range.first, weight->n_rows,
-                                       backend->gemm_scratch + (uint64_t)thread * gemm->scratch_bytes);
+    gemm->multiply[weight->type->type](
+        range.rows, weight->row_bytes, range.n, weight->n, columns->prepared + first * columns->stride, columns->stride,
+        columns->n - first, columns->out + first * columns->out_stride + (range.first - columns->first_row),
+        columns->out_stride, backend->gemm_scratch + (uint64_t)thread * gemm->scratch_bytes);
 }
 
-// Rows first .. end - 1 of one matrix, tile by tile.
-static enum chord_status multiply_rows(const struct linear_job *job, const struct linear_matrix *matrix, uint64_t first,
-                                       uint64_t end, uint32_t thread, struct chord_error *err)
+enum chord_status multiply_rows(struct backend *backend, const struct weight *weight, uint64_t first, uint64_t end,
+                                const struct columns *columns, uint32_t thread, struct chord_error *err)
 {
-    struct backend *backend = job->run->backend;
-    const struct weight *weight = matrix->weight;
     for (uint64_t row = first; row < end;) {
         const uint64_t tile = row / weight->tile_rows, in_tile = row % weight->tile_rows;
         const uint64_t left_in_tile = weight->tile_rows - in_tile;
@@ -133,17 +119,35 @@ static enum chord_status multiply_rows(const struct linear_job *job, const struc
         if (status != CHORD_OK)
             return status;
         const struct row_range range = {(const char *)rows + in_tile * weight->row_bytes, row, n};
-        multiply_generated(job, matrix, range);
-        multiply_prompt(job, matrix, range, thread);
+        multiply_generated(backend, weight, range, columns);
+        multiply_prompt(backend, weight, range, columns, thread);
         weights_release(backend->weights, weight, tile);
         row += n;
     }
-    for (uint32_t c = 0; matrix->bias != NULL && c < job->run->n_rows; c++) {
-        float *out = matrix->out + (uint64_t)c * weight->n_rows + first;
-        backend->kernels->add(out, matrix->bias + first, out, end - first);
-    }
     atomic_fetch_add_explicit(&backend->weight_bytes, (end - first) * weight->row_bytes, memory_order_relaxed);
     return CHORD_OK;
+}
+
+// Rows first .. end - 1 of one matrix, with their bias.
+static enum chord_status multiply_matrix(const struct linear_job *job, const struct linear_matrix *matrix,
+                                         uint64_t first, uint64_t end, uint32_t thread, struct chord_error *err)
+{
+    const struct run *run = job->run;
+    const struct weight *weight = matrix->weight;
+    const enum activation_type type = weight->type->activation;
+    const struct columns columns = {.prepared = run->backend->activations[type],
+                                    .stride = job->column_bytes[type],
+                                    .n = run->n_rows,
+                                    .n_matvec = run->n_matvec,
+                                    .out = matrix->out,
+                                    .out_stride = weight->n_rows,
+                                    .prefetch = job->choice.prefetch};
+    const enum chord_status status = multiply_rows(run->backend, weight, first, end, &columns, thread, err);
+    for (uint32_t c = 0; status == CHORD_OK && matrix->bias != NULL && c < run->n_rows; c++) {
+        float *out = matrix->out + (uint64_t)c * weight->n_rows + first;
+        run->backend->kernels->add(out, matrix->bias + first, out, end - first);
+    }
+    return status;
 }
 
 // While the results of rows first .. end - 1 are still in the thread's cache.
@@ -162,14 +166,14 @@ static void run_epilogue(const struct linear_job *job, const struct linear_part 
     }
 }
 
-static void keep_error(struct linear_job *job, enum chord_status status, const struct chord_error *error)
+void keep_error(struct job_failure *failure, enum chord_status status, const struct chord_error *error)
 {
-    if (!atomic_exchange(&job->error_taken, true)) {
-        job->status = status;
-        if (job->run->err != NULL)
-            *job->run->err = *error;
+    if (!atomic_exchange(&failure->error_taken, true)) {
+        failure->status = status;
+        if (failure->err != NULL)
+            *failure->err = *error;
     }
-    atomic_store(&job->failed, true);
+    atomic_store(&failure->failed, true);
 }
 
 static void run_part(struct linear_job *job, const struct linear_part *part, uint64_t first, uint64_t end,
@@ -177,9 +181,9 @@ static void run_part(struct linear_job *job, const struct linear_part *part, uin
 {
     for (uint32_t i = 0; i < part->n_matrices; i++) {
         struct chord_error error;
-        const enum chord_status status = multiply_rows(job, &part->matrices[i], first, end, thread, &error);
+        const enum chord_status status = multiply_matrix(job, &part->matrices[i], first, end, thread, &error);
         if (status != CHORD_OK) {
-            keep_error(job, status, &error);
+            keep_error(&job->failure, status, &error);
             return;
         }
     }
@@ -195,7 +199,7 @@ static void run_linear_chunks(void *context, uint32_t first, uint32_t n, uint32_
         const struct linear_part *part = &job->parts[i];
         const uint32_t from = first > part_begin ? first : part_begin;
         const uint32_t to = end < part_begin + part->n_chunks ? end : part_begin + part->n_chunks;
-        if (from >= to || atomic_load_explicit(&job->failed, memory_order_relaxed))
+        if (from >= to || atomic_load_explicit(&job->failure.failed, memory_order_relaxed))
             continue;
         const uint64_t end_row = (to - part_begin) * part->rows_per_chunk;
         run_part(job, part, (from - part_begin) * part->rows_per_chunk, end_row < part->n_rows ? end_row : part->n_rows,
@@ -203,16 +207,12 @@ static void run_linear_chunks(void *context, uint32_t first, uint32_t n, uint32_
     }
 }
 
-struct piece_bytes {
-    uint64_t smallest, largest;
-};
-
-static struct piece_bytes piece_bytes(const struct run *run)
+struct piece_bytes piece_bytes(const struct run *run, uint32_t n_columns)
 {
     if (run->n_matvec < run->n_rows)
         return (struct piece_bytes){PROMPT_SMALLEST_BYTES, PROMPT_LARGEST_BYTES};
     // Several generated tokens multiply the work of a piece; an eighth is where rows become too few for the kernels.
-    const uint32_t n = run->n_rows < 8 ? run->n_rows : 8;
+    const uint32_t n = n_columns < 8 ? n_columns : 8;
     return (struct piece_bytes){SMALLEST_BYTES / n, LARGEST_BYTES / n};
 }
 
@@ -223,19 +223,20 @@ static void split_into_chunks(struct linear_part *part, const struct run *run)
     for (uint32_t i = 0; i < part->n_matrices; i++)
         row_bytes += part->matrices[i].weight->row_bytes;
     part->n_rows = part->matrices[0].weight->n_rows;
-    part->rows_per_chunk = (piece_bytes(run).smallest / row_bytes / multiple + 1) * multiple;
+    part->rows_per_chunk = (piece_bytes(run, run->n_rows).smallest / row_bytes / multiple + 1) * multiple;
     part->n_chunks = (uint32_t)((part->n_rows + part->rows_per_chunk - 1) / part->rows_per_chunk);
 }
 
 enum chord_status run_linear(const struct run *run, const struct graph_node *node)
 {
     struct backend *backend = run->backend;
-    const struct piece_bytes bytes = piece_bytes(run);
+    const struct piece_bytes bytes = piece_bytes(run, run->n_rows);
     struct linear_job job = {.run = run,
                              .node = node,
                              .in = value_of(backend, node->in[0]),
                              .width = width_of(backend, node->in[0]),
-                             .choice = tuning_current(&backend->tuning)};
+                             .choice = tuning_current(&backend->tuning),
+                             .failure = {.err = run->err}};
     const uint32_t matrices_per_part = node->linear.epilogue == GRAPH_EPILOGUE_SILU_MUL ? 2 : 1;
     uint32_t n_chunks = 0;
     for (uint32_t i = 0; i < node->n_out; i++) {
@@ -265,5 +266,5 @@ enum chord_status run_linear(const struct run *run, const struct graph_node *nod
         backend->tuned_ns += os_now_ns() - started;
         backend->tuned_bytes += job.weight_bytes;
     }
-    return job.status;
+    return job.failure.status;
 }

@@ -117,6 +117,23 @@ const struct weight *graph_matrix(struct graph_builder *b, const char *name, uin
     return weight;
 }
 
+const struct weight *graph_expert_matrices(struct graph_builder *b, const char *name, uint64_t n_in, uint64_t n_out,
+                                           uint32_t n_expert)
+{
+    const struct weight *weight = find_tensor(b, name);
+    if (weight == NULL)
+        return NULL;
+    const uint64_t *ne = weight->tensor->ne;
+    if (ne[0] != n_in || ne[1] != n_out || ne[2] != n_expert || ne[3] != 1) {
+        graph_build_fail(b, CHORD_MODEL_TENSOR,
+                         "tensor '%s' has the shape [%llu, %llu, %llu]; the hyperparameters imply [%llu, %llu, %u]",
+                         name, (unsigned long long)ne[0], (unsigned long long)ne[1], (unsigned long long)ne[2],
+                         (unsigned long long)n_in, (unsigned long long)n_out, n_expert);
+        return NULL;
+    }
+    return weight;
+}
+
 const float *graph_vector(struct graph_builder *b, const char *name, uint64_t n)
 {
     const struct weight *weight = graph_matrix(b, name, n, 1);
@@ -270,6 +287,49 @@ graph_value graph_silu_mul(struct graph_builder *b, graph_value gate, graph_valu
 graph_value graph_add(struct graph_builder *b, graph_value x, graph_value y)
 {
     return binary(b, GRAPH_ADD, x, y);
+}
+
+graph_value graph_route(struct graph_builder *b, graph_value logits, uint32_t n_used, bool renormalized)
+{
+    const graph_value out = new_value(b, 2 * n_used);
+    add_node(b, (struct graph_node){.op = GRAPH_ROUTE,
+                                    .n_in = 1,
+                                    .in = {logits},
+                                    .n_out = 1,
+                                    .out = {out},
+                                    .route = {.n_used = n_used, .renormalized = renormalized}});
+    return out;
+}
+
+graph_value graph_experts(struct graph_builder *b, graph_value x, graph_value route,
+                          const struct graph_experts *experts)
+{
+    if (b->status != CHORD_OK)
+        return 0;
+    const uint32_t n_used = width_of(b, route) / 2, n_embd = width_of(b, x), n_ff = (uint32_t)experts->down->n;
+    struct graph_node node = {.op = GRAPH_EXPERTS,
+                              .n_in = 2,
+                              .in = {x, route},
+                              .n_out = 3,
+                              .weight = {experts->gate, experts->up, experts->down},
+                              .experts = {.n_expert = experts->n_expert, .n_used = n_used}};
+    node.out[0] = new_value(b, n_embd);
+    node.out[1] = new_value(b, n_used * n_ff);
+    // First the results of `up`, then, when those are needed no more, of `down`.
+    node.out[2] = new_value(b, n_used * (n_embd > n_ff ? n_embd : n_ff));
+    add_node(b, node);
+    for (int i = 0; i < 3; i++)
+        b->graph->weight_bytes += node.weight[i]->tensor->n_bytes / experts->n_expert * n_used;
+    b->graph->n_expert = experts->n_expert;
+    b->graph->n_expert_used = n_used;
+    return node.out[0];
+}
+
+graph_value graph_sigmoid_scale(struct graph_builder *b, graph_value gate, graph_value x)
+{
+    const graph_value out = new_value(b, width_of(b, x));
+    add_node(b, (struct graph_node){.op = GRAPH_SIGMOID_SCALE, .n_in = 2, .in = {gate, x}, .n_out = 1, .out = {out}});
+    return out;
 }
 
 graph_value graph_begin_head(struct graph_builder *b, graph_value x)

@@ -66,6 +66,13 @@ struct graph_node {
             float norm_eps;
             enum graph_epilogue epilogue;
         } linear;
+        struct {
+            uint32_t n_used;
+            bool renormalized; // weights: softmax over the chosen experts, not over all
+        } route;
+        struct {
+            uint32_t n_expert, n_used; // weight: gate, up, down of all experts, one expert's rows after another's
+        } experts;
     };
 };
 
@@ -85,6 +92,7 @@ struct graph {
     uint32_t n_values;
     graph_value logits;                    // [outputs, n_vocab]
     uint32_t n_layer, n_head_kv, head_dim; // of the KV cache
+    uint32_t n_expert, n_expert_used;      // of its EXPERTS, or 0
     struct graph_rope rope;
     uint64_t token_floats;      // scratch per token row
     uint64_t output_floats;     // scratch per output row
@@ -138,6 +146,9 @@ void graph_set_layer(struct graph_builder *b, uint32_t layer);
 bool graph_has_tensor(const struct graph_builder *b, const char *name);
 // The matrix `name` of shape [n_out, n_in]; MODEL_TENSOR when it is missing or of another shape.
 const struct weight *graph_matrix(struct graph_builder *b, const char *name, uint64_t n_in, uint64_t n_out);
+// The matrices `name` of shape [n_expert, n_out, n_in].
+const struct weight *graph_expert_matrices(struct graph_builder *b, const char *name, uint64_t n_in, uint64_t n_out,
+                                           uint32_t n_expert);
 // The vector `name` of n elements, read now and kept as floats.
 const float *graph_vector(struct graph_builder *b, const char *name, uint64_t n);
 // graph_vector of a tensor that may be absent: NULL then.
@@ -159,6 +170,18 @@ graph_value graph_attention(struct graph_builder *b, graph_value q, graph_value 
                             const struct graph_attention *a);
 graph_value graph_silu_mul(struct graph_builder *b, graph_value gate, graph_value up);
 graph_value graph_add(struct graph_builder *b, graph_value a, graph_value b_);
+// The n_used experts of each row by its logits [n_expert]: softmax in F32 over all experts, or (renormalized) over the chosen
+// ones. Of equal logits the expert with the smaller number comes first.
+graph_value graph_route(struct graph_builder *b, graph_value logits, uint32_t n_used, bool renormalized);
+struct graph_experts {
+    const struct weight *gate, *up, *down; // [n_expert, n_ff, n], the same, [n_expert, n, n_ff]
+    uint32_t n_expert;
+};
+// Mixture of SwiGLU experts over x, chosen and weighted by a graph_route: of x's width.
+graph_value graph_experts(struct graph_builder *b, graph_value x, graph_value route,
+                          const struct graph_experts *experts);
+// sigmoid(gate) * x, where the gate has one element.
+graph_value graph_sigmoid_scale(struct graph_builder *b, graph_value gate, graph_value x);
 // Ends the trunk: what follows runs over output rows.
 graph_value graph_begin_head(struct graph_builder *b, graph_value x);
 // Frequencies base^(-2i/n_rot), divided by factors[i] where `factors` is not NULL.

@@ -23,9 +23,13 @@ struct hparams {
     uint32_t n_layer;
     uint32_t n_ff;
     uint32_t n_head;
-    uint32_t n_head_kv; // divides n_head
-    uint32_t head_dim;  // attention.key_length, or n_embd / n_head
-    uint32_t n_rot;     // even, <= head_dim
+    uint32_t n_head_kv;     // divides n_head
+    uint32_t head_dim;      // attention.key_length, or n_embd / n_head
+    uint32_t n_rot;         // even, <= head_dim
+    uint32_t n_expert;      // 0: dense
+    uint32_t n_expert_used; // per token, 1..n_expert
+    uint32_t n_ff_expert;   // of one expert
+    uint32_t n_ff_shared;   // of the shared expert, for architectures that have one
     float norm_rms_eps;
     float rope_base;
     enum rope_scaling rope_scaling;
@@ -56,6 +60,6 @@ enum chord_status arch_build_graph(const struct arch *arch, const struct hparams
                                    const struct gguf *gguf, struct memory_account *account, struct graph **out,
                                    struct chord_error *err);
 
-extern const struct arch arch_llama, arch_qwen2, arch_qwen3;
+extern const struct arch arch_llama, arch_qwen2, arch_qwen2moe, arch_qwen3, arch_qwen3moe;
 
 #endif

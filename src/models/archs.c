@@ -3,9 +3,7 @@
 #include <string.h>
 
 static const struct arch *const archs[] = {
-    &arch_llama,
-    &arch_qwen2,
-    &arch_qwen3,
+    &arch_llama, &arch_qwen2, &arch_qwen2moe, &arch_qwen3, &arch_qwen3moe,
 };
 
 #define N_ARCHS (sizeof archs / sizeof *archs)

@@ -64,16 +64,60 @@ graph_value build_attention(struct graph_builder *b, const struct hparams *h, gr
     return graph_linear1(b, graph_attention(b, q, k, projected[2], &attention), output);
 }
 
-graph_value build_swiglu(struct graph_builder *b, const struct hparams *h, graph_value x)
+graph_value build_swiglu(struct graph_builder *b, const struct hparams *h, graph_value x, const char *suffix,
+                         uint32_t n_ff)
 {
+    char gate[32], up[32], down[32];
+    snprintf(gate, sizeof gate, "ffn_gate%s", suffix);
+    snprintf(up, sizeof up, "ffn_up%s", suffix);
+    snprintf(down, sizeof down, "ffn_down%s", suffix);
     const struct graph_linear gate_up[2] = {
-        layer_linear(b, "ffn_gate", h->n_embd, h->n_ff, false),
-        layer_linear(b, "ffn_up", h->n_embd, h->n_ff, false),
+        layer_linear(b, gate, h->n_embd, n_ff, false),
+        layer_linear(b, up, h->n_embd, n_ff, false),
     };
-    const struct graph_linear down = layer_linear(b, "ffn_down", h->n_ff, h->n_embd, false);
+    const struct graph_linear last = layer_linear(b, down, n_ff, h->n_embd, false);
     graph_value projected[2];
     graph_linear(b, x, gate_up, 2, projected);
-    return graph_linear1(b, graph_silu_mul(b, projected[0], projected[1]), down);
+    return graph_linear1(b, graph_silu_mul(b, projected[0], projected[1]), last);
+}
+
+graph_value build_experts(struct graph_builder *b, const struct hparams *h, graph_value x,
+                          struct experts_options options)
+{
+    const struct graph_linear router = {
+        .weight = graph_matrix(b, layer_tensor(b, "ffn_gate_inp.weight").text, h->n_embd, h->n_expert)};
+    if (b->status == CHORD_OK && graph_has_tensor(b, layer_tensor(b, "ffn_gate.0.weight").text))
+        graph_build_fail(b, CHORD_MODEL_TENSOR,
+                         "the file has each expert in a tensor of its own, as converters wrote them until April 2024; "
+                         "convert the model again");
+    const struct graph_experts experts = {
+        .gate = graph_expert_matrices(b, layer_tensor(b, "ffn_gate_exps.weight").text, h->n_embd, h->n_ff_expert,
+                                      h->n_expert),
+        .up = graph_expert_matrices(b, layer_tensor(b, "ffn_up_exps.weight").text, h->n_embd, h->n_ff_expert,
+                                    h->n_expert),
+        .down = graph_expert_matrices(b, layer_tensor(b, "ffn_down_exps.weight").text, h->n_ff_expert, h->n_embd,
+                                      h->n_expert),
+        .n_expert = h->n_expert,
+    };
+    const graph_value route = graph_route(b, graph_linear1(b, x, router), h->n_expert_used, options.renormalized);
+    const graph_value routed = graph_experts(b, x, route, &experts);
+    if (!options.shared)
+        return routed;
+    const graph_value gate = graph_linear1(b, x, layer_linear(b, "ffn_gate_inp_shexp", h->n_embd, 1, false));
+    const graph_value shared = build_swiglu(b, h, x, "_shexp", h->n_ff_shared);
+    return graph_add(b, routed, graph_sigmoid_scale(b, gate, shared));
+}
+
+enum chord_status require_experts(const struct gguf *gguf, struct hparams *h, struct chord_error *err)
+{
+    (void)gguf;
+    if (h->n_expert == 0)
+        return chord_fail(err, CHORD_MODEL_HPARAMS,
+                          "the metadata lacks '%s.expert_count', or has 0: this architecture is a mixture of experts",
+                          h->arch);
+    if (h->n_ff_expert == 0)
+        h->n_ff_expert = h->n_ff / h->n_expert_used;
+    return CHORD_OK;
 }
 
 graph_value build_head(struct graph_builder *b, const struct hparams *h, graph_value x, const struct weight *embedding)
@@ -136,7 +180,7 @@ void build_rope(struct graph_builder *b, const struct hparams *h, enum rope_kind
 }
 
 graph_value build_prenorm_transformer(struct graph_builder *b, const struct hparams *h, enum rope_kind kind,
-                                      struct attention_options attention)
+                                      struct attention_options attention, struct experts_options experts)
 {
     const struct weight *embedding;
     build_rope(b, h, kind);
@@ -146,7 +190,8 @@ graph_value build_prenorm_transformer(struct graph_builder *b, const struct hpar
         const graph_value normed = build_layer_norm(b, h, x, "attn_norm.weight");
         x = graph_add(b, x, build_attention(b, h, normed, attention));
         const graph_value normed2 = build_layer_norm(b, h, x, "ffn_norm.weight");
-        x = graph_add(b, x, build_swiglu(b, h, normed2));
+        x = graph_add(
+            b, x, h->n_expert != 0 ? build_experts(b, h, normed2, experts) : build_swiglu(b, h, normed2, "", h->n_ff));
     }
     return build_head(b, h, x, embedding);
 }

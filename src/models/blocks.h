@@ -28,8 +28,17 @@ struct attention_options {
 graph_value build_attention(struct graph_builder *b, const struct hparams *h, graph_value x,
                             struct attention_options options);
 
-// ffn_down(silu(ffn_gate x) * ffn_up x).
-graph_value build_swiglu(struct graph_builder *b, const struct hparams *h, graph_value x);
+// ffn_down(silu(ffn_gate x) * ffn_up x) with n_ff elements between; `suffix` of the tensors' names: "" or "_shexp".
+graph_value build_swiglu(struct graph_builder *b, const struct hparams *h, graph_value x, const char *suffix,
+                         uint32_t n_ff);
+
+struct experts_options {
+    bool renormalized; // the chosen experts' weights add up to 1
+    bool shared;       // beside them an expert for all tokens, scaled by a gate of its own
+};
+// The routed experts of ffn_gate_inp and ffn_{gate,up,down}_exps, and the shared one of ffn_*_shexp.
+graph_value build_experts(struct graph_builder *b, const struct hparams *h, graph_value x,
+                          struct experts_options options);
 
 // output_norm, then output.weight or, where the file has none, the embedding again.
 graph_value build_head(struct graph_builder *b, const struct hparams *h, graph_value x, const struct weight *embedding);
@@ -37,8 +46,13 @@ graph_value build_head(struct graph_builder *b, const struct hparams *h, graph_v
 // Frequencies from the hyperparameters, and from the tensor rope_freqs.weight where the file has it (Llama 3.1).
 void build_rope(struct graph_builder *b, const struct hparams *h, enum rope_kind kind);
 
-// The whole of a pre-norm transformer: x += attention(norm(x)); x += ffn(norm(x)) per layer.
+// The whole of a pre-norm transformer: x += attention(norm(x)); x += ffn(norm(x)) per layer, where ffn is a mixture of experts
+// when the hyperparameters have some.
 graph_value build_prenorm_transformer(struct graph_builder *b, const struct hparams *h, enum rope_kind kind,
-                                      struct attention_options attention);
+                                      struct attention_options attention, struct experts_options experts);
+
+// load_hparams of architectures that are nothing without experts: MODEL_HPARAMS when the file names none. Files that do not say
+// how wide an expert is mean that the chosen ones together are as wide as feed_forward_length.
+enum chord_status require_experts(const struct gguf *gguf, struct hparams *h, struct chord_error *err);
 
 #endif

@@ -8,6 +8,7 @@
 #define MAX_LAYERS 1024u
 #define MAX_WIDTH (1u << 20)
 #define MAX_HEADS 4096u
+#define MAX_EXPERTS 1024u
 #define MAX_HEAD_DIM 512u
 #define MAX_CONTEXT (1u << 28)
 #define MAX_VOCAB (1u << 24)
@@ -135,6 +136,17 @@ static void read_attention(struct reader *r, struct hparams *h)
         r->status = chord_fail(r->err, CHORD_MODEL_HPARAMS, "RoPE over %u elements: the number must be even", h->n_rot);
 }
 
+static void read_experts(struct reader *r, struct hparams *h)
+{
+    h->n_expert = read_u32_or(r, "expert_count", 0, 0, MAX_EXPERTS);
+    if (r->status != CHORD_OK || h->n_expert == 0)
+        return;
+    h->n_expert_used = read_u32(r, "expert_used_count", 1, h->n_expert);
+    h->n_ff_expert = read_u32_or(r, "expert_feed_forward_length", 0, 0, MAX_WIDTH);
+    h->n_ff_shared = read_u32_or(r, "expert_shared_feed_forward_length", h->n_ff, 1, MAX_WIDTH);
+    read_u32_or(r, "expert_gating_func", 1, 1, 1); // 1: softmax
+}
+
 static void read_vocabulary_size(struct reader *r, struct hparams *h)
 {
     if (r->status != CHORD_OK)
@@ -191,6 +203,7 @@ enum chord_status hparams_load(const struct gguf *gguf, struct hparams *h, const
     h->norm_rms_eps = read_f32_or(&r, "attention.layer_norm_rms_epsilon", 1e-5f, 0, 1);
     h->rope_base = read_f32_or(&r, "rope.freq_base", 10000, 1, 1e12f);
     read_rope_scaling(&r, h);
+    read_experts(&r, h);
     read_vocabulary_size(&r, h);
     if (r.status == CHORD_OK && (*arch)->load_hparams != NULL)
         r.status = (*arch)->load_hparams(gguf, h, err);

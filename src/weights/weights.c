@@ -31,6 +31,9 @@ static void describe(struct weight *weight, const struct gguf_tensor *tensor)
     weight->row_bytes = tensor->n_bytes / weight->n_rows;
     const uint64_t fit = WEIGHTS_TILE_BYTES / weight->row_bytes;
     weight->tile_rows = fit == 0 ? 1 : fit < weight->n_rows ? fit : weight->n_rows;
+    if (tensor->ne[2] > 1)
+        while (tensor->ne[1] % weight->tile_rows != 0 || weight->tile_rows > tensor->ne[1])
+            weight->tile_rows--;
     weight->n_tiles = (weight->n_rows + weight->tile_rows - 1) / weight->tile_rows;
 }
 

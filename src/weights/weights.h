@@ -1,6 +1,7 @@
 // Weight store: the one way to reach tensor data. A kernel acquires a tile, uses it, releases it.
 //
 // A tile is a run of whole rows of one tensor, at most WEIGHTS_TILE_BYTES (a single row larger than that is its own tile).
+// In a tensor of several matrices, the experts of a layer, it never crosses from one matrix to the next, and all are alike.
 // In mapped mode, the mode when everything fits, the files are mapped read-only and a tile is a pointer into the mapping:
 // nothing is read before it is used, nothing is copied.
 //

@@ -233,6 +233,45 @@ static void qwen3(void **state)
         F32_BOUND, F32_TIGHT_BOUND);
 }
 
+// Seeds are such that no two experts at the border of a route are so close in their logits that rounding decides.
+static void mixtral(void **state)
+{
+    (void)state;
+    compare_model((struct tiny_options){.n_expert = 8}, F32_BOUND, F32_TIGHT_BOUND);
+    compare_model((struct tiny_options){.n_expert = 5, .n_expert_used = 3, .n_ff = 33, .n_layer = 1, .seed = 3},
+                  F32_BOUND, F32_TIGHT_BOUND);
+    compare_model((struct tiny_options){.n_expert = 1, .n_expert_used = 1, .seed = 2}, F32_BOUND, F32_TIGHT_BOUND);
+}
+
+static void qwen2moe(void **state)
+{
+    (void)state;
+    compare_model((struct tiny_options){.arch = "qwen2moe", .biases = true}, F32_BOUND, F32_TIGHT_BOUND);
+    compare_model((struct tiny_options){.arch = "qwen2moe",
+                                        .biases = true,
+                                        .n_expert = 12,
+                                        .n_expert_used = 4,
+                                        .n_ff_expert = 51,
+                                        .n_ff_shared = 7,
+                                        .n_layer = 1,
+                                        .seed = 2},
+                  F32_BOUND, F32_TIGHT_BOUND);
+}
+
+static void qwen3moe(void **state)
+{
+    (void)state;
+    compare_model((struct tiny_options){.arch = "qwen3moe"}, F32_BOUND, F32_TIGHT_BOUND);
+    compare_model((struct tiny_options){.arch = "qwen3moe",
+                                        .n_expert = 40,
+                                        .n_expert_used = 8,
+                                        .n_ff_expert = 16,
+                                        .head_dim = 32,
+                                        .n_layer = 1,
+                                        .seed = 4},
+                  F32_BOUND, F32_TIGHT_BOUND);
+}
+
 static void types_of_floats(void **state)
 {
     (void)state;
@@ -261,6 +300,24 @@ static void quantized_types(void **state)
                       Q8_BOUND, Q8_TIGHT_BOUND);
 }
 
+// All experts are chosen, so that rounding changes weights and no route.
+static void quantized_experts(void **state)
+{
+    (void)state;
+    static const uint32_t types[] = {QUANT_Q4_K, QUANT_Q8_0, QUANT_Q6_K, QUANT_Q5_0, QUANT_F16};
+    for (size_t i = 0; i < (quick() ? 2 : sizeof types / sizeof *types); i++)
+        compare_model((struct tiny_options){.type = types[i],
+                                            .arch = i % 2 == 0 ? "qwen3moe" : "qwen2moe",
+                                            .n_embd = 256,
+                                            .n_head = 4,
+                                            .n_ff_expert = 256,
+                                            .n_ff_shared = i % 2 == 0 ? 0 : 256,
+                                            .n_expert = 4,
+                                            .n_expert_used = 4,
+                                            .n_layer = 1},
+                      Q8_BOUND, Q8_TIGHT_BOUND);
+}
+
 // Matrices of several types in one node, as mixtures such as Q4_K_M have them.
 static void mixed_types(void **state)
 {
@@ -283,12 +340,30 @@ static void mixed_types(void **state)
 
 // ---- Independence --------------------------------------------------------------------------------------------------------
 
-static const uint32_t types_to_compare[] = {QUANT_F32, QUANT_Q8_0, QUANT_Q4_K};
-
 static void make_wide(uint32_t type)
 {
     tiny_init(&m,
               (struct tiny_options){.type = type, .n_embd = 256, .n_head = 4, .n_ff = 512, .n_layer = quick() ? 1 : 2});
+}
+
+// Dense models of three types, and one with experts.
+#define N_TO_COMPARE 4
+
+static void make_to_compare(size_t index)
+{
+    static const uint32_t types[] = {QUANT_F32, QUANT_Q8_0, QUANT_Q4_K};
+    if (index < 3)
+        make_wide(types[index]);
+    else
+        tiny_init(&m, (struct tiny_options){.arch = "qwen2moe",
+                                            .type = QUANT_Q4_K,
+                                            .n_embd = 256,
+                                            .n_head = 4,
+                                            .n_expert = 12,
+                                            .n_expert_used = 3,
+                                            .n_ff_expert = 256,
+                                            .n_ff_shared = 256,
+                                            .n_layer = quick() ? 1 : 2});
 }
 
 // The same logits to the last bit, whatever the threads.
@@ -297,9 +372,9 @@ static void threads_change_nothing(void **state)
     (void)state;
     enum { n = 70 };
     uint32_t tokens[n];
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < N_TO_COMPARE; i++) {
         float *first = NULL;
-        make_wide(types_to_compare[i]);
+        make_to_compare(i);
         random_tokens(tokens, n, 1);
         for (uint32_t n_threads = 1; n_threads <= 5; n_threads += 1 + (n_threads == 3)) {
             struct rig rig;
@@ -358,10 +433,10 @@ static void batches_change_nothing(void **state)
     enum { n = 70 };
     static const uint32_t batches[][2] = {{n, 16}, {n, 1}, {n, n}, {1, 1}, {3, 2}, {64, 5}, {65, 16}};
     uint32_t tokens[n];
-    for (size_t i = 0; i < 6; i++) {
+    for (size_t i = 0; i < 2 * N_TO_COMPARE; i++) {
         struct rig rig;
         const uint32_t n_prompt = i % 2 == 0 ? 0 : n;
-        make_wide(types_to_compare[i / 2]);
+        make_to_compare(i / 2);
         random_tokens(tokens, n, 2);
         rig_open(&rig, best_tier(), 2);
         float *first = run_sequence(&rig, tokens, n, n_prompt, n, 16);
@@ -382,12 +457,12 @@ static void neighbours_change_nothing(void **state)
     (void)state;
     enum { n_sequences = 5, n = 30, n_prompt = 14 };
     uint32_t tokens[n_sequences][n];
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < N_TO_COMPARE; i++) {
         struct rig rig;
         struct kv_cache kv[n_sequences];
         uint32_t done[n_sequences] = {0};
         float *alone[n_sequences];
-        make_wide(types_to_compare[i]);
+        make_to_compare(i);
         rig_open(&rig, best_tier(), 2);
         for (uint32_t s = 0; s < n_sequences; s++) {
             random_tokens(tokens[s], n, 100 + s);
@@ -532,9 +607,9 @@ static uint64_t held_scratch(void)
 static void scratch_is_what_was_planned(void **state)
 {
     (void)state;
-    for (uint32_t type = 0; type < 2; type++) {
+    for (size_t model = 0; model < N_TO_COMPARE; model++) {
         struct rig rig;
-        make_wide(type == 0 ? QUANT_F16 : QUANT_Q4_K);
+        make_to_compare(model);
         rig_open(&rig, best_tier(), 1);
         const uint32_t rows[] = {1, 7, 3, 512, 100};
         uint32_t most = 0;
@@ -602,6 +677,30 @@ static void weight_bytes_are_counted(void **state)
     tiny_free(&m);
 }
 
+// Of experts, those that some row of the batch chose, once each.
+static void bytes_of_experts_are_counted(void **state)
+{
+    (void)state;
+    enum { n = 40 };
+    uint32_t tokens[n];
+    struct rig rig;
+    uint64_t all = 0;
+    make_to_compare(3);
+    random_tokens(tokens, n, 5);
+    rig_open(&rig, best_tier(), 2);
+    for (uint32_t i = 0; i < m.n_tensors; i++)
+        if (m.tensors[i].n_dimensions == 3)
+            all += m.tensors[i].n_bytes;
+    const uint64_t step = rig.built.graph->weight_bytes, rest = step - all / 12 * 3;
+    free(run_sequence(&rig, tokens, n, 0, 1, 1));
+    assert_int_equal(backend_weight_bytes(rig.backend), n * step);
+    free(run_sequence(&rig, tokens, n, n, n, n));
+    const uint64_t of_prompt = backend_weight_bytes(rig.backend) - n * step;
+    assert_in_range(of_prompt, step, rest + all);
+    rig_close(&rig);
+    tiny_free(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -609,8 +708,12 @@ int main(void)
         TEST(llama),
         TEST(qwen2),
         TEST(qwen3),
+        TEST(mixtral),
+        TEST(qwen2moe),
+        TEST(qwen3moe),
         TEST(types_of_floats),
         TEST(quantized_types),
+        TEST(quantized_experts),
         TEST(mixed_types),
         TEST(threads_change_nothing),
         TEST(long_contexts_change_nothing),
@@ -621,6 +724,7 @@ int main(void)
         TEST(scratch_is_what_was_planned),
         TEST(a_failed_reserve_leaves_what_was),
         TEST(weight_bytes_are_counted),
+        TEST(bytes_of_experts_are_counted),
 #undef TEST
     };
     return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);

@@ -25,7 +25,7 @@ static int tear_down(void **state)
     return atomic_load(&account.total) == 0 ? 0 : -1;
 }
 
-static const char *const arch_names[] = {"llama", "qwen2", "qwen3"};
+static const char *const arch_names[] = {"llama", "qwen2", "qwen2moe", "qwen3", "qwen3moe"};
 #define N_ARCHS (sizeof arch_names / sizeof *arch_names)
 
 static enum chord_status load(struct hparams *h, const struct arch **arch, struct chord_error *err)
@@ -259,16 +259,94 @@ static void architectures_are_looked_up(void **state)
     assert_null(arch_find("llam", 4));
 }
 
-static void experts_are_refused(void **state)
+static void experts_are_read(void **state)
 {
     (void)state;
-    tiny_init(&m, (struct tiny_options){0});
-    tiny_set_u32(&m, "llama.expert_count", 0);
+    tiny_init(
+        &m,
+        (struct tiny_options){
+            .arch = "qwen2moe", .n_expert = 60, .n_expert_used = 4, .n_ff_expert = 24, .n_ff_shared = 40, .n_ff = 128});
+    struct hparams h = load_well();
+    assert_int_equal(h.n_expert, 60);
+    assert_int_equal(h.n_expert_used, 4);
+    assert_int_equal(h.n_ff_expert, 24);
+    assert_int_equal(h.n_ff_shared, 40);
+    tiny_drop(&m, "qwen2moe.expert_feed_forward_length");
+    tiny_drop(&m, "qwen2moe.expert_shared_feed_forward_length");
+    h = load_well();
+    assert_int_equal(h.n_ff_expert, 32);
+    assert_int_equal(h.n_ff_shared, 128);
+    tiny_set_u32(&m, "qwen2moe.expert_gating_func", 1);
     load_well();
+    tiny_set_u32(&m, "qwen2moe.expert_gating_func", 2);
+    expect(CHORD_MODEL_HPARAMS, "expert_gating_func");
+    tiny_free(&m);
+
+    tiny_init(&m, (struct tiny_options){.n_expert = 8});
+    h = load_well();
+    assert_int_equal(h.n_ff_expert, h.n_ff);
+    tiny_set_u32(&m, "llama.expert_count", 0);
+    assert_int_equal(load_well().n_expert, 0);
+    tiny_free(&m);
+}
+
+static void bad_experts_are_told(void **state)
+{
+    (void)state;
+    static const char *const archs[] = {"llama", "qwen2moe", "qwen3moe"};
+    for (size_t i = 0; i < 3; i++) {
+        tiny_init(&m, (struct tiny_options){.arch = archs[i], .n_expert = 8});
+        tiny_set_u32(&m, tiny_key(&m, "expert_used_count"), 9);
+        expect(CHORD_MODEL_HPARAMS, "expert_used_count");
+        tiny_set_u32(&m, tiny_key(&m, "expert_used_count"), 0);
+        expect(CHORD_MODEL_HPARAMS, "expert_used_count");
+        tiny_drop(&m, tiny_key(&m, "expert_used_count"));
+        expect(CHORD_MODEL_HPARAMS, "expert_used_count");
+        tiny_set_u32(&m, tiny_key(&m, "expert_count"), 1025);
+        expect(CHORD_MODEL_HPARAMS, "expert_count");
+        tiny_set_string(&m, tiny_key(&m, "expert_count"), "8");
+        expect(CHORD_GGUF_METADATA, "expert_count");
+        tiny_drop(&m, tiny_key(&m, "expert_count"));
+        if (i != 0)
+            expect(CHORD_MODEL_HPARAMS, "expert_count");
+        tiny_free(&m);
+    }
+}
+
+// Building fails with MODEL_TENSOR, and the message holds `text`.
+static void expect_tensor(const char *text)
+{
+    struct built shapes;
+    struct chord_error err;
+    const enum chord_status status = build_shapes(&shapes, &m, &account, &err);
+    if (status != CHORD_MODEL_TENSOR || strstr(err.message, text) == NULL)
+        fail_msg("%s: '%s'; expected '%s'", chord_status_name(status), err.message, text);
+}
+
+static void shapes_of_experts_are_checked(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"blk.1.ffn_gate_exps.weight",      "blk.1.ffn_up_exps.weight",
+                                        "blk.1.ffn_down_exps.weight",      "blk.1.ffn_gate_inp.weight",
+                                        "blk.1.ffn_gate_inp_shexp.weight", "blk.1.ffn_up_shexp.weight"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        tiny_init(&m, (struct tiny_options){.arch = "qwen2moe"});
+        struct tiny_tensor *t = tiny_tensor(&m, names[i]);
+        t->ne[t->n_dimensions - 1]--; // the file is as long as before: its last rows belong to no tensor
+        t->n_bytes = t->n_bytes / (t->ne[t->n_dimensions - 1] + 1) * t->ne[t->n_dimensions - 1];
+        expect_tensor(names[i]);
+        tiny_drop_tensor(&m, names[i]);
+        expect_tensor(names[i]);
+        tiny_free(&m);
+    }
+    tiny_init(&m, (struct tiny_options){.n_expert = 8});
+    tiny_add(&m, "blk.0.ffn_gate.0.weight", QUANT_F32, 32, 48, 0, 1);
+    expect_tensor("convert the model again");
+    tiny_free(&m);
+    tiny_init(&m, (struct tiny_options){0}); // dense tensors beside the word that there are experts
     tiny_set_u32(&m, "llama.expert_count", 8);
-    expect(CHORD_UNSUPPORTED_ARCHITECTURE, "8 experts");
-    tiny_set_string(&m, "llama.expert_count", "8");
-    expect(CHORD_GGUF_METADATA, "llama.expert_count");
+    tiny_set_u32(&m, "llama.expert_used_count", 2);
+    expect_tensor("ffn_gate_inp.weight");
     tiny_free(&m);
 }
 
@@ -536,7 +614,9 @@ int main(void)
         TEST(a_bad_number_is_named),
         TEST(contradictions_are_told),
         TEST(architectures_are_looked_up),
-        TEST(experts_are_refused),
+        TEST(experts_are_read),
+        TEST(bad_experts_are_told),
+        TEST(shapes_of_experts_are_checked),
         TEST(a_file_without_weights_is_told),
         TEST(plain_and_linear_frequencies),
         TEST(yarn_frequencies),

@@ -81,6 +81,8 @@ static void check_tiles(struct weights *weights, const struct weight *w)
     uint64_t row = 0;
     assert_true(w->tile_rows >= 1 && w->n_tiles >= 1);
     assert_true(w->tile_rows == 1 || w->tile_rows * w->row_bytes <= WEIGHTS_TILE_BYTES);
+    if (w->tensor->ne[2] > 1)
+        assert_int_equal(w->tensor->ne[1] % w->tile_rows, 0); // a tile is of one matrix
     for (uint64_t tile = 0; tile < w->n_tiles; tile++) {
         const void *rows;
         assert_true(row < w->n_rows); // no tile without rows
@@ -130,6 +132,32 @@ static void every_shape_and_type(void **state)
         check_against(s.weights, &m.tensors[i]);
     assert_null(weights_find(s.weights, "type.Q4_"));
     assert_null(weights_find(s.weights, ""));
+    close_store(&s);
+    tiny_free(&m);
+}
+
+// Matrices smaller than a tile, larger than one, and of a prime number of rows.
+static void tiles_of_experts(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t n, n_rows, tile_rows;
+    } shapes[] = {{64, 48, 48}, {2048, 300, 150}, {2048, 257, 1}, {2048, 256, 256}};
+    static struct tiny_model m;
+    const char *path = test_path("experts.gguf");
+    tiny_init(&m, (struct tiny_options){0});
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "experts.%zu", i);
+        tiny_add_experts(&m, name, QUANT_F32, shapes[i].n, shapes[i].n_rows, 3, 1);
+    }
+    tiny_write(&m, path);
+    struct store s = open_store(path, WEIGHTS_MAPPED);
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        const struct tiny_tensor *t = &m.tensors[m.n_tensors - sizeof shapes / sizeof *shapes + i];
+        check_against(s.weights, t);
+        assert_int_equal(weights_find(s.weights, t->name)->tile_rows, shapes[i].tile_rows);
+    }
     close_store(&s);
     tiny_free(&m);
 }
@@ -316,6 +344,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         TEST(every_shape_and_type),
+        TEST(tiles_of_experts),
         TEST(split_files),
         TEST(bytes_of_files),
         TEST(a_directory_maps_nothing),

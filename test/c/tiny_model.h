@@ -16,10 +16,12 @@ struct tiny_options {            // 0 and NULL: the default
     uint32_t n_vocab, n_padding; // 300; of them, rows of the embedding without a token
     uint32_t n_embd, n_layer, n_head, n_head_kv, head_dim, n_ff, n_ctx; // 32, 2, 4, 2, n_embd / n_head, 48, 256
     uint32_t n_rot;                                                     // head_dim
-    uint32_t type;                                                      // of matrices: F32
-    bool biases;                                                        // on q, k, v
-    bool tied;                                                          // no output.weight
-    bool rope_freqs;                                                    // the tensor
+    uint32_t n_expert, n_expert_used, n_ff_expert; // 0: dense (8 of architectures with experts); 2, 24 (llama: n_ff)
+    uint32_t n_ff_shared;                          // 40, of qwen2moe
+    uint32_t type;                                 // of matrices: F32
+    bool biases;                                   // on q, k, v
+    bool tied;                                     // no output.weight
+    bool rope_freqs;                               // the tensor
     uint64_t seed;
 };
 
@@ -211,6 +213,17 @@ static inline struct tiny_tensor *tiny_add(struct tiny_model *m, const char *nam
     return t;
 }
 
+// Matrices of n_matrices experts.
+static inline struct tiny_tensor *tiny_add_experts(struct tiny_model *m, const char *name, uint32_t type, uint64_t n,
+                                                   uint64_t n_rows, uint64_t n_matrices, double range)
+{
+    struct tiny_tensor *t = tiny_add(m, name, type, n, n_rows * n_matrices, 0, range);
+    t->n_dimensions = 3;
+    t->ne[1] = n_rows;
+    t->ne[2] = n_matrices;
+    return t;
+}
+
 // Gives the tensor another shape; its values begin as they were.
 static inline void tiny_reshape(struct tiny_tensor *t, uint64_t n, uint64_t n_rows)
 {
@@ -252,14 +265,29 @@ static inline void tiny_add_layer(struct tiny_model *m, uint32_t layer)
         tiny_add(m, TINY_NAME("attn_k.bias"), QUANT_F32, n_kv, 1, 0, 0.5);
         tiny_add(m, TINY_NAME("attn_v.bias"), QUANT_F32, n_kv, 1, 0, 0.5);
     }
-    if (strcmp(o->arch, "qwen3") == 0) {
+    if (strncmp(o->arch, "qwen3", 5) == 0) {
         tiny_add(m, TINY_NAME("attn_q_norm.weight"), QUANT_F32, o->head_dim, 1, 1, 0.3);
         tiny_add(m, TINY_NAME("attn_k_norm.weight"), QUANT_F32, o->head_dim, 1, 1, 0.3);
     }
     tiny_add(m, TINY_NAME("ffn_norm.weight"), QUANT_F32, o->n_embd, 1, 1, 0.3);
-    tiny_add(m, TINY_NAME("ffn_gate.weight"), o->type, o->n_embd, o->n_ff, 0, wide);
-    tiny_add(m, TINY_NAME("ffn_up.weight"), o->type, o->n_embd, o->n_ff, 0, wide);
-    tiny_add(m, TINY_NAME("ffn_down.weight"), o->type, o->n_ff, o->n_embd, 0, 1.7 / sqrt(o->n_ff));
+    if (o->n_expert == 0) {
+        tiny_add(m, TINY_NAME("ffn_gate.weight"), o->type, o->n_embd, o->n_ff, 0, wide);
+        tiny_add(m, TINY_NAME("ffn_up.weight"), o->type, o->n_embd, o->n_ff, 0, wide);
+        tiny_add(m, TINY_NAME("ffn_down.weight"), o->type, o->n_ff, o->n_embd, 0, 1.7 / sqrt(o->n_ff));
+    } else {
+        const uint32_t n_expert = o->n_expert, n_ff = o->n_ff_expert;
+        tiny_add(m, TINY_NAME("ffn_gate_inp.weight"), QUANT_F32, o->n_embd, n_expert, 0, 2 * wide);
+        tiny_add_experts(m, TINY_NAME("ffn_gate_exps.weight"), o->type, o->n_embd, n_ff, n_expert, wide);
+        tiny_add_experts(m, TINY_NAME("ffn_up_exps.weight"), o->type, o->n_embd, n_ff, n_expert, wide);
+        tiny_add_experts(m, TINY_NAME("ffn_down_exps.weight"), o->type, n_ff, o->n_embd, n_expert, 1.7 / sqrt(n_ff));
+    }
+    if (o->n_ff_shared != 0) {
+        tiny_add(m, TINY_NAME("ffn_gate_inp_shexp.weight"), QUANT_F32, o->n_embd, 1, 0, wide);
+        tiny_add(m, TINY_NAME("ffn_gate_shexp.weight"), o->type, o->n_embd, o->n_ff_shared, 0, wide);
+        tiny_add(m, TINY_NAME("ffn_up_shexp.weight"), o->type, o->n_embd, o->n_ff_shared, 0, wide);
+        tiny_add(m, TINY_NAME("ffn_down_shexp.weight"), o->type, o->n_ff_shared, o->n_embd, 0,
+                 1.7 / sqrt(o->n_ff_shared));
+    }
 #undef TINY_NAME
 }
 
@@ -278,6 +306,14 @@ static inline void tiny_init(struct tiny_model *m, struct tiny_options o)
     TINY_DEFAULT(n_ctx, 256);
     TINY_DEFAULT(n_rot, o.head_dim);
     TINY_DEFAULT(seed, 1);
+    if (strstr(o.arch, "moe") != NULL)
+        TINY_DEFAULT(n_expert, 8);
+    if (o.n_expert != 0) {
+        TINY_DEFAULT(n_expert_used, 2);
+        TINY_DEFAULT(n_ff_expert, strcmp(o.arch, "llama") == 0 ? o.n_ff : 24);
+    }
+    if (strcmp(o.arch, "qwen2moe") == 0)
+        TINY_DEFAULT(n_ff_shared, 40);
 #undef TINY_DEFAULT
     *m = (struct tiny_model){.options = o, .random = o.seed};
     tiny_set_string(m, "general.architecture", o.arch);
@@ -291,6 +327,13 @@ static inline void tiny_init(struct tiny_model *m, struct tiny_options o)
     tiny_set_u32(m, tiny_key(m, "attention.key_length"), o.head_dim);
     tiny_set_u32(m, tiny_key(m, "attention.value_length"), o.head_dim);
     tiny_set_u32(m, tiny_key(m, "rope.dimension_count"), o.n_rot);
+    if (o.n_expert != 0) {
+        tiny_set_u32(m, tiny_key(m, "expert_count"), o.n_expert);
+        tiny_set_u32(m, tiny_key(m, "expert_used_count"), o.n_expert_used);
+        tiny_set_u32(m, tiny_key(m, "expert_feed_forward_length"), o.n_ff_expert);
+    }
+    if (o.n_ff_shared != 0)
+        tiny_set_u32(m, tiny_key(m, "expert_shared_feed_forward_length"), o.n_ff_shared);
     tiny_set_f32(m, tiny_key(m, "attention.layer_norm_rms_epsilon"), 1e-5f);
     tiny_set_f32(m, tiny_key(m, "rope.freq_base"), 10000);
     tiny_set_vocabulary(m);

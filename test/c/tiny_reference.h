@@ -14,9 +14,9 @@ struct reference_options {
     bool neox;              // pairs (i, i + n_rot/2) instead of (2i, 2i + 1)
 };
 
-// out[n_rows] = w x (+ bias)
-static inline void reference_linear(struct tiny_model *m, const char *name, const double *x, double *out,
-                                    const struct reference_options *options)
+// out[n_rows] = w x (+ bias), with matrix `expert` of the tensor.
+static inline void reference_linear_of(struct tiny_model *m, const char *name, uint32_t expert, const double *x,
+                                       double *out, const struct reference_options *options)
 {
     char full[80];
     double prepared[REFERENCE_MOST_WIDTH];
@@ -38,9 +38,66 @@ static inline void reference_linear(struct tiny_model *m, const char *name, cons
     for (uint64_t r = 0; r < w->ne[1]; r++) {
         double sum = bias != NULL ? bias[r] : 0;
         for (uint64_t i = 0; i < n; i++)
-            sum += (double)w->values[r * n + i] * prepared[i];
+            sum += (double)w->values[(expert * w->ne[1] + r) * n + i] * prepared[i];
         out[r] = sum;
     }
+}
+
+static inline void reference_linear(struct tiny_model *m, const char *name, const double *x, double *out,
+                                    const struct reference_options *options)
+{
+    reference_linear_of(m, name, 0, x, out, options);
+}
+
+// out += scale * down(silu(gate x) * up x), of matrix `expert` of "blk.<layer>.ffn_{gate,up,down}<suffix>".
+static inline void reference_swiglu(struct tiny_model *m, uint32_t layer, const char *suffix, uint32_t expert,
+                                    const double *x, double scale, double *out, const struct reference_options *options)
+{
+    double gate[REFERENCE_MOST_WIDTH], up[REFERENCE_MOST_WIDTH], down[REFERENCE_MOST_WIDTH];
+    char name[64];
+#define PART_NAME(part) (snprintf(name, sizeof name, "blk.%u.ffn_%s%s", layer, part, suffix), name)
+    reference_linear_of(m, PART_NAME("gate"), expert, x, gate, options);
+    reference_linear_of(m, PART_NAME("up"), expert, x, up, options);
+    snprintf(name, sizeof name, "blk.%u.ffn_down%s.weight", layer, suffix);
+    const struct tiny_tensor *w = tiny_tensor(m, name);
+    for (uint32_t i = 0; i < w->ne[0]; i++)
+        gate[i] = gate[i] / (1 + exp(-gate[i])) * up[i];
+    reference_linear_of(m, PART_NAME("down"), expert, gate, down, options);
+    for (uint32_t i = 0; i < w->ne[1]; i++)
+        out[i] += scale * down[i];
+#undef PART_NAME
+}
+
+// out += the mixture of experts of x. The weights of the chosen ones add up to 1, except in qwen2moe.
+static inline void reference_experts(struct tiny_model *m, uint32_t layer, const double *x, double *out,
+                                     const struct reference_options *options)
+{
+    const struct tiny_options *o = &m->options;
+    double p[REFERENCE_MOST_WIDTH], sum = 0, chosen_sum = 0, gate;
+    uint32_t chosen[REFERENCE_MOST_WIDTH];
+    char name[64];
+    snprintf(name, sizeof name, "blk.%u.ffn_gate_inp", layer);
+    reference_linear(m, name, x, p, options);
+    for (uint32_t e = 0; e < o->n_expert; e++)
+        sum += p[e] = exp(p[e]);
+    for (uint32_t e = 0; e < o->n_expert; e++) {
+        uint32_t rank = 0; // experts before this one
+        for (uint32_t other = 0; other < o->n_expert; other++)
+            rank += p[other] > p[e] || (p[other] == p[e] && other < e);
+        if (rank < o->n_expert_used) {
+            chosen[rank] = e;
+            chosen_sum += p[e];
+        }
+    }
+    if (strcmp(o->arch, "qwen2moe") != 0)
+        sum = chosen_sum;
+    for (uint32_t k = 0; k < o->n_expert_used; k++)
+        reference_swiglu(m, layer, "_exps", chosen[k], x, p[chosen[k]] / sum, out, options);
+    if (o->n_ff_shared == 0)
+        return;
+    snprintf(name, sizeof name, "blk.%u.ffn_gate_inp_shexp", layer);
+    reference_linear(m, name, x, &gate, options);
+    reference_swiglu(m, layer, "_shexp", 0, x, 1 / (1 + exp(-gate)), out, options);
 }
 
 static inline void reference_norm(const double *x, const float *weight, double eps, double *out, uint32_t n)
@@ -77,8 +134,7 @@ static inline void reference_run(struct tiny_model *m, const uint32_t *tokens, u
     double *k_cache = calloc((size_t)o->n_layer * n_tokens * n_kv, sizeof *k_cache);
     double *v_cache = calloc((size_t)o->n_layer * n_tokens * n_kv, sizeof *v_cache);
     double *scores = calloc(n_tokens, sizeof *scores);
-    double x[REFERENCE_MOST_WIDTH], normed[REFERENCE_MOST_WIDTH], q[REFERENCE_MOST_WIDTH], wide[REFERENCE_MOST_WIDTH],
-        up[REFERENCE_MOST_WIDTH], mixed[REFERENCE_MOST_WIDTH];
+    double x[REFERENCE_MOST_WIDTH], normed[REFERENCE_MOST_WIDTH], q[REFERENCE_MOST_WIDTH], mixed[REFERENCE_MOST_WIDTH];
     char name[64];
 #define LAYER_NAME(suffix) (snprintf(name, sizeof name, "blk.%u.%s", layer, suffix), name)
     for (uint32_t t = 0; t < n_tokens; t++) {
@@ -132,13 +188,10 @@ static inline void reference_run(struct tiny_model *m, const uint32_t *tokens, u
             for (uint32_t i = 0; i < o->n_embd; i++)
                 x[i] += normed[i];
             reference_norm(x, tiny_values(m, LAYER_NAME("ffn_norm.weight")), eps, normed, o->n_embd);
-            reference_linear(m, LAYER_NAME("ffn_gate"), normed, wide, &options);
-            reference_linear(m, LAYER_NAME("ffn_up"), normed, up, &options);
-            for (uint32_t i = 0; i < o->n_ff; i++)
-                wide[i] = wide[i] / (1 + exp(-wide[i])) * up[i];
-            reference_linear(m, LAYER_NAME("ffn_down"), wide, normed, &options);
-            for (uint32_t i = 0; i < o->n_embd; i++)
-                x[i] += normed[i];
+            if (o->n_expert != 0)
+                reference_experts(m, layer, normed, x, &options);
+            else
+                reference_swiglu(m, layer, "", 0, normed, 1, x, &options);
         }
         reference_norm(x, tiny_values(m, "output_norm.weight"), eps, normed, o->n_embd);
         reference_linear(m, tiny_tensor(m, "output.weight") != NULL ? "output" : "token_embd", normed,

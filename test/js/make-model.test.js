@@ -132,7 +132,15 @@ function typesByLayer(gguf, suffix) {
     return types;
 }
 
-const TINY = ['tiny', 'tiny-qwen2', 'tiny-qwen3', 'tiny-llama3'];
+const TINY = [
+    'tiny',
+    'tiny-qwen2',
+    'tiny-qwen3',
+    'tiny-llama3',
+    'tiny-mixtral',
+    'tiny-qwen2moe',
+    'tiny-qwen3moe',
+];
 
 for (const geometry of TINY) {
     test(`${geometry}: every mix gives a whole file with sound blocks`, async () => {
@@ -319,6 +327,31 @@ test('architectures carry their own tensors and keys', async () => {
     assert.deepEqual(qwen3.tensors.get('blk.0.attn_q_norm.weight').shape, [128]);
     assert.deepEqual(qwen3.tensors.get('blk.0.attn_q.weight').shape, [256, 512]);
     assert.equal(qwen3.pairs.get('qwen3.attention.key_length'), 128);
+});
+
+test('experts are matrices of one tensor, routers stay F32', async () => {
+    const moe = await make({ geometry: 'tiny-qwen2moe', mix: 'Q4_K_M' });
+    const shapes = {
+        ffn_gate_inp: ['F32', 256, 12],
+        ffn_gate_exps: ['Q4_K', 256, 256, 12],
+        ffn_down_exps: ['Q4_K', 256, 256, 12],
+        ffn_gate_inp_shexp: ['F32', 256],
+        ffn_up_shexp: ['Q4_K', 256, 512],
+    };
+    for (const [name, [type, ...shape]] of Object.entries(shapes)) {
+        const tensor = moe.tensors.get(`blk.0.${name}.weight`);
+        assert.deepEqual([tensor.type, tensor.shape], [type, shape], name);
+    }
+    assert.equal(moe.tensors.has('blk.0.ffn_gate.weight'), false);
+    assert.equal(moe.pairs.get('qwen2moe.expert_count'), 12);
+    assert.equal(moe.pairs.get('qwen2moe.expert_used_count'), 4);
+    assert.equal(moe.pairs.get('qwen2moe.expert_shared_feed_forward_length'), 512);
+
+    const mixtral = await make({ geometry: 'tiny-mixtral', mix: 'Q4_K_M' });
+    assert.deepEqual(mixtral.tensors.get('blk.0.ffn_up_exps.weight').shape, [256, 512, 8]);
+    assert.equal(mixtral.tensors.get('blk.0.attn_v.weight').type, 'Q8_0');
+    assert.equal(mixtral.tensors.get('blk.0.attn_output.weight').type, 'Q5_K');
+    assert.equal(mixtral.pairs.get('llama.expert_used_count'), 2);
 });
 
 test('the vocabulary: synthetic ones are complete, given ones are copied', async () => {

@@ -1,0 +1,285 @@
+// ROUTE and EXPERTS: each row's experts, and their matrices over the rows that chose them.
+//
+// Rows and their experts become columns, sorted by expert: an expert's rows of weights are read once for all its columns, and
+// a result depends on its row of weights and its column alone. Three passes: gate and up with their activation, down, and
+// for each row the sum of its experts' results in the order of its route.
+#include "backend/cpu_run.h"
+
+#include "os/thread.h"
+
+#include <math.h>
+#include <string.h>
+
+#define MOST_EXPERTS 1024
+
+// ---- Routes -------------------------------------------------------------------------------------------------------------
+
+static void route_row(const struct run *run, const struct graph_node *node, uint32_t row)
+{
+    const float *logits = row_of(run, node->in[0], row);
+    float *numbers = row_of(run, node->out[0], row), *weights = numbers + node->route.n_used;
+    const uint32_t n = width_of(run->backend, node->in[0]), n_used = node->route.n_used;
+    bool chosen[MOST_EXPERTS] = {false};
+    for (uint32_t k = 0; k < n_used; k++) {
+        uint32_t best = n;
+        // Whatever the logits are, NaN included, the experts chosen are n_used different ones.
+        for (uint32_t e = 0; e < n; e++)
+            if (!chosen[e] && (best == n || logits[e] > logits[best]))
+                best = e;
+        chosen[best] = true;
+        numbers[k] = (float)best;
+    }
+    const float most = logits[(uint32_t)numbers[0]];
+    float sum = 0;
+    for (uint32_t e = 0; e < n; e++)
+        if (!node->route.renormalized || chosen[e])
+            sum += expf(logits[e] - most);
+    for (uint32_t k = 0; k < n_used; k++)
+        weights[k] = expf(logits[(uint32_t)numbers[k]] - most) / sum;
+}
+
+enum chord_status run_route(const struct run *run, const struct graph_node *node)
+{
+    return for_each_row(run, node, width_of(run->backend, node->in[0]) * node->route.n_used, route_row);
+}
+
+// ---- Columns ------------------------------------------------------------------------------------------------------------
+
+static inline uint32_t expert_of(const float *route, uint32_t k)
+{
+    return (uint32_t)route[k];
+}
+
+// Fills the backend's groups, experts in ascending order, and route_columns. Returns the number of groups.
+static uint32_t group_by_expert(const struct run *run, const struct graph_node *node)
+{
+    struct expert_group *groups = run->backend->groups;
+    uint32_t *columns = run->backend->route_columns;
+    const uint32_t n_used = node->experts.n_used, n_expert = node->experts.n_expert;
+    uint32_t n_groups = 0, first = 0;
+    memset(groups, 0, n_expert * sizeof *groups);
+    for (uint32_t row = 0; row < run->n_rows; row++)
+        for (uint32_t k = 0; k < n_used; k++) {
+            struct expert_group *group = &groups[expert_of(row_of(run, node->in[1], row), k)];
+            columns[row * n_used + k] = group->n++; // within its expert
+            group->n_matvec += row < run->n_matvec;
+        }
+    for (uint32_t e = 0; e < n_expert; e++) {
+        groups[e].first = first;
+        first += groups[e].n;
+    }
+    for (uint32_t row = 0; row < run->n_rows; row++)
+        for (uint32_t k = 0; k < n_used; k++)
+            columns[row * n_used + k] += groups[expert_of(row_of(run, node->in[1], row), k)].first;
+    for (uint32_t e = 0; e < n_expert; e++) {
+        const struct expert_group group = groups[e];
+        if (group.n == 0)
+            continue;
+        groups[n_groups] = group;
+        groups[n_groups++].expert = e;
+    }
+    return n_groups;
+}
+
+// ---- Passes -------------------------------------------------------------------------------------------------------------
+
+// One or two matrices of every expert over that expert's columns.
+struct expert_pass {
+    const struct run *run;
+    const struct graph_node *node;
+    const struct weight *weight[2];
+    float *out[2]; // [columns, n_rows]; with two matrices, out[0] ends as silu(out[0]) * out[1]
+    uint32_t n_matrices;
+    uint32_t n_groups;
+    uint64_t n_rows; // of one expert
+    uint64_t rows_per_chunk;
+    uint32_t chunks_per_expert;
+    uint64_t column_bytes[N_ACTIVATION_TYPES]; // 0: not wanted
+    struct tuning_choice choice;
+    struct job_failure failure;
+};
+
+static void prepare(const struct expert_pass *pass, enum activation_type type, const float *in, uint64_t width,
+                    bool generated, uint32_t column)
+{
+    const struct kernels *kernels = pass->run->backend->kernels;
+    char *out = pass->run->backend->activations[type] + column * pass->column_bytes[type];
+    if (generated)
+        kernels->activation[type].quantize(in, out, width);
+    else
+        kernels->gemm.columns[type].prepare(in, out, width);
+}
+
+// The row's input, in the columns of all its experts.
+static void prepare_input_row(const struct run *run, const struct expert_pass *pass, uint32_t row)
+{
+    const uint32_t n_used = pass->node->experts.n_used;
+    const uint32_t *columns = run->backend->route_columns + (uint64_t)row * n_used;
+    for (int type = 0; type < N_ACTIVATION_TYPES; type++) {
+        const uint64_t bytes = pass->column_bytes[type];
+        char *prepared = run->backend->activations[type];
+        if (bytes == 0)
+            continue;
+        prepare(pass, (enum activation_type)type, row_of(run, pass->node->in[0], row),
+                width_of(run->backend, pass->node->in[0]), row < run->n_matvec, columns[0]);
+        for (uint32_t k = 1; k < n_used; k++)
+            memcpy(prepared + columns[k] * bytes, prepared + columns[0] * bytes, bytes);
+    }
+}
+
+// The results of gate and up of all the row's experts, as input of down.
+static void prepare_hidden_row(const struct run *run, const struct expert_pass *pass, uint32_t row)
+{
+    const uint32_t n_used = pass->node->experts.n_used;
+    const uint64_t width = pass->weight[0]->n;
+    const uint32_t *columns = run->backend->route_columns + (uint64_t)row * n_used;
+    const float *hidden = value_of(run->backend, pass->node->out[1]);
+    for (uint32_t k = 0; k < n_used; k++)
+        prepare(pass, pass->weight[0]->type->activation, hidden + columns[k] * width, width, row < run->n_matvec,
+                columns[k]);
+}
+
+struct prepare_job {
+    const struct expert_pass *pass;
+    void (*row)(const struct run *run, const struct expert_pass *pass, uint32_t row);
+    uint32_t rows_per_chunk;
+};
+
+static void prepare_rows(void *context, uint32_t chunk, uint32_t thread)
+{
+    const struct prepare_job *job = context;
+    const struct run *run = job->pass->run;
+    const uint32_t first = chunk * job->rows_per_chunk;
+    (void)thread;
+    for (uint32_t row = first; row < first + job->rows_per_chunk && row < run->n_rows; row++)
+        job->row(run, job->pass, row);
+}
+
+// Rows first .. end - 1 of the group's expert.
+static void run_group_rows(struct expert_pass *pass, const struct expert_group *group, uint64_t first, uint64_t end,
+                           uint32_t thread)
+{
+    struct backend *backend = pass->run->backend;
+    const uint64_t base = group->expert * pass->n_rows;
+    for (uint32_t i = 0; i < pass->n_matrices; i++) {
+        const enum activation_type type = pass->weight[i]->type->activation;
+        const struct columns columns = {.prepared =
+                                            backend->activations[type] + group->first * pass->column_bytes[type],
+                                        .stride = pass->column_bytes[type],
+                                        .n = group->n,
+                                        .n_matvec = group->n_matvec,
+                                        .out = pass->out[i] + group->first * pass->n_rows,
+                                        .out_stride = pass->n_rows,
+                                        .first_row = base,
+                                        .prefetch = pass->choice.prefetch};
+        struct chord_error error;
+        const enum chord_status status =
+            multiply_rows(backend, pass->weight[i], base + first, base + end, &columns, thread, &error);
+        if (status != CHORD_OK) {
+            keep_error(&pass->failure, status, &error);
+            return;
+        }
+    }
+    for (uint32_t c = group->first; pass->n_matrices == 2 && c < group->first + group->n; c++) {
+        float *gate = pass->out[0] + c * pass->n_rows + first;
+        backend->kernels->silu_mul(gate, pass->out[1] + c * pass->n_rows + first, gate, end - first);
+    }
+}
+
+static void run_pass_chunks(void *context, uint32_t first, uint32_t n, uint32_t thread)
+{
+    struct expert_pass *pass = context;
+    for (uint32_t at = first; at < first + n;) {
+        const uint32_t group = at / pass->chunks_per_expert, begin = group * pass->chunks_per_expert;
+        const uint32_t group_end = begin + pass->chunks_per_expert, end = first + n < group_end ? first + n : group_end;
+        const uint64_t end_row = (end - begin) * pass->rows_per_chunk;
+        if (atomic_load_explicit(&pass->failure.failed, memory_order_relaxed))
+            return;
+        run_group_rows(pass, &pass->run->backend->groups[group], (at - begin) * pass->rows_per_chunk,
+                       end_row < pass->n_rows ? end_row : pass->n_rows, thread);
+        at = end;
+    }
+}
+
+static enum chord_status run_pass(struct expert_pass *pass,
+                                  void (*prepare_row)(const struct run *, const struct expert_pass *, uint32_t))
+{
+    const struct run *run = pass->run;
+    struct backend *backend = run->backend;
+    uint64_t row_bytes = 0, width = 0;
+    for (uint32_t i = 0; i < pass->n_matrices; i++) {
+        const struct weight *weight = pass->weight[i];
+        pass->column_bytes[weight->type->activation] =
+            column_bytes(backend->kernels, weight->type->activation, weight->n);
+        row_bytes += weight->row_bytes;
+        width = weight->n;
+    }
+    const uint32_t n_used = pass->node->experts.n_used;
+    const uint32_t columns_per_expert = (run->n_rows * n_used + pass->n_groups - 1) / pass->n_groups;
+    const struct piece_bytes bytes = piece_bytes(run, columns_per_expert);
+    const uint64_t multiple = run->n_matvec < run->n_rows ? backend->kernels->gemm.rows : 1;
+    pass->rows_per_chunk = (bytes.smallest / row_bytes / multiple + 1) * multiple;
+    pass->chunks_per_expert = (uint32_t)((pass->n_rows + pass->rows_per_chunk - 1) / pass->rows_per_chunk);
+    pass->choice = tuning_current(&backend->tuning);
+    pass->failure.err = run->err;
+
+    struct prepare_job job = {
+        .pass = pass, .row = prepare_row, .rows_per_chunk = ROW_CHUNK_FLOATS / (uint32_t)(width * n_used + 1) + 1};
+    pool_run(backend->pool, prepare_rows, &job, (run->n_rows + job.rows_per_chunk - 1) / job.rows_per_chunk);
+    const bool is_single_step = run->n_rows == 1 && run->n_matvec == 1;
+    const uint64_t weight_bytes = row_bytes * pass->n_rows * pass->n_groups;
+    struct pool_split split = {.most_at_once = (uint32_t)(bytes.largest / bytes.smallest)};
+    if (weight_bytes * columns_per_expert < SHARED_BYTES)
+        split.n_threads = 1;
+    else if (is_single_step)
+        split.n_threads = pass->choice.n_threads;
+    const uint64_t started = os_now_ns();
+    pool_run_ranges(backend->pool, run_pass_chunks, pass, pass->n_groups * pass->chunks_per_expert, split);
+    if (is_single_step && weight_bytes >= TUNED_BYTES) {
+        backend->tuned_ns += os_now_ns() - started;
+        backend->tuned_bytes += weight_bytes;
+    }
+    return pass->failure.status;
+}
+
+static void sum_row(const struct run *run, const struct graph_node *node, uint32_t row)
+{
+    const uint32_t n_used = node->experts.n_used, width = width_of(run->backend, node->out[0]);
+    const uint32_t *columns = run->backend->route_columns + (uint64_t)row * n_used;
+    const float *results = value_of(run->backend, node->out[2]);
+    const float *weights = row_of(run, node->in[1], row) + n_used;
+    float *out = row_of(run, node->out[0], row);
+    for (uint32_t k = 0; k < n_used; k++) {
+        const float *in = results + (uint64_t)columns[k] * width;
+        for (uint32_t i = 0; i < width; i++)
+            out[i] = k == 0 ? weights[0] * in[i] : out[i] + weights[k] * in[i];
+    }
+}
+
+enum chord_status run_experts(const struct run *run, const struct graph_node *node)
+{
+    struct backend *backend = run->backend;
+    float *hidden = value_of(backend, node->out[1]), *working = value_of(backend, node->out[2]);
+    const uint32_t n_groups = group_by_expert(run, node), n_expert = node->experts.n_expert;
+    struct expert_pass gate_up = {.run = run,
+                                  .node = node,
+                                  .weight = {node->weight[0], node->weight[1]},
+                                  .out = {hidden, working},
+                                  .n_matrices = 2,
+                                  .n_groups = n_groups,
+                                  .n_rows = node->weight[0]->n_rows / n_expert};
+    enum chord_status status = run_pass(&gate_up, prepare_input_row);
+    if (status != CHORD_OK)
+        return status;
+    struct expert_pass down = {.run = run,
+                               .node = node,
+                               .weight = {node->weight[2]},
+                               .out = {working},
+                               .n_matrices = 1,
+                               .n_groups = n_groups,
+                               .n_rows = node->weight[2]->n_rows / n_expert};
+    status = run_pass(&down, prepare_hidden_row);
+    if (status != CHORD_OK)
+        return status;
+    return for_each_row(run, node, width_of(backend, node->out[0]) * node->experts.n_used, sum_row);
+}
