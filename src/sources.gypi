@@ -46,6 +46,7 @@
       'src/kernels/scalar/scalar.c',
       'src/kernels/scalar/vector.c',
 
+      'src/weights/expert_cache.c',
       'src/weights/weights.c',
 
       'src/tokenizer/bpe.c',

@@ -7,6 +7,7 @@
     {'target_name': 'test_engine', 'includes': ['test.gypi']},
     {'target_name': 'test_engine_bytes', 'includes': ['test.gypi']},
     {'target_name': 'test_engine_open', 'includes': ['test.gypi']},
+    {'target_name': 'test_expert_cache', 'includes': ['test.gypi']},
     {'target_name': 'test_file', 'includes': ['test.gypi']},
     {'target_name': 'test_gemm', 'includes': ['test.gypi']},
     {'target_name': 'test_gguf', 'includes': ['test.gypi']},
