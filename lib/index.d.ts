@@ -6,7 +6,8 @@ declare global {
 }
 
 /**
- * Opens a GGUF model. Reads the header only: weights are mapped, and come into memory as they are used.
+ * Opens a GGUF model. Reads the header only: weights come into memory as they are used. A model larger than the memory it is given runs
+ * from disk.
  *
  * ```js
  * const model = await loadModel('model.gguf')
@@ -43,8 +44,9 @@ export function systemInfo(): SystemInfo
 
 export interface LoadOptions {
   /**
-   * The ceiling for everything that chord allocates: bytes, or a string such as `'2GiB'`.
-   * `'auto'` (the default) is what the machine or its container leaves free.
+   * The ceiling for everything that the model takes, its weights included: bytes, or a string such as `'2GiB'`.
+   * `'auto'` (the default) is what the machine or its container leaves free. A model larger than that runs all the same, its weights
+   * read from disk as they are needed (`cache`); below what that needs, loading is refused with the number that would do.
    */
   memory?: number | string
   /** Tokens of context. Default: the model's own, as far as the memory reaches. */
@@ -52,9 +54,18 @@ export interface LoadOptions {
   /** Compute threads. Default: one per processor that this process may use. */
   threads?: number
   cache?: {
-    /** `'auto'` (the default) and `'mapped'` are the same in this version: weights are used from the mapped file. */
-    mode?: 'auto' | 'mapped'
-    policy?: 'auto'
+    /**
+     * `'mapped'`: weights are used from the mapped file, which the system keeps in memory as far as it likes. `'paged'`: weights
+     * are read from the file, past the system's page cache, into memory of the model's own, within the budget. `'auto'` (the default) maps a
+     * model that fits the memory together with its context, else pages it.
+     */
+    mode?: 'auto' | 'mapped' | 'paged'
+    /**
+     * Of paged mode. `'pin'`: a part of the weights, spread evenly over the layers, stays in memory; the rest is read for every token,
+     * ahead of its use. `'lru'`: what was used last stays, which for a model that is used from end to end hits nothing; it is there to
+     * compare with. `'auto'` (the default) is `'pin'`.
+     */
+    policy?: 'auto' | 'pin' | 'lru'
   }
   kv?: {
     /** Of the keys and values kept per token. `'q8_0'` takes 53 % of the memory of `'f16'`, the default. */
@@ -196,7 +207,7 @@ export interface ModelInfo {
   readonly feedForward: number
   readonly heads: number
   readonly headsKv: number
-  readonly mode: 'mapped'
+  readonly mode: 'mapped' | 'paged'
   /** The kernels in use: `'scalar'`, `'avx2'`, ... */
   readonly cpu: string
   readonly threads: number
@@ -361,7 +372,7 @@ export interface Tensor {
 export interface Plan {
   path: string
   architecture: string
-  mode: 'mapped'
+  mode: 'mapped' | 'paged'
   /** Whether everything fits the memory. A mapped model that does not still runs, as fast as the disk is. */
   fits: boolean
   /** The ceiling in force. */
@@ -389,7 +400,7 @@ export interface Plan {
 }
 
 export interface Stats {
-  mode: 'mapped'
+  mode: 'mapped' | 'paged'
   /** What chord allocated itself. Mapped weights are not among it. */
   memory: { budgetBytes: number; heldBytes: number; peakBytes: number }
   regions: {

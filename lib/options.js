@@ -4,17 +4,13 @@
 
 const v = require('./validate.js')
 
-const LATER = 'paging (models larger than memory)'
-
 const LOAD = {
   memory: v.sizeOrAuto,
   context: v.integer({ least: 1, most: 2 ** 31 }),
   threads: v.integer({ least: 1, most: 1024 }),
   cache: v.objectSchema('cache', {
-    mode: v.oneOf(['auto', 'mapped'], ['paged']),
-    policy: v.oneOf(['auto'], ['pin', 'lru', 'expert']),
-    ring: v.notYet(LATER),
-    regions: v.notYet(LATER),
+    mode: v.oneOf(['auto', 'mapped', 'paged']),
+    policy: v.oneOf(['auto', 'pin', 'lru']),
   }),
   kv: v.objectSchema('kv', { type: v.oneOf(['f16', 'q8_0']) }),
   signal: v.signal,
@@ -49,7 +45,8 @@ const DETOKENIZE = { special: v.boolean }
 
 /** What the addon takes of load options. */
 function nativeLoadOptions({ memory, context, threads, cache = {}, kv = {} }) {
-  return { memory, context, threads, mapped: cache.mode === 'mapped', kvQ8_0: kv.type === 'q8_0' }
+  const { mode, policy } = cache
+  return { memory, context, threads, mapped: mode === 'mapped', paged: mode === 'paged', lru: policy === 'lru', kvQ8_0: kv.type === 'q8_0' }
 }
 
 module.exports = { DETOKENIZE, GENERATE, LOAD, PERPLEXITY, PRELOAD, SIGNAL, TOKENIZE, WASM, nativeLoadOptions }

@@ -68,23 +68,15 @@ function callback(name, value) {
   return value
 }
 
-/** One of `names`; `later` are known names that this version does not offer. */
-function oneOf(names, later = []) {
+/** One of `names`. */
+function oneOf(names) {
   return (name, value) => {
     if (names.includes(value)) return value
-    if (later.includes(value)) throw invalid(`${name}: '${value}' is not there yet in this version of chord; ${listed(names)} ${names.length > 1 ? 'are' : 'is'}`)
     throw invalidOption(name, listed(names), value)
   }
 }
 
 const listed = (names) => names.map((name) => `'${name}'`).join(' or ')
-
-/** A known option that this version does not offer. */
-function notYet(what) {
-  return (name) => {
-    throw invalid(`${name}: ${what} is not there yet in this version of chord; leave the option out`)
-  }
-}
 
 const UNITS = { '': 1, b: 1 }
 for (const [power, letter] of ['k', 'm', 'g', 't'].entries()) {
@@ -218,6 +210,6 @@ function tokenIds(name, value, limit = 2 ** 32) {
 }
 
 module.exports = {
-  boolean, callback, closest, filePath, guestMemory, integer, invalid, invalidOption, logitBias, notYet, number, objectSchema, oneOf, options,
+  boolean, callback, closest, filePath, guestMemory, integer, invalid, invalidOption, logitBias, number, objectSchema, oneOf, options,
   signal, size, sizeOrAuto, string, strings, tokenIds,
 }

@@ -29,7 +29,11 @@ void chord_cancel_request(struct chord_cancel *cancel);
 
 // ---- Loading ---------------------------------------------------------------------------------------------------------
 
-enum chord_mode { CHORD_MODE_AUTO, CHORD_MODE_MAPPED };
+// AUTO: mapped when weights, KV cache and all else fit the memory, else paged (weights/weights.h).
+enum chord_mode { CHORD_MODE_AUTO, CHORD_MODE_MAPPED, CHORD_MODE_PAGED };
+
+// Which weights stay in memory in paged mode (weights/pager.h). AUTO: PIN.
+enum chord_policy { CHORD_POLICY_AUTO, CHORD_POLICY_PIN, CHORD_POLICY_LRU };
 
 // How keys and values of a context are kept: two bytes per element, or 34 bytes per 32.
 enum chord_kv_type { CHORD_KV_F16, CHORD_KV_Q8_0 };
@@ -40,6 +44,7 @@ struct chord_model_options {
     uint32_t n_threads; // compute threads, 0: one per processor this process may use
     const char *cpu; // force a kernel tier by name ("scalar", "avx2", ...); NULL: the best. Unknown: INVALID_ARGUMENT
     enum chord_mode mode;
+    enum chord_policy policy;
     enum chord_kv_type kv_type;
     struct chord_cancel *cancel; // may be NULL; CANCELLED when set during loading
     // May be NULL. Called on the loading thread; phase is a static string ("header", "tokenizer", "weights").

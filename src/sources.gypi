@@ -13,7 +13,9 @@
       'src/os/file_win32.c',
       'src/os/large_pages.c',
       'src/os/limits.c',
+      'src/os/pages.c',
       'src/os/pool.c',
+      'src/os/stream_posix.c',
       'src/os/thread.c',
 
       'src/gguf/cursor.c',
@@ -47,6 +49,10 @@
       'src/kernels/scalar/vector.c',
 
       'src/weights/expert_cache.c',
+      'src/weights/pager.c',
+      'src/weights/pager_memory.c',
+      'src/weights/pager_readers.c',
+      'src/weights/paging.c',
       'src/weights/weights.c',
 
       'src/tokenizer/bpe.c',
@@ -68,6 +74,7 @@
       'src/graph/fuse.c',
       'src/graph/graph.c',
       'src/graph/kv.c',
+      'src/graph/uses.c',
 
       'src/backend/cpu.c',
       'src/backend/cpu_attention.c',
@@ -84,6 +91,7 @@
       'src/models/qwen3.c',
       'src/models/qwen3moe.c',
 
+      'src/engine/budget.c',
       'src/engine/bytes.c',
       'src/engine/choices.c',
       'src/engine/inspect.c',

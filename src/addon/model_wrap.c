@@ -168,11 +168,13 @@ static bool read_options(napi_env env, napi_value value, struct chord_model_opti
         !util_option_u32(env, value, "context", &options->n_ctx) ||
         !util_option_u32(env, value, "threads", &options->n_threads))
         return false;
-    bool mapped = false, q8_0 = false;
-    if (!util_option_bool(env, value, "mapped", &mapped) || !util_option_bool(env, value, "kvQ8_0", &q8_0))
+    bool mapped = false, paged = false, lru = false, q8_0 = false;
+    if (!util_option_bool(env, value, "mapped", &mapped) || !util_option_bool(env, value, "paged", &paged) ||
+        !util_option_bool(env, value, "lru", &lru) || !util_option_bool(env, value, "kvQ8_0", &q8_0))
         return false;
     options->kv_type = q8_0 ? CHORD_KV_Q8_0 : CHORD_KV_F16;
-    options->mode = mapped ? CHORD_MODE_MAPPED : CHORD_MODE_AUTO;
+    options->mode = mapped ? CHORD_MODE_MAPPED : paged ? CHORD_MODE_PAGED : CHORD_MODE_AUTO;
+    options->policy = lru ? CHORD_POLICY_LRU : CHORD_POLICY_AUTO;
     NAPI_TRY(env, napi_get_named_property(env, value, "cpu", &cpu));
     if (util_is_nullish(env, cpu))
         return true;

@@ -42,6 +42,9 @@ uint64_t backend_scratch_bytes(const struct graph *graph, const struct kernels *
 enum chord_status backend_reserve(struct backend *backend, uint32_t n_rows, uint32_t n_outputs,
                                   struct chord_error *err);
 
+// Gives scratch memory for more than n_rows back; backend_reserve before the next run.
+void backend_trim(struct backend *backend, uint32_t n_rows);
+
 // Computes the trunk over rows[n_rows] (n_rows <= what was reserved) and writes their keys and values.
 // `abort_requested(user)` is asked before every operation: CANCELLED when it says so, and the batch may be run again.
 enum chord_status backend_run_trunk(struct backend *backend, const struct batch_row *rows, uint32_t n_rows,

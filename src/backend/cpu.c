@@ -174,6 +174,12 @@ static enum chord_status reserve_rows(struct backend *backend, uint32_t n_rows, 
     return status;
 }
 
+void backend_trim(struct backend *backend, uint32_t n_rows)
+{
+    if (backend->row_capacity > n_rows)
+        release_token_scratch(backend);
+}
+
 enum chord_status backend_reserve(struct backend *backend, uint32_t n_rows, uint32_t n_outputs, struct chord_error *err)
 {
     const enum chord_status status = reserve_rows(backend, n_rows, err);
@@ -340,27 +346,52 @@ static void fill_rope_tables(struct backend *backend, const struct batch_row *ro
     }
 }
 
+// Tells the store which matrices the nodes begin .. end - 1 are about to use.
+static void begin_pass(const struct backend *backend, uint32_t begin, uint32_t end)
+{
+    const struct weight *first = NULL, *last = NULL;
+    for (uint32_t i = begin; i < end; i++) {
+        const struct graph_node *node = &backend->graph->nodes[i];
+        if (node->op != GRAPH_LINEAR)
+            continue;
+        if (first == NULL)
+            first = node->weight[0];
+        last = node->weight[node->n_out - 1];
+    }
+    if (first != NULL)
+        weights_begin_pass(backend->weights, first, last);
+}
+
+static enum chord_status run_nodes(const struct run *run, uint32_t begin, uint32_t end,
+                                   bool (*abort_requested)(void *user), void *user)
+{
+    const struct backend *backend = run->backend;
+    enum chord_status status = CHORD_OK;
+    begin_pass(backend, begin, end);
+    for (uint32_t i = begin; i < end && status == CHORD_OK; i++) {
+        if (abort_requested != NULL && abort_requested(user))
+            status = chord_fail(run->err, CHORD_CANCELLED, "cancelled");
+        else
+            status = run_op[backend->graph->nodes[i].op](run, &backend->graph->nodes[i]);
+    }
+    weights_end_pass(backend->weights);
+    return status;
+}
+
 enum chord_status backend_run_trunk(struct backend *backend, const struct batch_row *rows, uint32_t n_rows,
                                     bool (*abort_requested)(void *user), void *user, struct chord_error *err)
 {
-    const struct graph *graph = backend->graph;
     struct run run = {.backend = backend, .rows = rows, .n_rows = n_rows, .err = err};
     while (run.n_matvec < n_rows && !rows[run.n_matvec].in_prompt)
         run.n_matvec++;
     fill_rope_tables(backend, rows, n_rows);
     backend->tuned_ns = backend->tuned_bytes = 0;
-    for (uint32_t i = 0; i < graph->head_begin; i++) {
-        if (abort_requested != NULL && abort_requested(user))
-            return chord_fail(err, CHORD_CANCELLED, "cancelled");
-        const enum chord_status status = run_op[graph->nodes[i].op](&run, &graph->nodes[i]);
-        if (status != CHORD_OK)
-            return status;
-    }
-    if (backend->tuned_bytes != 0) {
+    const enum chord_status status = run_nodes(&run, 0, backend->graph->head_begin, abort_requested, user);
+    if (status == CHORD_OK && backend->tuned_bytes != 0) {
         tuning_step_done(&backend->tuning, backend->tuned_ns, backend->tuned_bytes);
         publish_tuning(backend);
     }
-    return CHORD_OK;
+    return status;
 }
 
 enum chord_status backend_run_head(struct backend *backend, const uint32_t *output_rows, uint32_t n_outputs,
@@ -369,13 +400,8 @@ enum chord_status backend_run_head(struct backend *backend, const uint32_t *outp
     const struct graph *graph = backend->graph;
     const struct run run = {
         .backend = backend, .output_rows = output_rows, .n_rows = n_outputs, .n_matvec = n_outputs, .err = err};
-    for (uint32_t i = graph->head_begin; i < graph->n_nodes; i++) {
-        const enum chord_status status = run_op[graph->nodes[i].op](&run, &graph->nodes[i]);
-        if (status != CHORD_OK)
-            return status;
-    }
     *logits = value_of(backend, graph->logits);
-    return CHORD_OK;
+    return run_nodes(&run, graph->head_begin, graph->n_nodes, NULL, NULL);
 }
 
 struct backend_tuning backend_tuning(const struct backend *backend)

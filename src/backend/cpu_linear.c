@@ -121,7 +121,7 @@ enum chord_status multiply_rows(struct backend *backend, const struct weight *we
         const struct row_range range = {(const char *)rows + in_tile * weight->row_bytes, row, n};
         multiply_generated(backend, weight, range, columns);
         multiply_prompt(backend, weight, range, columns, thread);
-        weights_release(backend->weights, weight, tile);
+        weights_release(backend->weights, weight, tile, n);
         row += n;
     }
     atomic_fetch_add_explicit(&backend->weight_bytes, (end - first) * weight->row_bytes, memory_order_relaxed);
@@ -216,14 +216,37 @@ struct piece_bytes piece_bytes(const struct run *run, uint32_t n_columns)
     return (struct piece_bytes){SMALLEST_BYTES / n, LARGEST_BYTES / n};
 }
 
+static uint64_t least_tile_rows(const struct linear_part *part)
+{
+    uint64_t least = UINT64_MAX;
+    for (uint32_t i = 0; i < part->n_matrices; i++)
+        least = part->matrices[i].weight->tile_rows < least ? part->matrices[i].weight->tile_rows : least;
+    return least;
+}
+
+// In paged mode a thread works on half a tile at most, so that tiles are soon done with and few are in use at a time.
+static uint32_t chunks_within_tiles(const struct linear_job *job, uint32_t most)
+{
+    for (uint32_t i = 0; i < job->n_parts; i++) {
+        const uint64_t n = least_tile_rows(&job->parts[i]) / 2 / job->parts[i].rows_per_chunk;
+        most = n < most ? (uint32_t)n : most;
+    }
+    return most == 0 ? 1 : most;
+}
+
 static void split_into_chunks(struct linear_part *part, const struct run *run)
 {
-    const uint64_t multiple = run->n_matvec < run->n_rows ? run->backend->kernels->gemm.rows : 1;
+    const uint64_t gemm_rows = run->backend->kernels->gemm.rows;
+    const bool has_panels = run->n_matvec < run->n_rows && gemm_rows <= least_tile_rows(part);
+    const uint64_t multiple = has_panels ? gemm_rows : 1;
     uint64_t row_bytes = 0;
     for (uint32_t i = 0; i < part->n_matrices; i++)
         row_bytes += part->matrices[i].weight->row_bytes;
     part->n_rows = part->matrices[0].weight->n_rows;
     part->rows_per_chunk = (piece_bytes(run, run->n_rows).smallest / row_bytes / multiple + 1) * multiple;
+    // No chunk is longer than a tile: a thread waits for few tiles at a time.
+    if (part->rows_per_chunk > least_tile_rows(part))
+        part->rows_per_chunk = least_tile_rows(part);
     part->n_chunks = (uint32_t)((part->n_rows + part->rows_per_chunk - 1) / part->rows_per_chunk);
 }
 
@@ -255,14 +278,17 @@ enum chord_status run_linear(const struct run *run, const struct graph_node *nod
     job.columns_per_chunk = ROW_CHUNK_FLOATS / (job.width + 1) + 1;
     pool_run(backend->pool, prepare_columns, &job, (run->n_rows + job.columns_per_chunk - 1) / job.columns_per_chunk);
     const bool is_single_step = run->n_rows == 1 && run->n_matvec == 1;
+    const bool is_paged = weights_mode(backend->weights) == WEIGHTS_PAGED;
     struct pool_split split = {.most_at_once = (uint32_t)(bytes.largest / bytes.smallest)};
+    if (is_paged)
+        split.most_at_once = chunks_within_tiles(&job, split.most_at_once);
     if (job.weight_bytes * run->n_rows < SHARED_BYTES)
         split.n_threads = 1;
     else if (is_single_step)
         split.n_threads = job.choice.n_threads;
     const uint64_t started = os_now_ns();
     pool_run_ranges(backend->pool, run_linear_chunks, &job, n_chunks, split);
-    if (is_single_step && job.weight_bytes >= TUNED_BYTES) {
+    if (is_single_step && job.weight_bytes >= TUNED_BYTES && !is_paged) { // else it is the disk that is timed
         backend->tuned_ns += os_now_ns() - started;
         backend->tuned_bytes += job.weight_bytes;
     }

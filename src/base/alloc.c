@@ -37,9 +37,11 @@ void memory_account_init(struct memory_account *account, uint64_t ceiling)
         atomic_init(&account->held[i], 0);
     atomic_init(&account->fail_after, -1);
     atomic_init(&account->n_allocations, 0);
+    account->reclaim = NULL;
+    account->reclaim_user = NULL;
 }
 
-bool memory_reserve(struct memory_account *account, enum memory_region region, uint64_t bytes)
+bool memory_reserve_spare(struct memory_account *account, enum memory_region region, uint64_t bytes)
 {
     uint64_t total = atomic_load_explicit(&account->total, memory_order_relaxed);
     uint64_t wanted;
@@ -54,6 +56,18 @@ bool memory_reserve(struct memory_account *account, enum memory_region region, u
                                                                    memory_order_relaxed))
         continue;
     return true;
+}
+
+bool memory_reserve(struct memory_account *account, enum memory_region region, uint64_t bytes)
+{
+    if (memory_reserve_spare(account, region, bytes))
+        return true;
+    const uint64_t held = atomic_load_explicit(&account->total, memory_order_relaxed);
+    uint64_t wanted;
+    if (account->reclaim == NULL || bytes > account->ceiling || !checked_add(held, bytes, &wanted))
+        return false;
+    account->reclaim(account->reclaim_user, wanted > account->ceiling ? wanted - account->ceiling : 0);
+    return memory_reserve_spare(account, region, bytes);
 }
 
 void memory_unreserve(struct memory_account *account, enum memory_region region, uint64_t bytes)

@@ -35,6 +35,10 @@ struct memory_account {
     _Atomic uint64_t held[N_MEMORY_REGIONS]; // bytes held now, by region
     _Atomic int64_t fail_after;              // tests: the allocation that brings this to 0 fails; < 0: never
     _Atomic uint64_t n_allocations;          // calls that succeeded, so that tests can assert "none in decode"
+    // Asked when `bytes` more than the ceiling allows are wanted: gives back (memory_unreserve) what it can do without. From
+    // any thread, so it is set while there is one only. NULL: nobody is asked.
+    void (*reclaim)(void *user, uint64_t bytes);
+    void *reclaim_user;
 };
 
 const char *memory_region_name(enum memory_region region);
@@ -60,6 +64,8 @@ void memory_free(struct memory_account *account, void *block);
 // Counts bytes that chord holds by other means (mapped frames, huge pages): false, and nothing counted,
 // when the ceiling would be passed.
 bool memory_reserve(struct memory_account *account, enum memory_region region, uint64_t bytes);
+// The same, but nobody is asked to give memory back: for what can also be done with less.
+bool memory_reserve_spare(struct memory_account *account, enum memory_region region, uint64_t bytes);
 void memory_unreserve(struct memory_account *account, enum memory_region region, uint64_t bytes);
 
 // Fills an error after a failed allocation of `bytes` for `what`: MEMORY_BUDGET with the ceiling and what is

@@ -1,5 +1,6 @@
 #include "engine/model.h"
 
+#include "engine/budget.h"
 #include "engine/job.h"
 #include "os/cpu.h"
 
@@ -78,12 +79,33 @@ static enum chord_status open_tokenizer(struct chord_model *model, const struct 
     return stage(options, "tokenizer", 1, 1, err);
 }
 
-static enum chord_status open_weights(struct chord_model *model, const struct chord_model_options *options,
-                                      struct chord_error *err)
+// Decides from the header how the model is to be run.
+static enum chord_status choose(struct chord_model *model, const struct chord_model_options *options,
+                                struct budget *budget, struct chord_error *err)
 {
+    struct memory_account account; // what the decision needs for a while is none of the model's
+    memory_account_init(&account, UINT64_MAX);
+    const enum chord_status status = budget_decide(budget, model->gguf, model->arch, &model->hparams, options,
+                                                   atomic_load(&model->account.total), &account, NULL, err);
+    if (status != CHORD_OK)
+        return status;
+    model->n_ctx = budget->n_ctx;
+    model->n_threads = budget->n_threads;
+    model->kernels = budget->kernels;
+    model->kv_layout = budget->kv;
+    model->spare = budget->spare;
+    if (!budget->is_paged && budget->fits)
+        model->account.ceiling -= budget->weights_bytes;
+    return CHORD_OK;
+}
+
+static enum chord_status open_weights(struct chord_model *model, const struct chord_model_options *options,
+                                      const struct budget *budget, struct chord_error *err)
+{
+    const enum weights_mode mode = budget->is_paged ? WEIGHTS_PAGED : WEIGHTS_MAPPED;
     enum chord_status status = stage(options, "weights", 0, 1, err);
     if (status == CHORD_OK)
-        status = weights_open(&model->weights, model->gguf, WEIGHTS_MAPPED, &model->account, err);
+        status = weights_open(&model->weights, model->gguf, mode, &model->account, err);
     if (status == CHORD_OK)
         status = arch_build_graph(model->arch, &model->hparams, model->weights, model->gguf, &model->account,
                                   &model->graph, err);
@@ -93,23 +115,14 @@ static enum chord_status open_weights(struct chord_model *model, const struct ch
 }
 
 static enum chord_status open_engine(struct chord_model *model, const struct chord_model_options *options,
-                                     struct chord_error *err)
+                                     const struct budget *budget, struct chord_error *err)
 {
-    enum chord_status status = model_choose_kernels(options, &model->kernels, err);
-    if (status != CHORD_OK)
-        return status;
-    model->n_threads = model_choose_threads(options);
-    kv_layout_init(&model->kv_layout, options->kv_type == CHORD_KV_Q8_0 ? KV_Q8_0 : KV_F16, model->graph->n_layer,
-                   model->graph->n_head_kv, model->graph->head_dim);
-    const uint64_t scratch =
-        backend_scratch_bytes(model->graph, &model->kernels, model->n_threads, BATCH_MAX_ROWS, BATCH_MAX_OUTPUTS);
-    status = model_choose_context(options, &model->hparams, &model->kv_layout, model->account.ceiling,
-                                  atomic_load(&model->account.total) + scratch, &model->n_ctx, err);
-    if (status == CHORD_OK)
-        status = pool_create(&model->pool, model->n_threads, &model->account, err);
+    enum chord_status status = pool_create(&model->pool, model->n_threads, &model->account, err);
     if (status == CHORD_OK)
         status = backend_create(&model->backend, model->graph, model->weights, &model->kernels, model->pool,
                                 &model->kv_layout, &model->account, err);
+    if (status == CHORD_OK && budget->is_paged)
+        status = budget_start_paging(model, options, err);
     if (status == CHORD_OK)
         status = scheduler_init(model, err);
     return status;
@@ -124,14 +137,18 @@ enum chord_status chord_model_open(const char *path, const struct chord_model_op
     struct chord_model *model = memory_zalloc(&account, MEMORY_METADATA, 1, sizeof *model);
     if (model == NULL)
         return chord_fail(err, CHORD_OUT_OF_MEMORY, "the system has no memory left for a model");
-    memory_account_init(&model->account, model_memory_budget(options));
+    model->budget = model_memory_budget(options);
+    memory_account_init(&model->account, model->budget);
+    struct budget budget;
     enum chord_status status = open_header(model, path, options, err);
     if (status == CHORD_OK)
         status = open_tokenizer(model, options, err);
     if (status == CHORD_OK)
-        status = open_weights(model, options, err);
+        status = choose(model, options, &budget, err);
     if (status == CHORD_OK)
-        status = open_engine(model, options, err);
+        status = open_weights(model, options, &budget, err);
+    if (status == CHORD_OK)
+        status = open_engine(model, options, &budget, err);
     if (status != CHORD_OK) {
         chord_model_close(model);
         return status;
@@ -157,6 +174,11 @@ void chord_model_close(struct chord_model *model)
     memory_free(&account, model);
 }
 
+const char *model_mode_name(const struct chord_model *model)
+{
+    return weights_mode(model->weights) == WEIGHTS_PAGED ? "paged" : "mapped";
+}
+
 void chord_model_info(const struct chord_model *model, struct chord_model_info *out)
 {
     const struct hparams *h = &model->hparams;
@@ -165,7 +187,7 @@ void chord_model_info(const struct chord_model *model, struct chord_model_info *
         .name = model->name,
         .quantization = model->quantization,
         .cpu = model->kernels.tier,
-        .mode = "mapped",
+        .mode = model_mode_name(model),
         .n_params = model->n_params,
         .file_bytes = model->file_bytes,
         .n_ctx = model->n_ctx,

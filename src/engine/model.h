@@ -56,6 +56,8 @@ struct chord_model {
     struct backend *backend;
     struct scheduler scheduler;
     bool has_scheduler;
+    uint64_t budget; // bytes for everything; the account's ceiling is less while mapped weights take their part
+    uint64_t spare;  // paged: what the account keeps free between steps
     uint32_t n_ctx, n_threads;
     uint64_t n_params, file_bytes;
     char *name; // general.name, terminated
@@ -77,8 +79,13 @@ enum chord_status model_choose_context(const struct chord_model_options *options
                                        const struct kv_layout *kv, uint64_t budget, uint64_t fixed_bytes,
                                        uint32_t *n_ctx, struct chord_error *err);
 
+// Memory of a job that fills a context of n_tokens, its KV cache included.
+uint64_t model_context_bytes(const struct hparams *hparams, const struct kv_layout *kv, uint64_t n_tokens);
+
 // "Q4_K_M" by general.file_type, else the type that most weight bytes have. Static.
 const char *model_quantization(const struct gguf *gguf);
+
+const char *model_mode_name(const struct chord_model *model); // "mapped", "paged"
 
 enum chord_status scheduler_init(struct chord_model *model, struct chord_error *err);
 void scheduler_free(struct chord_model *model);

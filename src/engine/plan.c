@@ -1,5 +1,5 @@
 // chord_model_plan: what opening a model would do, from its header and a measurement of the machine.
-#include "engine/model.h"
+#include "engine/budget.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -92,8 +92,6 @@ static void add_warnings(struct chord_plan *plan)
 
 struct plan_parts {
     struct gguf *gguf;
-    struct weights *weights;
-    struct graph *graph;
     struct tokenizer *tokenizer;
 };
 
@@ -103,39 +101,34 @@ static enum chord_status fill_plan(struct chord_plan *plan, struct plan_parts *p
 {
     struct hparams h;
     const struct arch *arch;
-    struct kernels kernels;
-    struct kv_layout kv;
+    struct budget budget;
     enum chord_status status = gguf_open(&parts->gguf, path, account, err);
     if (status == CHORD_OK)
         status = hparams_load(parts->gguf, &h, &arch, err);
     if (status == CHORD_OK)
         status = tokenizer_create(&parts->tokenizer, parts->gguf, account, err);
     if (status == CHORD_OK)
-        status = weights_open(&parts->weights, parts->gguf, WEIGHTS_DIRECTORY, account, err);
-    if (status == CHORD_OK)
-        status = arch_build_graph(arch, &h, parts->weights, parts->gguf, account, &parts->graph, err);
-    if (status == CHORD_OK)
-        status = model_choose_kernels(options, &kernels, err);
+        status =
+            budget_decide(&budget, parts->gguf, arch, &h, options, atomic_load(&account->total), account, NULL, err);
     if (status != CHORD_OK)
         return status;
-    kv_layout_init(&kv, options->kv_type == CHORD_KV_Q8_0 ? KV_Q8_0 : KV_F16, parts->graph->n_layer,
-                   parts->graph->n_head_kv, parts->graph->head_dim);
-    plan->architecture = arch->name;
-    plan->mode = "mapped";
-    plan->metadata_bytes = atomic_load(&account->total);
-    plan->n_threads = model_choose_threads(options);
-    plan->scratch_bytes =
-        backend_scratch_bytes(parts->graph, &kernels, plan->n_threads, BATCH_MAX_ROWS, BATCH_MAX_OUTPUTS);
-    plan->step_bytes = parts->graph->weight_bytes;
-    plan->kv_bytes_per_token = kv_token_bytes(&kv);
-    plan->n_ctx_train = h.n_ctx_train;
-    plan->n_layer = h.n_layer;
-    for (uint64_t i = 0; i < gguf_n_tensors(parts->gguf); i++)
-        plan->weights_bytes += gguf_tensor(parts->gguf, i)->n_bytes;
-    status = model_choose_context(options, &h, &kv, plan->memory_budget, plan->metadata_bytes + plan->scratch_bytes,
-                                  &plan->n_ctx, err);
-    plan->kv_bytes = kv_bytes(&kv, plan->n_ctx);
-    return status;
+    *plan = (struct chord_plan){
+        .architecture = arch->name,
+        .mode = budget.is_paged ? "paged" : "mapped",
+        .memory_budget = budget.bytes,
+        .weights_bytes = budget.weights_bytes,
+        .step_bytes = budget.step_bytes,
+        .kv_bytes_per_token = kv_token_bytes(&budget.kv),
+        .kv_bytes = kv_bytes(&budget.kv, budget.n_ctx),
+        .scratch_bytes = budget.scratch_bytes,
+        .metadata_bytes = budget.metadata_bytes,
+        .n_ctx = budget.n_ctx,
+        .n_ctx_train = h.n_ctx_train,
+        .n_layer = h.n_layer,
+        .n_threads = budget.n_threads,
+        .fits = budget.fits,
+    };
+    return CHORD_OK;
 }
 
 enum chord_status chord_model_plan(const char *path, const struct chord_model_options *options, struct chord_plan *out,
@@ -144,15 +137,11 @@ enum chord_status chord_model_plan(const char *path, const struct chord_model_op
     struct memory_account account;
     struct plan_parts parts = {0};
     memory_account_init(&account, UINT64_MAX);
-    *out = (struct chord_plan){.memory_budget = model_memory_budget(options)};
     const enum chord_status status = fill_plan(out, &parts, path, options, &account, err);
-    graph_free(parts.graph);
-    weights_close(parts.weights);
     tokenizer_free(parts.tokenizer);
     gguf_close(parts.gguf);
     if (status != CHORD_OK)
         return status;
-    out->fits = out->weights_bytes + out->kv_bytes + out->scratch_bytes + out->metadata_bytes <= out->memory_budget;
     out->read_bandwidth = measure_read_bandwidth(out->n_threads);
     out->seconds_per_token = out->read_bandwidth > 0 ? (double)out->step_bytes / out->read_bandwidth : 0;
     add_warnings(out);

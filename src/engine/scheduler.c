@@ -7,6 +7,9 @@
 #include <stdatomic.h>
 #include <string.h>
 
+// Rows of a batch of generated tokens alone, mostly.
+#define SMALL_BATCH_ROWS 32u
+
 enum chord_status scheduler_init(struct chord_model *model, struct chord_error *err)
 {
     if (uv_mutex_init(&model->scheduler.mutex) != 0)
@@ -226,6 +229,9 @@ static void run_step(struct chord_model *model, const struct chord_cancel *cance
     const uint64_t begin = os_now_ns();
     const uint32_t n_outputs = s->n_outputs < BATCH_MAX_OUTPUTS ? s->n_outputs : BATCH_MAX_OUTPUTS;
     enum chord_status status = weights_check_unchanged(model->weights, &error);
+    // Scratch of a prompt is worth more as memory for weights, where these do not fit.
+    if (weights_mode(model->weights) == WEIGHTS_PAGED && s->n_rows <= SMALL_BATCH_ROWS)
+        backend_trim(model->backend, SMALL_BATCH_ROWS);
     if (status == CHORD_OK)
         status = backend_reserve(model->backend, s->n_rows, n_outputs, &error);
     if (status == CHORD_OK)
@@ -247,6 +253,7 @@ bool chord_model_run(struct chord_model *model, double seconds, struct chord_can
     do {
         take_incoming(s);
         sweep(model);
+        weights_settle(model->weights, model->spare);
         gather_batch(model);
         if (s->n_rows > 0)
             run_step(model, cancel);

@@ -54,11 +54,11 @@ enum chord_status chord_model_tensor_read(struct chord_model *model, const char 
 enum chord_status chord_model_preload(struct chord_model *model, double seconds, struct chord_cancel *cancel,
                                       uint64_t *done, uint64_t *total, struct chord_error *err)
 {
-    const enum chord_status status = weights_check_unchanged(model->weights, err);
-    *total = weights_mapped_bytes(model->weights);
+    enum chord_status status = weights_check_unchanged(model->weights, err);
+    if (status == CHORD_OK)
+        status = weights_preload(model->weights, seconds, cancel != NULL ? &cancel->requested : NULL, done, total, err);
     if (status != CHORD_OK)
         return status;
-    weights_preload(model->weights, done, seconds, cancel != NULL ? &cancel->requested : NULL);
     if (cancel != NULL && atomic_load(&cancel->requested))
         return chord_fail(err, CHORD_CANCELLED, "preloading was cancelled");
     return CHORD_OK;
@@ -74,8 +74,8 @@ void chord_model_stats(struct chord_model *model, struct chord_stats *out)
     const struct memory_account *account = &model->account;
     const uint64_t held_kv = atomic_load(&account->held[MEMORY_KV]);
     *out = (struct chord_stats){
-        .mode = "mapped",
-        .memory_budget = account->ceiling,
+        .mode = model_mode_name(model),
+        .memory_budget = model->budget,
         .memory_held = atomic_load(&account->total),
         .memory_peak = atomic_load(&account->peak),
         .held_metadata = atomic_load(&account->held[MEMORY_METADATA]),

@@ -2,6 +2,7 @@
 
 #include "base/checked.h"
 #include "os/thread.h"
+#include "weights/paging.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -15,25 +16,53 @@ struct weights {
     const void **maps; // [n_files]
     uint32_t n_files;
     uint64_t mapped_bytes;
+    struct paging *paging; // paged mode
 };
+
+// Paged mode: tiles of a small model are a small part of it, but not smaller than what a disk likes to read.
+#define TILES_PER_MODEL 128u
+#define LEAST_TILE_BYTES (64u << 10)
+// Of rows in a tile of paged mode, so that the kernels of prompts find whole panels.
+#define TILE_ROWS_MULTIPLE 16u
 
 static const struct os_file *file_of(const struct weights *weights, uint32_t index)
 {
     return &gguf_file(weights->gguf, index)->os;
 }
 
-static void describe(struct weight *weight, const struct gguf_tensor *tensor)
+// Rows of a tile, of matrices of n_rows rows each. Tiles are as equal as can be: a frame of the pager's ring holds any of them.
+static uint64_t rows_of(const struct weight *weight, uint64_t n_rows, uint64_t tile_bytes)
+{
+    const uint64_t fit = tile_bytes / weight->row_bytes;
+    const uint64_t most = fit == 0 ? 1 : fit < n_rows ? fit : n_rows;
+    const uint64_t n_tiles = (n_rows + most - 1) / most;
+    const uint64_t even = (n_rows + n_tiles - 1) / n_tiles;
+    uint64_t rows = (even + TILE_ROWS_MULTIPLE - 1) / TILE_ROWS_MULTIPLE * TILE_ROWS_MULTIPLE;
+    rows = rows <= most ? rows : even;
+    while (n_rows != weight->n_rows && n_rows % rows != 0)
+        rows--;
+    return rows;
+}
+
+static uint64_t choose_tile_bytes(const struct gguf *gguf, enum weights_mode mode)
+{
+    uint64_t sum = 0;
+    for (uint64_t i = 0; i < gguf_n_tensors(gguf); i++)
+        sum += gguf_tensor(gguf, i)->n_bytes; // spans of files: no sum of them overflows
+    const uint64_t part = sum / TILES_PER_MODEL;
+    if (mode == WEIGHTS_MAPPED || part > WEIGHTS_TILE_BYTES)
+        return WEIGHTS_TILE_BYTES;
+    return part < LEAST_TILE_BYTES ? LEAST_TILE_BYTES : part;
+}
+
+static void describe(struct weight *weight, const struct gguf_tensor *tensor, uint64_t tile_bytes)
 {
     weight->tensor = tensor;
     weight->type = quant_traits(tensor->type);
     weight->n = tensor->ne[0];
     weight->n_rows = tensor->ne[1] * tensor->ne[2] * tensor->ne[3]; // cannot overflow: the span was checked
     weight->row_bytes = tensor->n_bytes / weight->n_rows;
-    const uint64_t fit = WEIGHTS_TILE_BYTES / weight->row_bytes;
-    weight->tile_rows = fit == 0 ? 1 : fit < weight->n_rows ? fit : weight->n_rows;
-    if (tensor->ne[2] > 1)
-        while (tensor->ne[1] % weight->tile_rows != 0 || weight->tile_rows > tensor->ne[1])
-            weight->tile_rows--;
+    weight->tile_rows = rows_of(weight, tensor->ne[2] > 1 ? tensor->ne[1] : weight->n_rows, tile_bytes);
     weight->n_tiles = (weight->n_rows + weight->tile_rows - 1) / weight->tile_rows;
 }
 
@@ -46,6 +75,14 @@ static enum chord_status map_files(struct weights *weights, struct chord_error *
         weights->mapped_bytes += file_of(weights, i)->size;
     }
     return CHORD_OK;
+}
+
+static enum chord_status open_paging(struct weights *weights, struct chord_error *err)
+{
+    uint64_t widest = 0;
+    for (uint64_t i = 0; i < weights->n_items; i++)
+        widest = weights->items[i].row_bytes > widest ? weights->items[i].row_bytes : widest;
+    return paging_open(&weights->paging, weights->gguf, widest, weights->account, err);
 }
 
 enum chord_status weights_open(struct weights **out, const struct gguf *gguf, enum weights_mode mode,
@@ -65,9 +102,12 @@ enum chord_status weights_open(struct weights **out, const struct gguf *gguf, en
         weights_close(weights);
         return memory_account_fail(account, err, gguf_n_tensors(gguf) * sizeof(struct weight), "the tensor directory");
     }
+    const uint64_t tile_bytes = choose_tile_bytes(gguf, mode);
     for (uint64_t i = 0; i < weights->n_items; i++)
-        describe(&weights->items[i], gguf_tensor(gguf, i));
-    const enum chord_status status = mode == WEIGHTS_MAPPED ? map_files(weights, err) : CHORD_OK;
+        describe(&weights->items[i], gguf_tensor(gguf, i), tile_bytes);
+    const enum chord_status status = mode == WEIGHTS_MAPPED  ? map_files(weights, err)
+                                     : mode == WEIGHTS_PAGED ? open_paging(weights, err)
+                                                             : CHORD_OK;
     if (status != CHORD_OK) {
         weights_close(weights);
         return status;
@@ -80,6 +120,7 @@ void weights_close(struct weights *weights)
 {
     if (weights == NULL)
         return;
+    paging_close(weights->paging);
     for (uint32_t i = 0; weights->maps != NULL && i < weights->n_files; i++)
         if (weights->maps[i] != NULL)
             os_file_unmap(weights->maps[i], file_of(weights, i)->size);
@@ -99,34 +140,77 @@ const struct weight *weights_find(const struct weights *weights, const char *nam
     return tensor != NULL ? &weights->items[tensor - gguf_tensor(weights->gguf, 0)] : NULL;
 }
 
+// ---- Paging -------------------------------------------------------------------------------------------------------------
+
+struct pager *weights_pager(const struct weights *weights)
+{
+    return weights->paging == NULL ? NULL : paging_pager(weights->paging);
+}
+
+enum chord_status weights_start_paging(struct weights *weights, const struct weights_use *uses, uint32_t n_uses,
+                                       const struct weights_paging *options, struct chord_error *err)
+{
+    return paging_start(weights->paging, weights->items, uses, n_uses, options, err);
+}
+
+void weights_begin_pass(struct weights *weights, const struct weight *first, const struct weight *last)
+{
+    if (weights->paging != NULL)
+        pager_begin_pass(paging_pager(weights->paging), first->slots_begin, last->slots_end);
+}
+
+void weights_end_pass(struct weights *weights)
+{
+    if (weights->paging != NULL)
+        pager_end_pass(paging_pager(weights->paging));
+}
+
+void weights_settle(struct weights *weights, uint64_t spare)
+{
+    const uint64_t held = atomic_load(&weights->account->total), ceiling = weights->account->ceiling;
+    const uint64_t left = ceiling > held ? ceiling - held : 0;
+    if (weights->paging == NULL)
+        return;
+    // Memory that goes back and forth costs reads: small changes are let be.
+    if (left < spare / 2)
+        pager_shrink(paging_pager(weights->paging), spare - left);
+    else if (left > spare + spare / 2)
+        pager_grow(paging_pager(weights->paging), left - spare);
+}
+
 enum chord_status weights_acquire(struct weights *weights, const struct weight *weight, uint64_t tile,
                                   const void **rows, struct chord_error *err)
 {
-    (void)err;
+    if (weights->paging != NULL)
+        return pager_acquire(paging_pager(weights->paging), paging_slot(weights->paging, weight, tile), rows, err);
     const char *first = (const char *)weights->maps[weight->tensor->file] + weight->tensor->offset;
     *rows = first + tile * weight->tile_rows * weight->row_bytes;
     return CHORD_OK;
 }
 
-void weights_release(struct weights *weights, const struct weight *weight, uint64_t tile)
+void weights_release(struct weights *weights, const struct weight *weight, uint64_t tile, uint64_t n_rows)
 {
-    (void)weights, (void)weight, (void)tile;
+    if (weights->paging != NULL)
+        pager_release(paging_pager(weights->paging), paging_slot(weights->paging, weight, tile),
+                      n_rows * weight->row_bytes);
+}
+
+// ---- Single rows --------------------------------------------------------------------------------------------------------
+
+static void read_mapped_rows(const struct weights *weights, const struct weight *weight, uint64_t first,
+                             uint64_t n_rows, float *out)
+{
+    const char *rows = (const char *)weights->maps[weight->tensor->file] + weight->tensor->offset;
+    for (uint64_t r = 0; r < n_rows; r++)
+        weight->type->dequantize_row(rows + (first + r) * weight->row_bytes, out + r * weight->n, weight->n);
 }
 
 enum chord_status weights_read_rows(struct weights *weights, const struct weight *weight, uint64_t first,
                                     uint64_t n_rows, float *out, struct chord_error *err)
 {
-    for (uint64_t row = first; row < first + n_rows; row++) {
-        const uint64_t tile = row / weight->tile_rows;
-        const void *rows;
-        const enum chord_status status = weights_acquire(weights, weight, tile, &rows, err);
-        if (status != CHORD_OK)
-            return status;
-        weight->type->dequantize_row((const char *)rows + (row % weight->tile_rows) * weight->row_bytes, out,
-                                     weight->n);
-        weights_release(weights, weight, tile);
-        out += weight->n;
-    }
+    if (weights->mode == WEIGHTS_PAGED)
+        return paging_read_rows(weights->paging, weight, first, n_rows, out, err);
+    read_mapped_rows(weights, weight, first, n_rows, out);
     return CHORD_OK;
 }
 
@@ -135,6 +219,8 @@ enum chord_status weights_read_bytes(struct weights *weights, uint32_t file, uin
 {
     const struct gguf_file *of = gguf_file(weights->gguf, file);
     const enum chord_status status = os_file_check_unchanged(&of->os, of->path, err);
+    if (status == CHORD_OK && weights->paging != NULL)
+        return paging_read_bytes(weights->paging, file, offset, n_bytes, out, err);
     if (status == CHORD_OK && n_bytes > 0)
         memcpy(out, (const char *)weights->maps[file] + offset, n_bytes);
     return status;
@@ -151,7 +237,7 @@ enum chord_status weights_check_unchanged(const struct weights *weights, struct 
     return CHORD_OK;
 }
 
-void weights_preload(struct weights *weights, uint64_t *done, double seconds, const _Atomic bool *cancel)
+static void preload_mapped(struct weights *weights, uint64_t *done, double seconds, const _Atomic bool *cancel)
 {
     const uint64_t page = 4096, pages_per_look = 1024;
     const double deadline = os_now_seconds() + seconds;
@@ -173,10 +259,23 @@ void weights_preload(struct weights *weights, uint64_t *done, double seconds, co
     }
 }
 
+enum chord_status weights_preload(struct weights *weights, double seconds, const _Atomic bool *cancel, uint64_t *done,
+                                  uint64_t *total, struct chord_error *err)
+{
+    if (weights->paging != NULL)
+        return pager_preload(paging_pager(weights->paging), seconds, cancel, done, total, err);
+    *total = weights->mapped_bytes;
+    preload_mapped(weights, done, seconds, cancel);
+    return CHORD_OK;
+}
+
 void weights_clear_cache(struct weights *weights)
 {
-    for (uint32_t i = 0; i < weights->n_files; i++)
-        os_file_forget(file_of(weights, i), weights->maps[i]);
+    if (weights->paging != NULL)
+        pager_clear(paging_pager(weights->paging));
+    else
+        for (uint32_t i = 0; i < weights->n_files; i++)
+            os_file_forget(file_of(weights, i), weights->maps[i]);
 }
 
 uint64_t weights_mapped_bytes(const struct weights *weights)
@@ -187,7 +286,7 @@ uint64_t weights_mapped_bytes(const struct weights *weights)
 uint64_t weights_resident_bytes(const struct weights *weights)
 {
     uint64_t sum = 0;
-    for (uint32_t i = 0; i < weights->n_files; i++) {
+    for (uint32_t i = 0; i < weights->n_files && weights->mode == WEIGHTS_MAPPED; i++) {
         const uint64_t resident = os_file_resident_bytes(weights->maps[i], file_of(weights, i)->size);
         if (resident == UINT64_MAX)
             return UINT64_MAX;

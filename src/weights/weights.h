@@ -1,9 +1,11 @@
 // Weight store: the one way to reach tensor data. A kernel acquires a tile, uses it, releases it.
 //
-// A tile is a run of whole rows of one tensor, at most WEIGHTS_TILE_BYTES (a single row larger than that is its own tile).
+// A tile is a run of whole rows of one tensor, at most WEIGHTS_TILE_BYTES (a single row larger than that is its own tile); in
+// paged mode less where the model is small.
 // In a tensor of several matrices, the experts of a layer, it never crosses from one matrix to the next, and all are alike.
 // In mapped mode, the mode when everything fits, the files are mapped read-only and a tile is a pointer into the mapping:
-// nothing is read before it is used, nothing is copied.
+// nothing is read before it is used, nothing is copied. In paged mode, when it does not, tiles are read into memory of the
+// store's own, some to stay, the others ahead of their use (weights/pager.h); the files are not mapped.
 //
 // After weights_open the directory is immutable; acquire and release may be called from any thread.
 #ifndef CHORD_WEIGHTS_WEIGHTS_H
@@ -29,16 +31,19 @@ struct weight {
     uint64_t row_bytes;
     uint64_t tile_rows; // rows of every tile but the last, >= 1
     uint64_t n_tiles;
+    // Paged mode: where the numbers of its tiles in the schedule stand, and the schedule of it and those used with it.
+    uint32_t slots_at, slots_begin, slots_end;
 };
 
 struct weights; // opaque
 
 enum weights_mode {
-    WEIGHTS_DIRECTORY, // shapes only: nothing can be acquired (planning)
+    WEIGHTS_DIRECTORY, // shapes and tiles as in paged mode: nothing can be acquired (planning)
     WEIGHTS_MAPPED,
+    WEIGHTS_PAGED,
 };
 
-// Maps the files of `gguf`, which must outlive the store.
+// Maps or opens the files of `gguf`, which must outlive the store.
 enum chord_status weights_open(struct weights **out, const struct gguf *gguf, enum weights_mode mode,
                                struct memory_account *account, struct chord_error *err);
 enum weights_mode weights_mode(const struct weights *weights);
@@ -47,11 +52,67 @@ void weights_close(struct weights *weights); // no tile may be in use; NULL is f
 // The matrix of a tensor, or NULL when the file has none of that name.
 const struct weight *weights_find(const struct weights *weights, const char *name);
 
+// ---- Paged mode --------------------------------------------------------------------------------------------------------
+
+#define WEIGHTS_MOST_TOGETHER 2u
+
+// Matrices of as many rows each that are used together, row by row.
+struct weights_use {
+    const struct weight *weight[WEIGHTS_MOST_TOGETHER];
+    uint32_t n_weights;
+    uint32_t layer; // for the statistics
+};
+
+enum weights_policy { WEIGHTS_PIN, WEIGHTS_LRU };
+
+struct weights_paging {
+    uint64_t spare;     // bytes that the account is to have left: tiles get all else that its ceiling allows
+    uint32_t n_threads; // that compute
+    uint32_t n_layers;  // above every weights_use.layer
+    enum weights_policy policy;
+};
+
+// uses[n_uses] are what a step uses, each matrix once, in that order. Before this nothing can be acquired in paged mode.
+// MEMORY_BUDGET when that is less than weights_paging_plan.least_bytes.
+enum chord_status weights_start_paging(struct weights *weights, const struct weights_use *uses, uint32_t n_uses,
+                                       const struct weights_paging *options, struct chord_error *err);
+
+// What paging would do with `memory` bytes for tiles, of a store in any mode whose tiles are those of paged mode.
+struct weights_paging_plan {
+    uint64_t step_bytes;     // of weights that a step uses
+    uint64_t pinned_bytes;   // of them always in memory
+    uint64_t ring_bytes;     // of memory for those that are not
+    uint64_t least_bytes;    // of memory that paging can work with
+    uint64_t metadata_bytes; // held beside
+    uint64_t n_tiles;
+};
+struct weights_layer_plan {
+    uint64_t n_bytes, pinned_bytes;
+};
+// layers [n_layers], zeroed, may be NULL.
+enum chord_status weights_plan_paging(const struct weights_use *uses, uint32_t n_uses, uint64_t memory,
+                                      uint32_t n_threads, struct weights_layer_plan *layers,
+                                      struct weights_paging_plan *out, struct memory_account *account,
+                                      struct chord_error *err);
+
+// A part of a step is about to use the matrices of the uses of first .. last, every row once; it has done so, or given up.
+// Not while another part is under way. Nothing happens in other modes.
+void weights_begin_pass(struct weights *weights, const struct weight *first, const struct weight *last);
+void weights_end_pass(struct weights *weights);
+
+// Between steps: lets the store have what the account has left but for `spare` bytes, or takes back what is missing of them.
+void weights_settle(struct weights *weights, uint64_t spare);
+
+struct pager *weights_pager(const struct weights *weights); // weights/pager.h; NULL in other modes
+
+// ---- Use -----------------------------------------------------------------------------------------------------------------
+
 // First byte of row tile * tile_rows; the tile's rows follow each other. Valid until the release. Fails only on
 // I/O (never in mapped mode).
 enum chord_status weights_acquire(struct weights *weights, const struct weight *weight, uint64_t tile,
                                   const void **rows, struct chord_error *err);
-void weights_release(struct weights *weights, const struct weight *weight, uint64_t tile);
+// n_rows of the tile were used; each row is used once in a pass.
+void weights_release(struct weights *weights, const struct weight *weight, uint64_t tile, uint64_t n_rows);
 
 // Dequantizes rows first .. first + n_rows - 1 into out [n_rows, n].
 enum chord_status weights_read_rows(struct weights *weights, const struct weight *weight, uint64_t first,
@@ -66,12 +127,15 @@ enum chord_status weights_read_bytes(struct weights *weights, uint32_t file, uin
 // FILE_CHANGED when a file's size or modification time is no longer that of the opening.
 enum chord_status weights_check_unchanged(const struct weights *weights, struct chord_error *err);
 
-// Reads mapped bytes into memory for about `seconds`, from byte *done of weights_mapped_bytes() on; advances *done.
-void weights_preload(struct weights *weights, uint64_t *done, double seconds, const _Atomic bool *cancel);
-// Tells the system that the mapped pages are not needed for now.
+// Brings what will stay in memory there, for about `seconds`: mapped bytes from *done on, which is advanced, or pinned tiles. *done
+// of *total bytes have been read then. IO when some cannot be.
+enum chord_status weights_preload(struct weights *weights, double seconds, const _Atomic bool *cancel, uint64_t *done,
+                                  uint64_t *total, struct chord_error *err);
+// Tells the system that the mapped pages are not needed for now, or gives the memory of tiles back until they are next used. From
+// any thread.
 void weights_clear_cache(struct weights *weights);
 
 uint64_t weights_mapped_bytes(const struct weights *weights);
-uint64_t weights_resident_bytes(const struct weights *weights); // UINT64_MAX: the system cannot tell
+uint64_t weights_resident_bytes(const struct weights *weights); // of them in memory; UINT64_MAX: the system cannot tell
 
 #endif

@@ -199,7 +199,7 @@ static void the_context_that_fits_can_be_filled(void **state)
     for (uint64_t budget = 1000000; budget < 4200000; budget += 150001) {
         struct chord_model_info info;
         struct chord_error err;
-        const struct chord_model_options options = {.memory = budget, .n_threads = 1};
+        const struct chord_model_options options = {.memory = budget, .n_threads = 1, .mode = CHORD_MODE_MAPPED};
         if (chord_model_open(test_path("engine.gguf"), &options, &model, &err) != CHORD_OK) {
             assert_int_equal(err.code, CHORD_MEMORY_BUDGET);
             continue;
@@ -249,7 +249,7 @@ static void a_plan_is_what_opening_does(void **state)
         struct chord_model_info info;
         struct chord_error err;
         uint64_t weights_bytes = 0, step_bytes = 0;
-        const struct chord_model_options options = {.memory = budgets[i], .n_threads = 2};
+        const struct chord_model_options options = {.memory = budgets[i], .n_threads = 2, .mode = CHORD_MODE_MAPPED};
         if (chord_model_plan(test_path("engine.gguf"), &options, &plan, &err) != CHORD_OK)
             fail_msg("%s", err.message);
         model = open_path(test_path("engine.gguf"), options);

@@ -91,7 +91,7 @@ static void check_tiles(struct weights *weights, const struct weight *w)
         assert_true(next == NULL || next == rows);
         row = row + w->tile_rows < w->n_rows ? row + w->tile_rows : w->n_rows;
         next = (const char *)rows + w->tile_rows * w->row_bytes;
-        weights_release(weights, w, tile);
+        weights_release(weights, w, tile, w->tile_rows);
     }
     assert_int_equal(row, w->n_rows);
 }
@@ -109,7 +109,7 @@ static void check_against(struct weights *weights, const struct tiny_tensor *t)
     check_tiles(weights, w);
     assert_int_equal(weights_acquire(weights, w, 0, &bytes, NULL), CHORD_OK);
     assert_memory_equal(bytes, t->bytes, t->n_bytes); // tiles lie one behind the other in a mapping
-    weights_release(weights, w, 0);
+    weights_release(weights, w, 0, 1);
     float *values = malloc(n_rows * w->n * sizeof *values);
     assert_int_equal(weights_read_rows(weights, w, 0, n_rows, values, NULL), CHORD_OK);
     assert_memory_equal(values, t->values, n_rows * w->n * sizeof *values);
@@ -174,9 +174,9 @@ static void split_files(void **state)
         assert_int_equal(gguf_n_files(s.gguf), n_files);
         for (uint32_t i = 0; i < m.n_tensors; i++)
             check_against(s.weights, &m.tensors[i]);
-        uint64_t done = 0;
+        uint64_t done = 0, total;
         while (done < weights_mapped_bytes(s.weights))
-            weights_preload(s.weights, &done, 1, NULL);
+            weights_preload(s.weights, 1, NULL, &done, &total, NULL);
         assert_int_equal(done, weights_mapped_bytes(s.weights));
         close_store(&s);
     }
@@ -292,14 +292,14 @@ static void pages_come_and_go(void **state)
     assert_int_equal(stat(path, &info), 0);
     const uint64_t total = weights_mapped_bytes(s.weights);
     assert_int_equal(total, info.st_size);
-    uint64_t done = 0;
+    uint64_t done = 0, to_do;
     _Atomic bool cancel = true;
-    weights_preload(s.weights, &done, 100, &cancel);
+    weights_preload(s.weights, 100, &cancel, &done, &to_do, NULL);
     assert_true(done > 0 && done < total); // looks at the flag long before the end
     while (done < total)
-        weights_preload(s.weights, &done, 0, NULL);
-    assert_int_equal(done, total);
-    weights_preload(s.weights, &done, 0, NULL);
+        weights_preload(s.weights, 0, NULL, &done, &to_do, NULL);
+    assert_true(done == total && to_do == total);
+    weights_preload(s.weights, 0, NULL, &done, &to_do, NULL);
     assert_int_equal(done, total);
     const uint64_t resident = weights_resident_bytes(s.weights);
     assert_true(resident == UINT64_MAX || (resident > 0 && resident <= (total + 4095) / 4096 * 4096));

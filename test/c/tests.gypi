@@ -19,6 +19,8 @@
     {'target_name': 'test_limits', 'includes': ['test.gypi']},
     {'target_name': 'test_models', 'includes': ['test.gypi']},
     {'target_name': 'test_core', 'includes': ['test.gypi']},
+    {'target_name': 'test_paged', 'includes': ['test.gypi']},
+    {'target_name': 'test_pager', 'includes': ['test.gypi']},
     {'target_name': 'test_pool', 'includes': ['test.gypi']},
     {'target_name': 'test_pretokenizers', 'includes': ['test.gypi']},
     {'target_name': 'test_quant', 'includes': ['test.gypi']},

@@ -1,0 +1,164 @@
+#include "engine/budget.h"
+
+#include "graph/uses.h"
+
+// Without a context asked for, a model is mapped if that leaves room for this many tokens; else paged, with room for more.
+#define MAPPED_LEAST_TOKENS 4096u
+
+#define LEAST_SPARE (UINT64_C(256) << 10)
+#define MOST_SPARE (UINT64_C(8) << 20)
+
+static uint64_t choose_spare(uint64_t budget)
+{
+    const uint64_t part = budget / 64;
+    return part < LEAST_SPARE ? LEAST_SPARE : part > MOST_SPARE ? MOST_SPARE : part;
+}
+
+static uint64_t at_most(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+// What a survey of the model needs for a while.
+struct survey {
+    struct weights *weights;
+    struct graph *graph;
+    struct weights_use *uses;
+    uint32_t n_uses;
+};
+
+static enum chord_status list_uses(const struct graph *graph, struct memory_account *account, struct weights_use **uses,
+                                   uint32_t *n_uses, struct chord_error *err)
+{
+    *uses = memory_zalloc(account, MEMORY_METADATA, graph_max_uses(graph), sizeof **uses);
+    if (*uses == NULL)
+        return memory_account_fail(account, err, graph_max_uses(graph) * sizeof **uses, "the order of the weights");
+    *n_uses = graph_list_uses(graph, *uses);
+    return CHORD_OK;
+}
+
+static enum chord_status look_around(struct survey *survey, const struct gguf *gguf, const struct arch *arch,
+                                     const struct hparams *hparams, struct memory_account *account,
+                                     struct chord_error *err)
+{
+    enum chord_status status = weights_open(&survey->weights, gguf, WEIGHTS_DIRECTORY, account, err);
+    if (status == CHORD_OK)
+        status = arch_build_graph(arch, hparams, survey->weights, gguf, account, &survey->graph, err);
+    return status;
+}
+
+static void survey_free(struct survey *survey, struct memory_account *account)
+{
+    memory_free(account, survey->uses);
+    graph_free(survey->graph);
+    weights_close(survey->weights);
+}
+
+// Memory for tiles while one text of PLANNED_TOKENS tokens is generated.
+static uint64_t planned_tile_bytes(const struct budget *budget, const struct survey *survey)
+{
+    const uint64_t held = budget->metadata_bytes + kv_bytes(&budget->kv, at_most(budget->n_ctx, PLANNED_TOKENS)) +
+                          backend_scratch_bytes(survey->graph, &budget->kernels, budget->n_threads, 1, 1) +
+                          budget->spare;
+    return budget->bytes > held ? budget->bytes - held : 0;
+}
+
+static enum chord_status plan_paging(struct budget *budget, const struct survey *survey, uint64_t memory,
+                                     struct weights_layer_plan *layers, struct memory_account *account,
+                                     struct chord_error *err)
+{
+    return weights_plan_paging(survey->uses, survey->n_uses, memory, budget->n_threads, layers, &budget->paging,
+                               account, err);
+}
+
+static enum chord_status decide_paged(struct budget *budget, struct survey *survey, const struct hparams *hparams,
+                                      const struct chord_model_options *options, struct memory_account *account,
+                                      struct weights_layer_plan **layers, struct chord_error *err)
+{
+    budget->is_paged = true;
+    budget->spare = choose_spare(budget->bytes);
+    enum chord_status status = list_uses(survey->graph, account, &survey->uses, &survey->n_uses, err);
+    if (status == CHORD_OK)
+        status = plan_paging(budget, survey, 0, NULL, account, err);
+    if (status != CHORD_OK)
+        return status;
+    budget->metadata_bytes += budget->paging.metadata_bytes;
+    const uint64_t fixed = budget->metadata_bytes + budget->scratch_bytes + budget->spare + budget->paging.least_bytes;
+    status = model_choose_context(options, hparams, &budget->kv, budget->bytes, fixed, &budget->n_ctx, err);
+    if (status == CHORD_OK && layers != NULL) {
+        *layers = memory_zalloc(account, MEMORY_METADATA, survey->graph->n_layer + 1, sizeof **layers);
+        if (*layers == NULL)
+            status = memory_account_fail(account, err, (survey->graph->n_layer + 1) * sizeof **layers, "a plan");
+    }
+    if (status == CHORD_OK)
+        status = plan_paging(budget, survey, planned_tile_bytes(budget, survey), layers != NULL ? *layers : NULL,
+                             account, err);
+    return status;
+}
+
+static enum chord_status decide(struct budget *budget, struct survey *survey, const struct hparams *hparams,
+                                const struct chord_model_options *options, struct memory_account *account,
+                                struct weights_layer_plan **layers, struct chord_error *err)
+{
+    const uint32_t n_wanted =
+        options->n_ctx != 0 ? options->n_ctx : (uint32_t)at_most(hparams->n_ctx_train, MAPPED_LEAST_TOKENS);
+    const uint64_t beside = budget->metadata_bytes + budget->scratch_bytes;
+    const bool can_map =
+        model_context_bytes(hparams, &budget->kv, n_wanted) + beside + budget->weights_bytes <= budget->bytes;
+    const bool has_experts = survey->graph->n_expert > 0;
+    if (options->mode == CHORD_MODE_PAGED && has_experts)
+        return chord_fail(err, CHORD_INVALID_ARGUMENT, "a mixture of experts cannot be paged: leave the mode to chord");
+    if (options->mode == CHORD_MODE_PAGED || (options->mode == CHORD_MODE_AUTO && !can_map && !has_experts))
+        return decide_paged(budget, survey, hparams, options, account, layers, err);
+    // Mapped against the budget, the page cache is the system's to keep or to drop.
+    const uint64_t fixed = beside + (can_map ? budget->weights_bytes : 0);
+    return model_choose_context(options, hparams, &budget->kv, budget->bytes, fixed, &budget->n_ctx, err);
+}
+
+enum chord_status budget_decide(struct budget *out, const struct gguf *gguf, const struct arch *arch,
+                                const struct hparams *hparams, const struct chord_model_options *options,
+                                uint64_t held_bytes, struct memory_account *account, struct weights_layer_plan **layers,
+                                struct chord_error *err)
+{
+    struct survey survey = {0};
+    *out = (struct budget){.bytes = model_memory_budget(options), .n_threads = model_choose_threads(options)};
+    const uint64_t held_before = atomic_load(&account->total);
+    enum chord_status status = model_choose_kernels(options, &out->kernels, err);
+    if (status == CHORD_OK)
+        status = look_around(&survey, gguf, arch, hparams, account, err);
+    if (status == CHORD_OK) {
+        const struct graph *graph = survey.graph;
+        kv_layout_init(&out->kv, options->kv_type == CHORD_KV_Q8_0 ? KV_Q8_0 : KV_F16, graph->n_layer, graph->n_head_kv,
+                       graph->head_dim);
+        for (uint64_t i = 0; i < gguf_n_tensors(gguf); i++)
+            out->weights_bytes += gguf_tensor(gguf, i)->n_bytes;
+        out->step_bytes = graph->weight_bytes;
+        out->metadata_bytes = held_bytes + atomic_load(&account->total) - held_before;
+        out->scratch_bytes =
+            backend_scratch_bytes(graph, &out->kernels, out->n_threads, BATCH_MAX_ROWS, BATCH_MAX_OUTPUTS);
+        status = decide(out, &survey, hparams, options, account, layers, err);
+        out->fits = out->weights_bytes + kv_bytes(&out->kv, out->n_ctx) + out->scratch_bytes + out->metadata_bytes <=
+                    out->bytes;
+    }
+    survey_free(&survey, account);
+    return status;
+}
+
+enum chord_status budget_start_paging(struct chord_model *model, const struct chord_model_options *options,
+                                      struct chord_error *err)
+{
+    struct weights_use *uses = NULL;
+    uint32_t n_uses = 0;
+    enum chord_status status = list_uses(model->graph, &model->account, &uses, &n_uses, err);
+    if (status == CHORD_OK) {
+        const struct weights_paging paging = {
+            .spare = model->spare,
+            .n_threads = model->n_threads,
+            .n_layers = model->graph->n_layer + 1,
+            .policy = options->policy == CHORD_POLICY_LRU ? WEIGHTS_LRU : WEIGHTS_PIN,
+        };
+        status = weights_start_paging(model->weights, uses, n_uses, &paging, err);
+    }
+    memory_free(&model->account, uses);
+    return status;
+}
