@@ -307,7 +307,12 @@ ALWAYS_INLINE void multiply_tile(const struct tile *tile, const enum panel_kind 
 // Of one block and one half: low and high products.
 typedef products split_products[2];
 
-#define MULTIPLY_64(sums, codes)     \
+#define MULTIPLY_LOW(sums, codes)    \
+    do {                             \
+        _tile_loadd(6, (codes), 64); \
+        _tile_dpbsud(sums, 4, 6);    \
+    } while (0)
+#define MULTIPLY_HIGH(sums, codes)   \
     do {                             \
         _tile_loadd(6, (codes), 64); \
         _tile_dpbssd(sums, 4, 6);    \
@@ -323,10 +328,10 @@ ALWAYS_INLINE void multiply_split(const struct panel_block block[2], const uint8
     _tile_zero(3);
     for (uint32_t k = 0; k < 64; k += 16) {
         _tile_loadd(4, y + 4 * k, stride);
-        MULTIPLY_64(0, block[0].codes[k]);
-        MULTIPLY_64(1, block[0].high[k]);
-        MULTIPLY_64(2, block[1].codes[k]);
-        MULTIPLY_64(3, block[1].high[k]);
+        MULTIPLY_LOW(0, block[0].codes[k]);
+        MULTIPLY_HIGH(1, block[0].high[k]);
+        MULTIPLY_LOW(2, block[1].codes[k]);
+        MULTIPLY_HIGH(3, block[1].high[k]);
     }
     _tile_stored(0, p[0][0], 64);
     _tile_stored(1, p[0][1], 64);
@@ -336,7 +341,7 @@ ALWAYS_INLINE void multiply_split(const struct panel_block block[2], const uint8
 
 ALWAYS_INLINE __m512 sum_of_split(const split_products p, uint32_t column, __m512 d)
 {
-    const __m512i high = _mm512_slli_epi32(load_products(p[1], column), 7);
+    const __m512i high = _mm512_slli_epi32(load_products(p[1], column), 8);
     return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(load_products(p[0], column), high)), d);
 }
 

@@ -12,6 +12,8 @@
 #include "kernels/avx512/avx512.h"
 #include "kernels/gemm_blocks.h"
 
+#include <string.h>
+
 // clang before 16 has another name for the same.
 #if defined(__AMX_INT8__) || defined(__AMXINT8__)
 #define TILE_UNIT 1
@@ -43,7 +45,7 @@
 struct panel_block {
     uint8_t codes[64][16][4]; // [element / 4][row][element % 4]
 #if TILE_UNIT
-    int8_t high[64][16][4]; // kinds that are split: of numbers low + 128 * high, whose low parts are the codes
+    int8_t high[64][16][4]; // kinds that are split: of numbers low + 256 * high, whose low parts are the codes
 #endif
     uint32_t params[16][16]; // [parameter][row]
 } __attribute__((aligned(64)));
@@ -51,9 +53,6 @@ struct panel_block {
 // The same as one row's unpacker leaves it.
 struct row_block {
     uint8_t codes[256];
-#if TILE_UNIT
-    int8_t high[256];
-#endif
     uint32_t params[16];
 } __attribute__((aligned(64)));
 
@@ -68,7 +67,7 @@ enum panel_kind {
     PANEL_BLOCKS_32_MIN,
     // The next two are split where the tier has a tile unit, which multiplies 64 elements as soon as 16: there, codes are
     // multiplied by the integer scales of their sub-blocks (zero point subtracted before), and what stands for the sum over
-    // sub-blocks is params[0] * float(sum of (low + 128 * high) * q).
+    // sub-blocks is params[0] * float(sum of (low + 256 * high) * q).
     // Sub-blocks of 32: y * (params[12] * float(sum over sub-blocks of min * sum of q)
     //                        + sum over sub-blocks of params[s] * float(sum of u * q))
     // mins: 16-bit pairs in params[8..11]. Per 256.
@@ -148,26 +147,33 @@ void TIER(gemm_by_panels)(const struct gemm_format *format, const void *w, uint6
 
 // ---- unpacking -------------------------------------------------------------------------------------------------------
 
-// Dword i of 16 rows becomes row i of 16 dwords: to[i][r] = dword i of the 64 bytes at from + r * stride. 16-byte
-// pieces of rows r, r + 4, r + 8, r + 12 are put side by side by loads and inserts, which any vector port takes; only
-// the rest needs the one port that shuffles.
+// to[i], lane r = dword i of the 16 bytes at from + r * stride, of 16 rows. The bytes of rows r, r + 4, r + 8, r + 12 are
+// put side by side by loads and inserts, which any vector port takes; only the rest needs the one port that shuffles.
+ALWAYS_INLINE void transpose_16x4(const void *from, uint64_t stride, __m512i to[4])
+{
+    const uint8_t *p = from;
+    const __m512i r0 = load_four_16(p, 4 * stride);
+    const __m512i r1 = load_four_16(p + stride, 4 * stride);
+    const __m512i r2 = load_four_16(p + 2 * stride, 4 * stride);
+    const __m512i r3 = load_four_16(p + 3 * stride, 4 * stride);
+    const __m512i low_01 = _mm512_unpacklo_epi32(r0, r1), high_01 = _mm512_unpackhi_epi32(r0, r1);
+    const __m512i low_23 = _mm512_unpacklo_epi32(r2, r3), high_23 = _mm512_unpackhi_epi32(r2, r3);
+    to[0] = _mm512_unpacklo_epi64(low_01, low_23);
+    to[1] = _mm512_unpackhi_epi64(low_01, low_23);
+    to[2] = _mm512_unpacklo_epi64(high_01, high_23);
+    to[3] = _mm512_unpackhi_epi64(high_01, high_23);
+}
+
+// Dword i of 16 rows becomes row i of 16 dwords: to[i][r] = dword i of the 64 bytes at from + r * stride.
 ALWAYS_INLINE void transpose_16x16(const void *from, uint64_t stride, void *to)
 {
-    const uint8_t *bytes = from;
     UNROLL
     for (int piece = 0; piece < 4; piece++) {
-        const uint8_t *p = bytes + 16 * piece;
-        const __m512i r0 = load_four_16(p, 4 * stride);
-        const __m512i r1 = load_four_16(p + stride, 4 * stride);
-        const __m512i r2 = load_four_16(p + 2 * stride, 4 * stride);
-        const __m512i r3 = load_four_16(p + 3 * stride, 4 * stride);
-        const __m512i low_01 = _mm512_unpacklo_epi32(r0, r1), high_01 = _mm512_unpackhi_epi32(r0, r1);
-        const __m512i low_23 = _mm512_unpacklo_epi32(r2, r3), high_23 = _mm512_unpackhi_epi32(r2, r3);
-        __m512i *column = (__m512i *)to + 4 * piece;
-        _mm512_store_si512(column, _mm512_unpacklo_epi64(low_01, low_23));
-        _mm512_store_si512(column + 1, _mm512_unpackhi_epi64(low_01, low_23));
-        _mm512_store_si512(column + 2, _mm512_unpacklo_epi64(high_01, high_23));
-        _mm512_store_si512(column + 3, _mm512_unpackhi_epi64(high_01, high_23));
+        __m512i columns[4];
+        transpose_16x4((const uint8_t *)from + 16 * piece, stride, columns);
+        UNROLL
+        for (int i = 0; i < 4; i++)
+            _mm512_store_si512((__m512i *)to + 4 * piece + i, columns[i]);
     }
 }
 
@@ -178,17 +184,6 @@ ALWAYS_INLINE void transpose_rows(const struct row_block rows[16], struct panel_
     transpose_16x16(rows[0].params, sizeof rows[0], block->params);
 }
 
-#if TILE_UNIT
-ALWAYS_INLINE void transpose_split_rows(const struct row_block rows[16], struct panel_block *block)
-{
-    transpose_rows(rows, block);
-    for (int v = 0; v < 4; v++)
-        transpose_16x16(rows[0].high + 64 * v, sizeof rows[0], block->high[16 * v]);
-}
-#else
-#define transpose_split_rows transpose_rows
-#endif
-
 ALWAYS_INLINE void prefetch_next_panel(const void *p, int64_t ahead, uint64_t bytes)
 {
     for (uint64_t i = 0; i < bytes; i += 64)
@@ -198,7 +193,7 @@ ALWAYS_INLINE void prefetch_next_panel(const void *p, int64_t ahead, uint64_t by
 // Defines unpack_<type> from `void unpack_row(const struct block_<type> *x, uint32_t n_blocks, struct row_block
 // *row)`, which fills one row's codes and parameters of 256 elements, of which n_blocks blocks exist (all, but for
 // types of 32); what it leaves of the others is never used.
-#define DEFINE_UNPACK(type, block_size, transpose)                                                   \
+#define DEFINE_UNPACK_BY_ROW(type, block_size)                                                       \
     static void unpack_##type(const struct panel_source *s, void *panel)                             \
     {                                                                                                \
         enum { BLOCKS = 256 / (block_size) };                                                        \
@@ -214,19 +209,43 @@ ALWAYS_INLINE void prefetch_next_panel(const void *p, int64_t ahead, uint64_t by
                     prefetch_next_panel(x, s->ahead, BLOCKS * sizeof *x);                            \
                     unpack_row(x, left < BLOCKS ? (uint32_t)left : BLOCKS, &rows[r]);                \
                 }                                                                                    \
-                transpose(rows, to);                                                                 \
+                transpose_rows(rows, to);                                                            \
             }                                                                                        \
         }                                                                                            \
     }
 
-#define DEFINE_GEMM(type, kind, block_size)         \
-    DEFINE_UNPACK(type, block_size, transpose_rows) \
-    DEFINE_GEMM_OF_TILES(type, GEMM_TILES[kind], 256 * PANEL_BLOCKS, block_size, PANEL_BLOCKS * COLUMN_BLOCK_BYTES)
+// The same from `void unpack_16(const struct block_<type> *x, uint64_t stride, uint32_t n_blocks, struct panel_block *to)`,
+// which does so for 16 rows, `stride` bytes apart. Where rows are missing it gets copies, the last row standing in.
+#define DEFINE_UNPACK_BY_16(type, block_size)                                                           \
+    static void unpack_##type(const struct panel_source *s, void *panel)                                \
+    {                                                                                                   \
+        enum { BLOCKS = 256 / (block_size) };                                                           \
+        struct panel_block *to = panel;                                                                 \
+        for (uint64_t k = 0; k < s->n; k += 256) {                                                      \
+            const uint64_t left = (s->n - k) / (block_size);                                            \
+            const uint32_t n_blocks = left < BLOCKS ? (uint32_t)left : BLOCKS;                          \
+            const uint8_t *w = s->w + k / (block_size) * sizeof(struct block_##type);                   \
+            for (uint32_t half = 0; half < 2; half++, to++) {                                           \
+                struct block_##type copy[16][BLOCKS];                                                   \
+                const uint8_t *rows = w + 16 * half * s->row_bytes;                                     \
+                uint64_t stride = s->row_bytes;                                                         \
+                for (uint32_t r = 0; r < 16 && 16 * half + r < s->n_rows; r++)                          \
+                    prefetch_next_panel(rows + r * stride, s->ahead, sizeof copy[0]);                   \
+                if (s->n_rows < 16 * half + 16) {                                                       \
+                    for (uint32_t r = 0; r < 16; r++) {                                                 \
+                        const uint32_t row = 16 * half + r < s->n_rows ? 16 * half + r : s->n_rows - 1; \
+                        memcpy(copy[r], w + row * s->row_bytes, n_blocks * sizeof copy[0][0]);          \
+                    }                                                                                   \
+                    rows = (const uint8_t *)copy;                                                       \
+                    stride = sizeof copy[0];                                                            \
+                }                                                                                       \
+                unpack_16((const struct block_##type *)rows, stride, n_blocks, to);                     \
+            }                                                                                           \
+        }                                                                                               \
+    }
 
-// The same for a kind that may be split.
-#define DEFINE_GEMM_SPLIT(type, kind)              \
-    DEFINE_UNPACK(type, 256, transpose_split_rows) \
-    DEFINE_GEMM_OF_TILES(type, GEMM_TILES[kind], 256 * PANEL_BLOCKS, 256, PANEL_BLOCKS * COLUMN_BLOCK_BYTES)
+#define DEFINE_GEMM(type, kind, block_size) \
+    DEFINE_GEMM_OF_TILES(type, GEMM_TILES[kind], 256 * PANEL_BLOCKS, block_size, PANEL_BLOCKS * COLUMN_BLOCK_BYTES)
 
 // ---- slots -----------------------------------------------------------------------------------------------------------
 

@@ -24,4 +24,5 @@ ALWAYS_INLINE void unpack_row(const struct block_q2_k *x, uint32_t n_blocks, str
     row->params[9] = bits_from_float(-half_at(x->dmin));
 }
 
+DEFINE_UNPACK_BY_ROW(q2_k, 256)
 DEFINE_GEMM(q2_k, PANEL_WHOLE_MIN, 256)

@@ -38,4 +38,5 @@ ALWAYS_INLINE void unpack_row(const struct block_q3_k *x, uint32_t n_blocks, str
     row->params[0] = bits_from_float(half_at(x->d));
 }
 
+DEFINE_UNPACK_BY_ROW(q3_k, 256)
 DEFINE_GEMM(q3_k, PANEL_WHOLE, 256)

@@ -7,4 +7,5 @@ ALWAYS_INLINE __m512i codes_of_two(const struct block_q4_0 *x, const struct bloc
 }
 
 DEFINE_UNPACK_ROW_32(q4_0)
+DEFINE_UNPACK_BY_ROW(q4_0, 32)
 DEFINE_GEMM(q4_0, PANEL_BLOCKS_32, 32)

@@ -7,4 +7,5 @@ ALWAYS_INLINE __m512i codes_of_two(const struct block_q4_1 *x, const struct bloc
 }
 
 DEFINE_UNPACK_ROW_32_MIN(q4_1)
+DEFINE_UNPACK_BY_ROW(q4_1, 32)
 DEFINE_GEMM(q4_1, PANEL_BLOCKS_32_MIN, 32)

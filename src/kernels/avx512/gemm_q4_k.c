@@ -1,14 +1,23 @@
 // GEMM of Q4_K.
-#include "kernels/avx512/gemm_unpack_256.h"
+#include "kernels/avx512/gemm_unpack_16.h"
 
-ALWAYS_INLINE void unpack_row(const struct block_q4_k *x, uint32_t n_blocks, struct row_block *row)
+ALWAYS_INLINE void unpack_16(const struct block_q4_k *x, uint64_t stride, uint32_t n_blocks, struct panel_block *to)
 {
     (void)n_blocks;
-    for (int v = 0; v < 4; v++) {
-        const __m512i qs = _mm512_srlv_epi64(load_twice_32(x->qs + 32 * v), _mm512_setr_epi64(0, 0, 0, 0, 4, 4, 4, 4));
-        store_codes(row, v, _mm512_and_si512(qs, _mm512_set1_epi8(15)));
+    struct sub_block sub[8];
+    unpack_header(x, stride, to, sub);
+    UNROLL
+    for (uint32_t piece = 0; piece < 8; piece++) {
+        __m512i qs[4];
+        transpose_16x4(x->qs + 16 * piece, stride, qs);
+        const uint32_t s = piece / 2 * 2, step = 8 * s + 4 * (piece % 2);
+        UNROLL
+        for (uint32_t i = 0; i < 4; i++) {
+            store_codes(to, step + i, low_nibbles(qs[i]), sub[s], 0);
+            store_codes(to, step + 8 + i, high_nibbles(qs[i]), sub[s + 1], 0);
+        }
     }
-    unpack_q4_k_params(x->d, x->dmin, x->scales, row);
 }
 
-DEFINE_GEMM_SPLIT(q4_k, PANEL_SUB_32_MIN)
+DEFINE_UNPACK_BY_16(q4_k, 256)
+DEFINE_GEMM(q4_k, PANEL_SUB_32_MIN, 256)

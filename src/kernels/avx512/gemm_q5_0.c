@@ -8,4 +8,5 @@ ALWAYS_INLINE __m512i codes_of_two(const struct block_q5_0 *x, const struct bloc
 }
 
 DEFINE_UNPACK_ROW_32(q5_0)
+DEFINE_UNPACK_BY_ROW(q5_0, 32)
 DEFINE_GEMM(q5_0, PANEL_BLOCKS_32, 32)

@@ -1,16 +1,33 @@
 // GEMM of Q5_K.
-#include "kernels/avx512/gemm_unpack_256.h"
+#include "kernels/avx512/gemm_unpack_16.h"
 
-ALWAYS_INLINE void unpack_row(const struct block_q5_k *x, uint32_t n_blocks, struct row_block *row)
+// Bit s of every byte, as bit 4.
+ALWAYS_INLINE __m512i fifth_bits(__m512i qh, const uint32_t s)
 {
-    (void)n_blocks;
-    const __m512i qh = load_twice_32(x->qh);
-    for (int v = 0; v < 4; v++) {
-        const __m512i qs = _mm512_srlv_epi64(load_twice_32(x->qs + 32 * v), _mm512_setr_epi64(0, 0, 0, 0, 4, 4, 4, 4));
-        const __m512i high = move_bits(qh, 2 * v, 2 * v + 1, 4, 1);
-        store_codes(row, v, and_or(qs, _mm512_set1_epi8(15), high));
-    }
-    unpack_q4_k_params(x->d, x->dmin, x->scales, row);
+    return move_bits(qh, (int)s, (int)s, 4, 1);
 }
 
-DEFINE_GEMM_SPLIT(q5_k, PANEL_SUB_32_MIN)
+ALWAYS_INLINE void unpack_16(const struct block_q5_k *x, uint64_t stride, uint32_t n_blocks, struct panel_block *to)
+{
+    (void)n_blocks;
+    struct sub_block sub[8];
+    unpack_header(x, stride, to, sub);
+    __m512i qh[8];
+    transpose_16x4(x->qh, stride, qh);
+    transpose_16x4(x->qh + 16, stride, qh + 4);
+    UNROLL
+    for (uint32_t piece = 0; piece < 8; piece++) {
+        __m512i qs[4];
+        transpose_16x4(x->qs + 16 * piece, stride, qs);
+        const uint32_t s = piece / 2 * 2, step = 8 * s + 4 * (piece % 2);
+        UNROLL
+        for (uint32_t i = 0; i < 4; i++) {
+            const __m512i high = qh[4 * (piece % 2) + i];
+            store_codes(to, step + i, _mm512_or_si512(low_nibbles(qs[i]), fifth_bits(high, s)), sub[s], 0);
+            store_codes(to, step + 8 + i, _mm512_or_si512(high_nibbles(qs[i]), fifth_bits(high, s + 1)), sub[s + 1], 0);
+        }
+    }
+}
+
+DEFINE_UNPACK_BY_16(q5_k, 256)
+DEFINE_GEMM(q5_k, PANEL_SUB_32_MIN, 256)

@@ -9,4 +9,5 @@ ALWAYS_INLINE __m512i codes_of_two(const struct block_q8_0 *x, const struct bloc
 }
 
 DEFINE_UNPACK_ROW_32(q8_0)
+DEFINE_UNPACK_BY_ROW(q8_0, 32)
 DEFINE_GEMM(q8_0, PANEL_BLOCKS_32, 32)

@@ -5,8 +5,6 @@
 
 #include "kernels/avx512/gemm_panel.h"
 
-#include <string.h>
-
 // The nibbles of two blocks, 16 bytes each, in element order: low nibbles of the first, high ones, then the second's.
 ALWAYS_INLINE __m512i nibbles_of_two(const uint8_t first[16], const uint8_t second[16])
 {
