@@ -257,6 +257,18 @@ void pager_release(struct pager *pager, uint32_t tile, uint64_t n_bytes)
     uv_mutex_unlock(&pager->mutex);
 }
 
+bool pager_copy(struct pager *pager, uint32_t tile, uint64_t begin, uint64_t n_bytes, void *out)
+{
+    const struct pager_tile *t = &pager->tiles[tile];
+    struct slot *slot = &pager->slots[tile];
+    uv_mutex_lock(&pager->mutex);
+    const bool is_present = slot->state == SLOT_PRESENT;
+    if (is_present)
+        memcpy(out, place_of(pager, slot) + (t->offset - span_begin(t)) + begin, n_bytes);
+    uv_mutex_unlock(&pager->mutex);
+    return is_present;
+}
+
 // ---- between passes --------------------------------------------------------------------------------------------------
 
 void pager_clear(struct pager *pager)

@@ -85,6 +85,11 @@ enum chord_status pager_acquire(struct pager *pager, uint32_t tile, const void *
 // n_bytes of the tile are used: each byte is released once in a pass.
 void pager_release(struct pager *pager, uint32_t tile, uint64_t n_bytes);
 
+// Copies bytes begin .. begin + n_bytes - 1 of a tile that is in memory to `out`; false, and nothing copied, when it is not. For those who
+// are not part of the pass: the tile counts as unused. From any thread, at any time; as long as it copies, nobody else gets at the
+// pager's state, so ask for a fraction of a MiB.
+bool pager_copy(struct pager *pager, uint32_t tile, uint64_t begin, uint64_t n_bytes, void *out);
+
 // Gives memory of tiles back until n_bytes are free, or as much as can be given now: not of tiles that the pass under way may
 // be using, nor the least number of frames. Returns the bytes. From any thread, at any time.
 uint64_t pager_shrink(struct pager *pager, uint64_t n_bytes);

@@ -303,8 +303,10 @@ enum chord_status paging_read_rows(struct paging *paging, const struct weight *w
     return status;
 }
 
-enum chord_status paging_read_bytes(struct paging *paging, uint32_t file, uint64_t offset, uint64_t n_bytes, void *out,
-                                    struct chord_error *err)
+// ---- any bytes ---------------------------------------------------------------------------------------------------------
+
+static enum chord_status read_from_file(struct paging *paging, uint32_t file, uint64_t offset, uint64_t n_bytes,
+                                        uint8_t *out, struct chord_error *err)
 {
     enum chord_status status = CHORD_OK;
     uv_mutex_lock(&paging->mutex);
@@ -313,9 +315,63 @@ enum chord_status paging_read_bytes(struct paging *paging, uint32_t file, uint64
         const uint8_t *part;
         status = read_part(paging, file, offset + done, count, &part, err);
         if (status == CHORD_OK)
-            memcpy((uint8_t *)out + done, part, count);
+            memcpy(out + done, part, count);
         done += count;
     }
     uv_mutex_unlock(&paging->mutex);
+    return status;
+}
+
+// The matrix that holds a byte of a file, and how many of n_bytes bytes from there on lie in it; NULL: none holds it, and so many
+// lie before the next one.
+static const struct weight *matrix_at(const struct paging *paging, const struct weight *items, uint32_t file,
+                                      uint64_t offset, uint64_t n_bytes, uint64_t *n_there)
+{
+    *n_there = n_bytes;
+    for (uint64_t i = 0; i < gguf_n_tensors(paging->gguf); i++) {
+        const struct gguf_tensor *tensor = items[i].tensor;
+        if (tensor->file != file || offset >= tensor->offset + tensor->n_bytes)
+            continue;
+        if (offset >= tensor->offset) {
+            const uint64_t left = tensor->offset + tensor->n_bytes - offset;
+            *n_there = n_bytes < left ? n_bytes : left;
+            return &items[i];
+        }
+        const uint64_t before = tensor->offset - offset;
+        *n_there = before < *n_there ? before : *n_there;
+    }
+    return NULL;
+}
+
+// Bytes of a matrix of the schedule: from its tiles, as far as they are in memory.
+static enum chord_status read_from_tiles(struct paging *paging, const struct weight *weight, uint64_t offset,
+                                         uint64_t n_bytes, uint8_t *out, struct chord_error *err)
+{
+    const struct gguf_tensor *tensor = weight->tensor;
+    const uint64_t tile_bytes = weight->tile_rows * weight->row_bytes;
+    enum chord_status status = CHORD_OK;
+    for (uint64_t done = 0; done < n_bytes && status == CHORD_OK;) {
+        const uint64_t at = offset - tensor->offset + done, begin = at % tile_bytes;
+        uint64_t count = n_bytes - done < ROWS_BYTES ? n_bytes - done : ROWS_BYTES;
+        count = count < tile_bytes - begin ? count : tile_bytes - begin;
+        if (!pager_copy(paging->pager, paging_slot(paging, weight, at / tile_bytes), begin, count, out + done))
+            status = read_from_file(paging, tensor->file, offset + done, count, out + done, err);
+        done += count;
+    }
+    return status;
+}
+
+enum chord_status paging_read_bytes(struct paging *paging, const struct weight *items, uint32_t file, uint64_t offset,
+                                    uint64_t n_bytes, void *out, struct chord_error *err)
+{
+    enum chord_status status = CHORD_OK;
+    for (uint64_t done = 0, n_there; done < n_bytes && status == CHORD_OK; done += n_there) {
+        uint8_t *to = (uint8_t *)out + done;
+        const struct weight *weight = matrix_at(paging, items, file, offset + done, n_bytes - done, &n_there);
+        if (weight != NULL && weight->slots_begin < weight->slots_end)
+            status = read_from_tiles(paging, weight, offset + done, n_there, to, err);
+        else
+            status = read_from_file(paging, file, offset + done, n_there, to, err);
+    }
     return status;
 }

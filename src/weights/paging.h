@@ -25,7 +25,8 @@ uint32_t paging_slot(const struct paging *paging, const struct weight *weight, u
 enum chord_status paging_read_rows(struct paging *paging, const struct weight *weight, uint64_t first, uint64_t n_rows,
                                    float *out, struct chord_error *err);
 
-enum chord_status paging_read_bytes(struct paging *paging, uint32_t file, uint64_t offset, uint64_t n_bytes, void *out,
-                                    struct chord_error *err);
+// As weights_read_bytes. items: the store's matrices, in the order of the directory.
+enum chord_status paging_read_bytes(struct paging *paging, const struct weight *items, uint32_t file, uint64_t offset,
+                                    uint64_t n_bytes, void *out, struct chord_error *err);
 
 #endif

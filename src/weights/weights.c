@@ -220,7 +220,7 @@ enum chord_status weights_read_bytes(struct weights *weights, uint32_t file, uin
     const struct gguf_file *of = gguf_file(weights->gguf, file);
     const enum chord_status status = os_file_check_unchanged(&of->os, of->path, err);
     if (status == CHORD_OK && weights->paging != NULL)
-        return paging_read_bytes(weights->paging, file, offset, n_bytes, out, err);
+        return paging_read_bytes(weights->paging, weights->items, file, offset, n_bytes, out, err);
     if (status == CHORD_OK && n_bytes > 0)
         memcpy(out, (const char *)weights->maps[file] + offset, n_bytes);
     return status;

@@ -4,17 +4,20 @@
 
 #include <stdio.h>
 
-static unsigned char files[1 << 20], got[1 << 20]; // the model's files, one behind the other
+static unsigned char files[16 << 20], got[16 << 20]; // the model's files, one behind the other
 static uint64_t n_files_bytes;
 
 // Norms of 80 bytes, so that there are gaps between tensors.
-static struct gguf *open_odd(uint32_t n_files, struct memory_account *account)
+static const struct tiny_options odd = {.n_embd = 20, .n_head = 2, .n_layer = 12};
+
+static struct gguf *open_split(struct tiny_options tiny, uint32_t n_files, struct chord_model_options options,
+                               struct memory_account *account)
 {
     char path[512];
     struct gguf *gguf;
-    tiny_init(&m, (struct tiny_options){.n_embd = 20, .n_head = 2, .n_layer = 12});
-    tiny_write_split(&m, test_path("odd"), n_files, path, sizeof path);
-    model = open_path(path, (struct chord_model_options){0});
+    tiny_init(&m, tiny);
+    tiny_write_split(&m, test_path("model"), n_files, path, sizeof path);
+    model = open_path(path, options);
     memory_account_init(account, UINT64_MAX);
     assert_int_equal(gguf_open(&gguf, path, account, NULL), CHORD_OK);
     n_files_bytes = 0;
@@ -34,7 +37,7 @@ static void spans(void **state)
         struct memory_account account;
         struct chord_model_info info;
         struct chord_error err;
-        struct gguf *gguf = open_odd(n_files, &account);
+        struct gguf *gguf = open_split(odd, n_files, (struct chord_model_options){0}, &account);
         uint64_t seed = n_files;
         chord_model_info(model, &info);
         const uint64_t end = n_files_bytes;
@@ -69,7 +72,7 @@ static void layers(void **state)
     for (uint32_t n_files = 1; n_files <= 4; n_files += 3) {
         struct memory_account account;
         struct chord_error err;
-        struct gguf *gguf = open_odd(n_files, &account);
+        struct gguf *gguf = open_split(odd, n_files, (struct chord_model_options){0}, &account);
         for (uint32_t layer = 0; layer < 12; layer++) {
             char prefix[16];
             uint64_t n_bytes, at = 0;
@@ -109,7 +112,7 @@ static void layers(void **state)
 // From another thread while batches run, which notice nothing.
 static void read_all(void *user)
 {
-    static unsigned char here[1 << 20];
+    static unsigned char here[sizeof files];
     _Atomic bool *done = user;
     while (!atomic_load(done)) {
         assert_int_equal(chord_model_read(model, 0, n_files_bytes, here, NULL), CHORD_OK);
@@ -118,11 +121,8 @@ static void read_all(void *user)
     }
 }
 
-static void beside_steps(void **state)
+static void read_beside_steps(void)
 {
-    (void)state;
-    struct memory_account account;
-    struct gguf *gguf = open_odd(2, &account);
     uint32_t prompt[20];
     _Atomic bool done = false;
     uv_thread_t thread;
@@ -135,8 +135,46 @@ static void beside_steps(void **state)
     assert_same(alone, beside);
     result_free(alone);
     result_free(beside);
+}
+
+static void beside_steps(void **state)
+{
+    (void)state;
+    struct memory_account account;
+    struct gguf *gguf = open_split(odd, 2, (struct chord_model_options){0}, &account);
+    read_beside_steps();
     gguf_close(gguf);
     close_tiny();
+}
+
+// The files' bytes whether tiles are pinned, in frames, or not in memory; and within the budget.
+static void in_paged_mode(void **state)
+{
+    (void)state;
+    const struct tiny_options large = {
+        .n_layer = 12, .n_embd = 256, .n_head_kv = 1, .n_ff = 512, .n_ctx = 512, .type = QUANT_Q8_0};
+    for (int policy = CHORD_POLICY_PIN; policy <= CHORD_POLICY_LRU; policy++) {
+        const struct chord_model_options options = {
+            .mode = CHORD_MODE_PAGED, .policy = (enum chord_policy)policy, .memory = 11u << 20};
+        struct memory_account account;
+        struct gguf *gguf = open_split(large, 3, options, &account);
+        const uint64_t end = n_files_bytes;
+        uint64_t seed = 1;
+        assert_int_equal(chord_model_read(model, 0, end, got, NULL), CHORD_OK); // nothing in memory yet
+        assert_memory_equal(got, files, end);
+        read_beside_steps();
+        for (int n = 0; n < 300; n++) {
+            const uint64_t begin = tiny_random(&seed) % end, left = end - begin;
+            const uint64_t bytes = tiny_random(&seed) % (left < 300000 ? left : 300000);
+            got[bytes] = 0xa5;
+            assert_int_equal(chord_model_read(model, begin, bytes, got, NULL), CHORD_OK);
+            assert_memory_equal(got, files + begin, bytes);
+            assert_int_equal(got[bytes], 0xa5);
+        }
+        assert_true(stats().memory_peak <= options.memory);
+        gguf_close(gguf);
+        close_tiny();
+    }
 }
 
 int main(void)
@@ -145,6 +183,7 @@ int main(void)
         cmocka_unit_test(spans),
         cmocka_unit_test(layers),
         cmocka_unit_test(beside_steps),
+        cmocka_unit_test(in_paged_mode),
     };
     return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);
 }

@@ -82,6 +82,17 @@ struct pass {
     _Atomic uint32_t n_wrong, n_failed;
 };
 
+// A look at a tile by one who is not part of the pass. False: it is not in memory.
+static bool copy_tile(struct world *world, struct pager *pager, uint32_t tile, uint64_t begin)
+{
+    uint8_t copy[40000 + N_PARTS];
+    const struct pager_tile *t = &world->tiles[tile];
+    if (!pager_copy(pager, tile, begin, t->n_bytes - begin, copy))
+        return false;
+    assert_memory_equal(copy, world->bytes + t->offset + begin, t->n_bytes - begin);
+    return true;
+}
+
 static void use_part(struct pass *pass, uint32_t part)
 {
     const uint32_t tile = pass->first + part / N_PARTS;
@@ -96,7 +107,10 @@ static void use_part(struct pass *pass, uint32_t part)
     }
     if (memcmp((const uint8_t *)bytes + begin, pass->world->bytes + t->offset + begin, n) != 0)
         atomic_fetch_add(&pass->n_wrong, 1);
+    if (!copy_tile(pass->world, pass->pager, tile, 1)) // it is in use
+        atomic_fetch_add(&pass->n_wrong, 1);
     pager_release(pass->pager, tile, n);
+    copy_tile(pass->world, pass->pager, (tile * 7 + part) % N_TILES, 0);
 }
 
 static void use_parts(void *arg)
@@ -219,6 +233,30 @@ static void lru_hits_nothing_over_a_scan(void **state)
     free_world(&world);
 }
 
+static void tiles_in_memory_are_copied(void **state)
+{
+    struct world world;
+    (void)state;
+    make_world(&world);
+    struct pager *pager = make_pager(&world, PAGER_PIN, world.size / 2, 6);
+    struct pass pass = {.world = &world, .pager = pager};
+    for (uint32_t tile = 0; tile < N_TILES; tile++)
+        assert_false(copy_tile(&world, pager, tile, 0));
+    run_pass(&pass, 0, N_TILES);
+    const struct pager_totals before = totals(pager);
+    uint64_t n_copied = 0;
+    for (uint32_t tile = 0; tile < N_TILES; tile++)
+        n_copied += copy_tile(&world, pager, tile, tile % 3);
+    assert_true(n_copied >= before.n_pinned && n_copied <= before.n_pinned + 6);
+    const struct pager_totals after = totals(pager);
+    assert_int_equal(after.all.hits + after.all.misses, before.all.hits + before.all.misses);
+    pager_clear(pager);
+    for (uint32_t tile = 0; tile < N_TILES; tile++)
+        assert_false(copy_tile(&world, pager, tile, 0));
+    pager_free(pager);
+    free_world(&world);
+}
+
 // Random passes, passes given up half-way, pins given back, everything dropped: in any order.
 static void any_order_of_calls(void **state)
 {
@@ -325,9 +363,13 @@ static void memory_that_is_missing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(passes_see_the_bytes_of_the_file), cmocka_unit_test(hits_are_what_is_pinned),
-        cmocka_unit_test(lru_hits_nothing_over_a_scan),     cmocka_unit_test(any_order_of_calls),
-        cmocka_unit_test(a_failed_read_fails_its_tile),     cmocka_unit_test(memory_that_is_missing),
+        cmocka_unit_test(passes_see_the_bytes_of_the_file),
+        cmocka_unit_test(hits_are_what_is_pinned),
+        cmocka_unit_test(lru_hits_nothing_over_a_scan),
+        cmocka_unit_test(tiles_in_memory_are_copied),
+        cmocka_unit_test(any_order_of_calls),
+        cmocka_unit_test(a_failed_read_fails_its_tile),
+        cmocka_unit_test(memory_that_is_missing),
     };
     return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);
 }
