@@ -35,7 +35,7 @@
       'variables': {
         'tier': 'avx512',
         'tier_arch': 'x64',
-        'tier_sources': ['<@(chord_kernels_avx512_c)'],
+        'tier_sources': ['<@(chord_kernels_avx512_c)', '<@(chord_kernels_avx512_int8_c)'],
         'tier_flags': ['<@(chord_tier_avx512_flags)'],
       },
       'includes': ['src/kernels/tier.gypi'],
@@ -45,7 +45,7 @@
       'variables': {
         'tier': 'avx512vnni',
         'tier_arch': 'x64',
-        'tier_sources': ['<@(chord_kernels_avx512_c)'],
+        'tier_sources': ['<@(chord_kernels_avx512_c)', '<@(chord_kernels_avx512_int8_c)'],
         'tier_flags': ['<@(chord_tier_avx512vnni_flags)'],
       },
       'includes': ['src/kernels/tier.gypi'],
@@ -55,7 +55,7 @@
       'variables': {
         'tier': 'avx512gfni',
         'tier_arch': 'x64',
-        'tier_sources': ['<@(chord_kernels_avx512_c)'],
+        'tier_sources': ['<@(chord_kernels_avx512_c)', '<@(chord_kernels_avx512_int8_c)'],
         'tier_flags': ['<@(chord_tier_avx512gfni_flags)'],
       },
       'includes': ['src/kernels/tier.gypi'],

@@ -398,7 +398,7 @@ static const struct known_peak int8_peaks[] = {
     {CPU_AVX_VNNI, {"vpdpbusd, 256 bits", vpdpbusd_256}},
     {CPU_AVX512_VNNI, {"vpdpbusd, 512 bits", vpdpbusd_512}},
 #if defined(__linux__)
-    {CPU_AMX_INT8, {"tdpbusd, 16 x 64 bytes", tdpbusd}},
+    {CPU_AMX, {"tdpbusd, 16 x 64 bytes", tdpbusd}},
 #endif
 #elif defined(__aarch64__)
     {CPU_NEON, {"smlal, 64 bits", smlal}},
@@ -423,7 +423,7 @@ static uint32_t machine_features(void)
     uint32_t features = cpu_features();
 #if defined(__x86_64__) && defined(__linux__)
     if (amx_is_ours())
-        features |= CPU_AMX_INT8;
+        features |= CPU_AMX;
 #endif
     return features;
 }

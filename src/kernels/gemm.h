@@ -4,6 +4,10 @@
 // The rules of kernels/kernels.h hold here too: no allocation, no state, no failure, any number of threads; a kernel
 // never reads outside the arrays it is given; integer parts are exact.
 //
+// A tier whose unit for products takes bfloat16 (rounds_to_bf16) rounds the weights of quantized types and the activations that
+// meet them to it, to nearest, and has no integer parts. That changes a dot product by at most 2^-8 of the sum of its terms'
+// magnitudes, which is less than what 8-bit codes of the activations do to it.
+//
 // A result depends on its row and its column alone: not on n_rows, n_columns, or where the row or the column stands in
 // the call. It may differ in the last bits from the same tier's matvec, which sums in another order.
 #ifndef CHORD_KERNELS_GEMM_H
@@ -11,6 +15,7 @@
 
 #include "quant/quant.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define GEMM_ALIGNMENT 64
@@ -18,7 +23,7 @@
 #define GEMM_MAX_SCRATCH_BYTES 327680
 
 // One column of activations as a tier's GEMM wants it: the integers and scales of quant/quant.h, in an order of the
-// tier's own, which need not be that of its matvec family.
+// tier's own, which need not be that of its matvec family; or bfloat16.
 struct gemm_column_kernel {
     // Bytes of one prepared column of n elements: a multiple of GEMM_ALIGNMENT. n is a multiple of the type's 32 or 256
     // (any n for F32).
@@ -39,6 +44,7 @@ typedef void gemm_kernel(const void *w, uint64_t row_bytes, uint64_t n_rows, uin
 struct gemm_kernels {
     uint32_t rows;          // done at once: calls of a multiple of it read the columns least often
     uint32_t scratch_bytes; // at most GEMM_MAX_SCRATCH_BYTES
+    bool rounds_to_bf16;    // weights and columns of the quantized types
     struct gemm_column_kernel columns[N_ACTIVATION_TYPES];
     gemm_kernel *multiply[GEMM_TYPE_IDS]; // by quant type id; NULL for ids that are no type
 };

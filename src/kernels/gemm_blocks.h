@@ -5,7 +5,6 @@
 
 #include "kernels/gemm.h"
 
-#include <stdbool.h>
 #include <stddef.h>
 
 // How a tier cuts. No effect on results: sums go on in the scratch where they stopped, in the same order.

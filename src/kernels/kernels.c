@@ -21,7 +21,7 @@ static const struct tier ladder[] = {
     {"avx512", CPU_AVX2 | CPU_AVX512, kernels_init_avx512},
     {"avx512vnni", CPU_AVX2 | CPU_AVX512 | CPU_AVX512_VNNI, kernels_init_avx512vnni},
     {"avx512gfni", CPU_AVX2 | CPU_AVX512 | CPU_AVX512_VNNI | CPU_AVX512_GFNI, kernels_init_avx512gfni},
-    {"amx", CPU_AVX2 | CPU_AVX512 | CPU_AVX512_VNNI | CPU_AVX512_GFNI | CPU_AMX_INT8, kernels_init_amx},
+    {"amx", CPU_AVX2 | CPU_AVX512 | CPU_AVX512_VNNI | CPU_AVX512_GFNI | CPU_AMX, kernels_init_amx},
 #elif defined(__aarch64__) || defined(_M_ARM64)
     {"neon", CPU_NEON, kernels_init_neon},
     {"neon_dotprod", CPU_NEON | CPU_NEON_DOTPROD, kernels_init_neon_dotprod},

@@ -112,8 +112,10 @@ uint32_t cpu_features(void)
         features |= CPU_AVX512_VNNI;
     if (has_all(leaf7.ecx, BIT(1) | BIT(6) | BIT(8))) // VBMI, VBMI2, GFNI
         features |= CPU_AVX512_GFNI;
-    if (has_all(leaf7.edx, BIT(24) | BIT(25)) && (saved & 0x60000) == 0x60000 && may_use_tiles())
-        features |= CPU_AMX_INT8; // AMX-TILE, AMX-INT8
+    const bool has_amx = has_all(leaf7.edx, BIT(22) | BIT(24) | BIT(25)); // BF16, TILE, INT8
+    const bool has_bf16 = has_all(leaf7_1.eax, BIT(5));
+    if (has_amx && has_bf16 && (saved & 0x60000) == 0x60000 && may_use_tiles())
+        features |= CPU_AMX;
     return features;
 }
 

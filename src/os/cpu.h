@@ -13,7 +13,7 @@ enum cpu_feature {
     CPU_AVX512 = 1u << 2,      // F, BW, VL, DQ, CD
     CPU_AVX512_VNNI = 1u << 3, // 512-bit VPDPBUSD (Cascade Lake and later)
     CPU_AVX512_GFNI = 1u << 4, // GFNI, VBMI, VBMI2 (Ice Lake, Zen 4 and later)
-    CPU_AMX_INT8 = 1u << 5,    // tiles of int8, which this process was allowed to use (Sapphire Rapids and later)
+    CPU_AMX = 1u << 5,         // tiles of int8 and bfloat16, which this process was allowed to use, and AVX512-BF16
     CPU_NEON = 1u << 6,
     CPU_NEON_DOTPROD = 1u << 7,
     CPU_NEON_I8MM = 1u << 8,

@@ -43,6 +43,19 @@ static void describe(char *text, size_t bytes, const struct kernels *k, const st
              (unsigned long long)g->n_columns, g->w_fill, g->x_fill, g->place);
 }
 
+// To nearest, ties to even; numbers that bfloat16 holds as subnormal become zero.
+static double round_to_bf16(float x)
+{
+    const uint32_t bits = bits_from_float(x);
+    const uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
+    return fabsf(x) < FLT_MIN ? 0.0 : (double)float_from_bits(rounded);
+}
+
+static bool has_bf16_products(const struct kernels *k, uint32_t type)
+{
+    return k->gemm.rounds_to_bf16 && quant_traits(type)->block_size > 1;
+}
+
 // Roundings on the way of one product to the result, at most: one per addition of its chain, and a few for its factors
 // and conversion. Types of 32 add twice per block (products, min); super-blocks add up to 17 terms, then one per 256.
 // Floats: one chain in the scalar tier, else chains of 256 and one addition for each.
@@ -50,7 +63,9 @@ static double rounding_bound(const struct kernels *k, const struct gemm_case *g)
 {
     const uint32_t block_size = quant_traits(g->type)->block_size;
     double steps;
-    if (block_size == 1)
+    if (has_bf16_products(k, g->type))
+        steps = (double)g->n; // one chain
+    else if (block_size == 1)
         steps = strcmp(k->tier, "scalar") != 0 ? 256.0 + (double)g->n / 256.0 : (double)g->n;
     else if (block_size == 32)
         steps = 2.0 * (double)g->n / 32.0;
@@ -134,19 +149,28 @@ static void check_row(const struct kernels *k, const struct gemm_case *g, const 
 {
     const enum activation_type activation = quant_traits(g->type)->activation;
     const uint64_t per_scale = activation == ACTIVATION_Q8_PER_32 ? 32 : 256;
+    const bool bf16 = has_bf16_products(k, g->type);
     for (uint64_t c = 0; c < g->n_columns; c++) {
-        double want = 0.0, terms = 0.0;
+        double want = 0.0, terms = 0.0, flushed = 0.0;
         for (uint64_t e = 0; e < g->n; e++) {
+            const double w = row[e].step * (row[e].code - row[e].zero) - row[e].min;
+            if (bf16) {
+                const double y = round_to_bf16(in->x[c * g->n + e]), rounded = round_to_bf16((float)w);
+                want += y * rounded;
+                terms += fabs(y * rounded);
+                flushed += FLT_MIN * (1.0 + fabs(y)); // products and weights that would be subnormal
+                continue;
+            }
             const double y = activation == ACTIVATION_F32
                                  ? (double)in->x[c * g->n + e]
                                  : (double)in->scales[c * g->n + e / per_scale] * in->q[c * g->n + e];
-            want += y * (row[e].step * (row[e].code - row[e].zero) - row[e].min);
+            want += y * w;
             terms += fabs(y) * (fabs(row[e].step) * (row[e].code + row[e].zero) + fabs(row[e].min));
         }
         // Sums of quarters (mins) below 2^22 are exact in any order, and so are sums of integers.
         const bool integers = g->w_fill == W_UNIT && g->x_fill != X_RANDOM && g->x_fill != X_WILD;
         const double bound =
-            terms == 0.0 || (integers && terms < 0x1p22) ? 0.0 : rounding_bound(k, g) * terms + FLT_MIN;
+            terms == 0.0 || (integers && terms < 0x1p22) ? 0.0 : rounding_bound(k, g) * terms + FLT_MIN + flushed;
         const double got = (double)in->out[c * g->n_rows + r];
         if (fabs(got - want) <= bound)
             continue;

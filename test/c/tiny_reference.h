@@ -8,11 +8,37 @@
 
 #define REFERENCE_MOST_WIDTH 1024
 
-struct reference_options {
-    bool round_kv;          // keys and values to halves, as the cache stores them
-    bool round_activations; // inputs of quantized matrices to 8 bits, as their products take them
-    bool neox;              // pairs (i, i + n_rot/2) instead of (2i, 2i + 1)
+// What goes into products of quantized matrices.
+enum reference_products {
+    PRODUCTS_EXACT,
+    PRODUCTS_8_BITS, // activations of 8 bits
+    PRODUCTS_BF16,   // weights and activations of bfloat16, but in the head activations of 8 bits
 };
+
+struct reference_options {
+    bool round_kv; // keys and values to halves, as the cache stores them
+    enum reference_products products;
+    bool neox; // pairs (i, i + n_rot/2) instead of (2i, 2i + 1)
+};
+
+// To nearest, ties to even.
+static inline double reference_bf16(double x)
+{
+    int exponent;
+    const double mantissa = frexp(x, &exponent);
+    return ldexp(nearbyint(ldexp(mantissa, 8)), exponent - 8);
+}
+
+static inline void reference_round_to_8_bits(double *x, uint64_t n, uint64_t step)
+{
+    for (uint64_t at = 0; at < n; at += step) {
+        double largest = 0;
+        for (uint64_t i = at; i < at + step; i++)
+            largest = fmax(largest, fabs(x[i]));
+        for (uint64_t i = at; i < at + step; i++)
+            x[i] = largest > 0 ? largest / 127 * nearbyint(x[i] * 127 / largest) : 0;
+    }
+}
 
 // out[n_rows] = w x (+ bias), with matrix `expert` of the tensor.
 static inline void reference_linear_of(struct tiny_model *m, const char *name, uint32_t expert, const double *x,
@@ -27,18 +53,18 @@ static inline void reference_linear_of(struct tiny_model *m, const char *name, u
     const uint64_t n = w->ne[0];
     memcpy(prepared, x, n * sizeof *x);
     const enum activation_type type = quant_traits(w->type)->activation;
-    const uint64_t step = type == ACTIVATION_Q8_PER_32 ? 32 : 256;
-    for (uint64_t at = 0; options->round_activations && type != ACTIVATION_F32 && at < n; at += step) {
-        double largest = 0;
-        for (uint64_t i = at; i < at + step; i++)
-            largest = fmax(largest, fabs(x[i]));
-        for (uint64_t i = at; i < at + step; i++)
-            prepared[i] = largest > 0 ? largest / 127 * nearbyint(x[i] * 127 / largest) : 0;
-    }
+    const bool head = strcmp(name, "output") == 0 || strcmp(name, "token_embd") == 0;
+    const bool bf16 = type != ACTIVATION_F32 && options->products == PRODUCTS_BF16 && !head;
+    for (uint64_t i = 0; bf16 && i < n; i++)
+        prepared[i] = reference_bf16((float)x[i]);
+    if (type != ACTIVATION_F32 && options->products != PRODUCTS_EXACT && !bf16)
+        reference_round_to_8_bits(prepared, n, type == ACTIVATION_Q8_PER_32 ? 32 : 256);
     for (uint64_t r = 0; r < w->ne[1]; r++) {
         double sum = bias != NULL ? bias[r] : 0;
-        for (uint64_t i = 0; i < n; i++)
-            sum += (double)w->values[(expert * w->ne[1] + r) * n + i] * prepared[i];
+        for (uint64_t i = 0; i < n; i++) {
+            const double value = w->values[(expert * w->ne[1] + r) * n + i];
+            sum += (bf16 ? reference_bf16(value) : value) * prepared[i];
+        }
         out[r] = sum;
     }
 }

@@ -3,11 +3,7 @@
 
 static const struct gemm_shape shape = {
     .rows = GEMM_ROWS,
-#if TILE_UNIT
-    .block_rows = 128,
-#else
     .block_rows = 64,
-#endif
     .block_columns = 512,
     .panel_bytes = PANEL_BYTES,
 };
@@ -16,16 +12,8 @@ void TIER(gemm_by_panels)(const struct gemm_format *format, const void *w, uint6
                           uint64_t n, const void *columns, uint64_t column_stride, uint64_t n_columns, float *out,
                           uint64_t out_stride, void *scratch)
 {
-#if TILE_UNIT
-    if (n_columns == 0)
-        return; // tiles of no columns cannot be configured
-    TIER(gemm_configure_tiles)(n_columns < AMX_COLUMNS ? (uint32_t)n_columns : AMX_COLUMNS);
-#endif
     gemm_by_panels(&shape, format, w, row_bytes, n_rows, n, columns, column_stride, n_columns, out, out_stride,
                    scratch);
-#if TILE_UNIT
-    _tile_release(); // a thread that holds tiles is slower to switch and keeps its core from sleeping
-#endif
 }
 
 void TIER(gemm_init)(struct gemm_kernels *gemm)

@@ -1,8 +1,8 @@
 // Private to the GEMM of the avx512 tiers: the panel, the prepared columns, and what its files give to each other.
 // Contracts: kernels/gemm.h.
 //
-// Every quantized type is unpacked to unsigned bytes u and multiplied by VPDPBUSD or what stands in for it; the types differ in what goes with
-// the bytes. A panel is GEMM_ROWS rows by PANEL_BLOCKS blocks of 256 elements, so that it stays in L1 while all
+// Every quantized type is unpacked to unsigned bytes u and multiplied by VPDPBUSD or what stands in for it (but for the amx
+// tier: amx/bf16_panel.h); the types differ in what goes with the bytes. A panel is GEMM_ROWS rows by PANEL_BLOCKS blocks of 256 elements, so that it stays in L1 while all
 // columns pass by; sums of a longer row wait in the scratch. One tile is GEMM_ROWS rows (two registers) by up to
 // TILE_COLUMNS columns: each step multiplies 4 elements of every row, loaded once, by 4 elements of a column,
 // broadcast by the load unit.
@@ -14,24 +14,11 @@
 
 #include <string.h>
 
-// clang before 16 has another name for the same.
-#if defined(__AMX_INT8__) || defined(__AMXINT8__)
-#define TILE_UNIT 1
-#else
-#define TILE_UNIT 0
-#endif
-
 #define GEMM_ROWS 32
 #define TILE_COLUMNS 6
-#define AMX_COLUMNS 16     // of a tile on the tile unit, where the tier has one
 #define PANEL_ELEMENTS 256 // of floats
-#if TILE_UNIT
-#define PANEL_BLOCKS 2
-#define PANEL_BYTES 36864
-#else
 #define PANEL_BLOCKS 3
 #define PANEL_BYTES 32768
-#endif
 
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
@@ -44,10 +31,7 @@
 // 16 rows by 256 elements. Parameters are floats or pairs of 16-bit integers; the unpackers say which and what for.
 struct panel_block {
     uint8_t codes[64][16][4]; // [element / 4][row][element % 4]
-#if TILE_UNIT
-    int8_t high[64][16][4]; // kinds that are split: of numbers low + 256 * high, whose low parts are the codes
-#endif
-    uint32_t params[16][16]; // [parameter][row]
+    uint32_t params[16][16];  // [parameter][row]
 } __attribute__((aligned(64)));
 
 // The same as one row's unpacker leaves it.
@@ -65,9 +49,6 @@ enum panel_kind {
     PANEL_BLOCKS_32,
     // Blocks of 32: as above with zero point 0, then + params[8 + b] * (y * float(sum of q))
     PANEL_BLOCKS_32_MIN,
-    // The next two are split where the tier has a tile unit, which multiplies 64 elements as soon as 16: there, codes are
-    // multiplied by the integer scales of their sub-blocks (zero point subtracted before), and what stands for the sum over
-    // sub-blocks is params[0] * float(sum of (low + 256 * high) * q).
     // Sub-blocks of 32: y * (params[12] * float(sum over sub-blocks of min * sum of q)
     //                        + sum over sub-blocks of params[s] * float(sum of u * q))
     // mins: 16-bit pairs in params[8..11]. Per 256.
@@ -114,14 +95,6 @@ ALWAYS_INLINE __mmask16 rows_to_store(const struct tile *t, uint64_t half)
 }
 
 extern tile_kernel *const TIER(gemm_tiles)[N_PANEL_KINDS][TILE_COLUMNS];
-#if TILE_UNIT
-extern tile_kernel *const TIER(gemm_tiles_amx)[N_PANEL_KINDS][AMX_COLUMNS];
-#define GEMM_TILES TIER(gemm_tiles_amx)
-// Sets the tile registers up for tiles of so many columns. Before the first of a call; _tile_release() after the last.
-void TIER(gemm_configure_tiles)(uint32_t n_columns);
-#else
-#define GEMM_TILES TIER(gemm_tiles)
-#endif
 
 void TIER(gemm_by_panels)(const struct gemm_format *format, const void *w, uint64_t row_bytes, uint64_t n_rows,
                           uint64_t n, const void *columns, uint64_t column_stride, uint64_t n_columns, float *out,
@@ -136,7 +109,7 @@ void TIER(gemm_by_panels)(const struct gemm_format *format, const void *w, uint6
             .unpack = unpack_##type,                                                                                   \
             .tiles = tiles_,                                                                                           \
             .tile_columns = sizeof(tiles_) / sizeof((tiles_)[0]),                                                      \
-            .whole_tiles = sizeof(tiles_) / sizeof((tiles_)[0]) == AMX_COLUMNS,                                        \
+            .whole_tiles = sizeof(tiles_) / sizeof((tiles_)[0]) > TILE_COLUMNS,                                        \
             .panel_n = (panel_n_),                                                                                     \
             .panel_bytes = (panel_n_) / (block_size) * sizeof(struct block_##type),                                    \
             .panel_columns = (column_bytes),                                                                           \
@@ -244,8 +217,9 @@ ALWAYS_INLINE void prefetch_next_panel(const void *p, int64_t ahead, uint64_t by
         }                                                                                               \
     }
 
-#define DEFINE_GEMM(type, kind, block_size) \
-    DEFINE_GEMM_OF_TILES(type, GEMM_TILES[kind], 256 * PANEL_BLOCKS, block_size, PANEL_BLOCKS * COLUMN_BLOCK_BYTES)
+#define DEFINE_GEMM(type, kind, block_size)                                            \
+    DEFINE_GEMM_OF_TILES(type, TIER(gemm_tiles)[kind], 256 * PANEL_BLOCKS, block_size, \
+                         PANEL_BLOCKS * COLUMN_BLOCK_BYTES)
 
 // ---- slots -----------------------------------------------------------------------------------------------------------
 

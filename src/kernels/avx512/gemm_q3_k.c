@@ -10,26 +10,11 @@ ALWAYS_INLINE __m512i codes_of(__m512i qs, __m512i hmask, int j, int plane)
     return _mm512_or_si512(low, high);
 }
 
-// Nibble k of the first 8 bytes (low nibbles first) is the low part of scale k; bits 2 * (k / 4) of byte 8 + k % 4 are
-// its high part. The load takes the two bytes before the scales too, so that it ends within the block.
-ALWAYS_INLINE __m256i load_scales(const struct block_q3_k *x)
-{
-    const __m128i bytes =
-        _mm_loadu_si128((const __m128i *)((const uint8_t *)x + offsetof(struct block_q3_k, scales) - 2));
-    const __m128i low = _mm_shuffle_epi8(bytes, _mm_setr_epi8(2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5, 6, 7, 8, 9));
-    const __m128i high =
-        _mm_shuffle_epi8(bytes, _mm_setr_epi8(10, 11, 12, 13, 10, 11, 12, 13, 10, 11, 12, 13, 10, 11, 12, 13));
-    const __m128i nibbles = _mm_and_si128(_mm_srlv_epi32(low, _mm_setr_epi32(0, 0, 4, 4)), _mm_set1_epi8(15));
-    const __m128i twos = _mm_and_si128(_mm_srlv_epi32(high, _mm_setr_epi32(0, 2, 4, 6)), _mm_set1_epi8(3));
-    const __m128i scales = _mm_or_si128(nibbles, _mm_slli_epi16(twos, 4));
-    return _mm256_cvtepi8_epi16(_mm_sub_epi8(scales, _mm_set1_epi8(32)));
-}
-
 ALWAYS_INLINE void unpack_row(const struct block_q3_k *x, uint32_t n_blocks, struct row_block *row)
 {
     (void)n_blocks;
     const __m512i hmask = load_twice_32(x->hmask);
-    const __m256i scales = load_scales(x);
+    const __m256i scales = _mm256_cvtepi8_epi16(load_q3_k_scales(x));
     for (int v = 0; v < 4; v++) {
         const __m512i qs = load_twice_32(x->qs + 32 * (v / 2));
         const __m512i codes = codes_of(qs, hmask, 2 * (v % 2), 2 * v);

@@ -4,8 +4,7 @@
 ALWAYS_INLINE void unpack_16(const struct block_q4_k *x, uint64_t stride, uint32_t n_blocks, struct panel_block *to)
 {
     (void)n_blocks;
-    struct sub_block sub[8];
-    unpack_header(x, stride, to, sub);
+    unpack_header(x, stride, to);
     UNROLL
     for (uint32_t piece = 0; piece < 8; piece++) {
         __m512i qs[4];
@@ -13,8 +12,8 @@ ALWAYS_INLINE void unpack_16(const struct block_q4_k *x, uint64_t stride, uint32
         const uint32_t s = piece / 2 * 2, step = 8 * s + 4 * (piece % 2);
         UNROLL
         for (uint32_t i = 0; i < 4; i++) {
-            store_codes(to, step + i, low_nibbles(qs[i]), sub[s], 0);
-            store_codes(to, step + 8 + i, high_nibbles(qs[i]), sub[s + 1], 0);
+            store_codes(to, step + i, low_nibbles(qs[i]));
+            store_codes(to, step + 8 + i, high_nibbles(qs[i]));
         }
     }
 }

@@ -10,8 +10,7 @@ ALWAYS_INLINE __m512i fifth_bits(__m512i qh, const uint32_t s)
 ALWAYS_INLINE void unpack_16(const struct block_q5_k *x, uint64_t stride, uint32_t n_blocks, struct panel_block *to)
 {
     (void)n_blocks;
-    struct sub_block sub[8];
-    unpack_header(x, stride, to, sub);
+    unpack_header(x, stride, to);
     __m512i qh[8];
     transpose_16x4(x->qh, stride, qh);
     transpose_16x4(x->qh + 16, stride, qh + 4);
@@ -23,8 +22,8 @@ ALWAYS_INLINE void unpack_16(const struct block_q5_k *x, uint64_t stride, uint32
         UNROLL
         for (uint32_t i = 0; i < 4; i++) {
             const __m512i high = qh[4 * (piece % 2) + i];
-            store_codes(to, step + i, _mm512_or_si512(low_nibbles(qs[i]), fifth_bits(high, s)), sub[s], 0);
-            store_codes(to, step + 8 + i, _mm512_or_si512(high_nibbles(qs[i]), fifth_bits(high, s + 1)), sub[s + 1], 0);
+            store_codes(to, step + i, _mm512_or_si512(low_nibbles(qs[i]), fifth_bits(high, s)));
+            store_codes(to, step + 8 + i, _mm512_or_si512(high_nibbles(qs[i]), fifth_bits(high, s + 1)));
         }
     }
 }

@@ -23,58 +23,16 @@ ALWAYS_INLINE __m512 floats_of_halves(__m512i lanes)
 
 // ---- integer scales --------------------------------------------------------------------------------------------------
 
-// The integer scales of a sub-block, and how its codes enter the panel: with a tile unit multiplied by them, else as they
-// are, with d * scale as parameter.
-struct sub_block {
-    __m512i scale, offset; // of each lane, as two words; offset = zero * scale
-};
-
-// Sub-block s of 16 rows; zero: log2 of the codes' zero point, or 0 for none.
-ALWAYS_INLINE struct sub_block start_sub_block(struct panel_block *to, uint32_t s, __m512i scale, __m512 d,
-                                               const unsigned zero)
+// params[s] = d * scale, of 16 rows.
+ALWAYS_INLINE void store_scale(struct panel_block *to, uint32_t s, __m512i scale, __m512 d)
 {
-#if TILE_UNIT
-    (void)to, (void)s, (void)d;
-    const __m512i lower_word_twice =
-        _mm512_broadcast_i32x4(_mm_setr_epi32(0x01000100, 0x05040504, 0x09080908, 0x0d0c0d0c));
-    const __m512i words = _mm512_shuffle_epi8(scale, lower_word_twice);
-    return (struct sub_block){words, zero == 0 ? _mm512_setzero_si512() : _mm512_slli_epi16(words, zero)};
-#else
-    (void)zero;
     _mm512_store_ps(to->params[s], _mm512_mul_ps(_mm512_cvtepi32_ps(scale), d));
-    return (struct sub_block){scale, scale};
-#endif
 }
 
-// Elements 4 * step... of the sub-block.
-ALWAYS_INLINE void store_codes(struct panel_block *to, uint32_t step, __m512i codes, struct sub_block sub,
-                               const unsigned zero)
+// Elements 4 * step to 4 * step + 3.
+ALWAYS_INLINE void store_codes(struct panel_block *to, uint32_t step, __m512i codes)
 {
-#if TILE_UNIT
-    const __m512i byte = _mm512_set1_epi16(255);
-    __m512i even = _mm512_mullo_epi16(_mm512_and_si512(codes, byte), sub.scale);
-    __m512i odd = _mm512_mullo_epi16(_mm512_srli_epi16(codes, 8), sub.scale);
-    if (zero != 0) {
-        even = _mm512_sub_epi16(even, sub.offset);
-        odd = _mm512_sub_epi16(odd, sub.offset);
-    }
-    // By bits: byte ? first : second.
-    _mm512_store_si512(to->codes[step], _mm512_ternarylogic_epi64(byte, even, _mm512_slli_epi16(odd, 8), 0xca));
-    _mm512_store_si512(to->high[step], _mm512_ternarylogic_epi64(byte, _mm512_srli_epi16(even, 8), odd, 0xca));
-#else
-    (void)sub, (void)zero;
     _mm512_store_si512(to->codes[step], codes);
-#endif
-}
-
-// With a tile unit d alone is a parameter.
-ALWAYS_INLINE void store_d(struct panel_block *to, __m512 d)
-{
-#if TILE_UNIT
-    _mm512_store_ps(to->params[0], d);
-#else
-    (void)to, (void)d;
-#endif
 }
 
 // Bytes j of all lanes.
@@ -97,10 +55,9 @@ ALWAYS_INLINE __m512i bytes_as_words(__m512i v, const unsigned first, const unsi
     return _mm512_shuffle_epi8(v, _mm512_broadcast_i32x4(index));
 }
 
-// `header`: the first 16 bytes of a block of the first row. Parameters: [0..7] = d * scale (exact: 11 bits by 6), or, with a
-// tile unit, [0] = d; [8..11] = mins as 16-bit pairs, [12] = -dmin. quant/blocks.h: q4_k_scale_min, four sub-blocks at a
-// time.
-ALWAYS_INLINE void unpack_header(const void *header, uint64_t stride, struct panel_block *to, struct sub_block sub[8])
+// `header`: the first 16 bytes of a block of the first row. Parameters: [0..7] = d * scale (exact: 11 bits by 6), [8..11] =
+// mins as 16-bit pairs, [12] = -dmin. quant/blocks.h: q4_k_scale_min, four sub-blocks at a time.
+ALWAYS_INLINE void unpack_header(const void *header, uint64_t stride, struct panel_block *to)
 {
     __m512i h[4];
     transpose_16x4(header, stride, h);
@@ -113,11 +70,10 @@ ALWAYS_INLINE void unpack_header(const void *header, uint64_t stride, struct pan
     const __m512 d = floats_of_halves(h[0]), dmin = floats_of_halves(_mm512_srli_epi32(h[0], 16));
     UNROLL
     for (uint32_t s = 0; s < 8; s++)
-        sub[s] = start_sub_block(to, s, unsigned_bytes(scales[s / 4], s % 4), d, 0);
+        store_scale(to, s, unsigned_bytes(scales[s / 4], s % 4), d);
     UNROLL
     for (uint32_t i = 0; i < 4; i++)
         _mm512_store_si512(to->params[8 + i], bytes_as_words(mins[i / 2], i % 2 * 2, i % 2 * 2 + 1));
-    store_d(to, d);
     _mm512_store_ps(to->params[12], _mm512_xor_ps(dmin, _mm512_set1_ps(-0.0f)));
 }
 

@@ -16,6 +16,21 @@ ALWAYS_INLINE void store_codes(struct row_block *row, int v, __m512i codes)
     _mm512_store_si512(row->codes + 64 * v, codes);
 }
 
+// The 16 scales of Q3_K, -32..31. Nibble k of the first 8 bytes (low nibbles first) is the low part of scale k; bits 2 * (k / 4)
+// of byte 8 + k % 4 are its high part. The load takes the two bytes before the scales too, so that it ends within the block.
+ALWAYS_INLINE __m128i load_q3_k_scales(const struct block_q3_k *x)
+{
+    const __m128i bytes =
+        _mm_loadu_si128((const __m128i *)((const uint8_t *)x + offsetof(struct block_q3_k, scales) - 2));
+    const __m128i low = _mm_shuffle_epi8(bytes, _mm_setr_epi8(2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5, 6, 7, 8, 9));
+    const __m128i high =
+        _mm_shuffle_epi8(bytes, _mm_setr_epi8(10, 11, 12, 13, 10, 11, 12, 13, 10, 11, 12, 13, 10, 11, 12, 13));
+    const __m128i nibbles = _mm_and_si128(_mm_srlv_epi32(low, _mm_setr_epi32(0, 0, 4, 4)), _mm_set1_epi8(15));
+    const __m128i twos = _mm_and_si128(_mm_srlv_epi32(high, _mm_setr_epi32(0, 2, 4, 6)), _mm_set1_epi8(3));
+    const __m128i scales = _mm_or_si128(nibbles, _mm_slli_epi16(twos, 4));
+    return _mm_sub_epi8(scales, _mm_set1_epi8(32));
+}
+
 // scales: 16-bit integers of 16 sub-blocks. Lane i of table v: the bytes scale[4v + i] * (q - zero) + bias for q =
 // 0..7, twice; all must lie in 0..255.
 ALWAYS_INLINE __m512i scaled_codes(__m256i scales, int v, int zero, int bias)

@@ -1,0 +1,127 @@
+// Private to the GEMM of the amx tier: panels of bfloat16 for the tile unit. Contracts: kernels/gemm.h; the loops, and the GEMM
+// of float types, are those of the avx512 folder.
+//
+// The unit multiplies 16 columns by 16 rows in 16 cycles, 32 pairs of bfloat16 as soon as 64 of bytes. But it adds products of
+// bfloat16 up in float, over all scales of a row, while sums of bytes must go through memory and the vector units whenever
+// the scale changes, every 16 to 256 elements: that takes several times as long as the multiplication. And it loses
+// less: an activation is rounded by 2^-9 of itself, where 8-bit codes round it by 2^-8 of the largest of its block.
+#ifndef CHORD_KERNELS_AMX_BF16_PANEL_H
+#define CHORD_KERNELS_AMX_BF16_PANEL_H
+
+#include "kernels/avx512/gemm_panel.h"
+#include "kernels/avx512/gemm_unpack_256.h"
+
+#define BF16_PANEL_N 256
+
+// 32 elements of 16 rows, the unit's second operand: [element / 2][row][element % 2].
+typedef uint16_t bf16_tile[16][16][2];
+// Of GEMM_ROWS rows: [half of the rows][element / 32].
+typedef bf16_tile bf16_panel[2][BF16_PANEL_N / 32];
+_Static_assert(sizeof(bf16_panel) <= PANEL_BYTES, "panel of bfloat16");
+
+#define AMX_TILE_COLUMNS 32
+extern tile_kernel *const TIER(gemm_tiles_bf16)[AMX_TILE_COLUMNS];
+
+// Sets the tile registers up for calls of so many columns, at most 16. _tile_release() after the last tile of a call.
+void TIER(gemm_configure_tiles)(uint32_t n_columns);
+
+// ---- weights ---------------------------------------------------------------------------------------------------------
+//
+// Every weight is rounded to float and then to bfloat16. Products of scales and codes' steps are exact: 11 bits by 8 at most.
+// Types of few codes look their weights up in a table of the 32 that a vector of 16-bit numbers holds.
+
+typedef uint16_t bf16_row[BF16_PANEL_N];
+
+ALWAYS_INLINE __m512i round_to_bf16(__m512 low, __m512 high)
+{
+    return (__m512i)_mm512_cvtne2ps_pbh(high, low);
+}
+
+// 0 .. 15, from `first` on.
+ALWAYS_INLINE __m512 steps_from(float first)
+{
+    const __m512 steps = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    return _mm512_add_ps(steps, _mm512_set1_ps(first));
+}
+
+// The tables of codes 0..15 of two blocks, and of codes 0..31 of one: scale * (code - zero) + min.
+ALWAYS_INLINE __m512i table_of_two(const float scale[2], const float min[2], const float zero)
+{
+    const __m512 steps = steps_from(-zero);
+    return round_to_bf16(_mm512_fmadd_ps(steps, _mm512_set1_ps(scale[0]), _mm512_set1_ps(min[0])),
+                         _mm512_fmadd_ps(steps, _mm512_set1_ps(scale[1]), _mm512_set1_ps(min[1])));
+}
+ALWAYS_INLINE __m512i table_of_32(float scale, float min, const float zero)
+{
+    const __m512 s = _mm512_set1_ps(scale), m = _mm512_set1_ps(min);
+    return round_to_bf16(_mm512_fmadd_ps(steps_from(-zero), s, m), _mm512_fmadd_ps(steps_from(16 - zero), s, m));
+}
+
+// Weights by the low 5 bits of each of 32 codes.
+ALWAYS_INLINE void store_looked_up(__m512i table, __m512i codes, uint16_t *to)
+{
+    _mm512_store_si512(to, _mm512_permutexvar_epi16(codes, table));
+}
+
+// Bits of `a` where the mask has ones, of b elsewhere.
+ALWAYS_INLINE __m512i select_bits(__m512i mask, __m512i a, __m512i b)
+{
+    return _mm512_ternarylogic_epi32(mask, a, b, 0xca);
+}
+
+ALWAYS_INLINE __m512i load_32_codes(const uint8_t *p)
+{
+    return _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)p));
+}
+
+// The nibbles of a block of 32 in 16 bytes, in element order; above bit 3 there may be anything.
+ALWAYS_INLINE __m512i load_nibbles_16(const uint8_t qs[16])
+{
+    const __m128i bytes = _mm_loadu_si128((const __m128i *)qs);
+    const __m512i words = _mm512_cvtepu8_epi16(_mm256_broadcastsi128_si256(bytes));
+    const __m512i shifts = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(4), 1);
+    return _mm512_srlv_epi16(words, shifts);
+}
+
+// The scales and mins of Q4_K and Q5_K as floats, mins negative. `bytes` is the 12 of quant/blocks.h: q4_k_scale_min, four
+// sub-blocks at a time.
+ALWAYS_INLINE void store_q4_k_scales(const uint8_t d[2], const uint8_t dmin[2], const uint8_t bytes[12],
+                                     float scales[8], float mins[8])
+{
+    uint32_t a, b, c;
+    memcpy(&a, bytes, sizeof a);
+    memcpy(&b, bytes + 4, sizeof b);
+    memcpy(&c, bytes + 8, sizeof c);
+    const uint32_t six = 0x3f3f3f3f, low = 0x0f0f0f0f, top = 0x30303030;
+    const uint64_t s = (a & six) | (uint64_t)((c & low) | (a >> 2 & top)) << 32;
+    const uint64_t m = (b & six) | (uint64_t)((c >> 4 & low) | (b >> 2 & top)) << 32;
+    const __m256 scale = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)s)));
+    const __m256 min = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)m)));
+    _mm256_storeu_ps(scales, _mm256_mul_ps(scale, _mm256_set1_ps(half_at(d))));
+    _mm256_storeu_ps(mins, _mm256_mul_ps(min, _mm256_set1_ps(-half_at(dmin))));
+}
+
+// Defines gemm_<type> from `void round_row(const struct block_<type> *x, uint32_t n_blocks, uint16_t *to)`, which fills one
+// row's weights of 256 elements, of which n_blocks blocks exist (all, but for types of 32); what it leaves of the others is
+// never used. `to` is aligned to 64.
+#define DEFINE_BF16_GEMM(type, block_size)                                                               \
+    static void unpack_##type(const struct panel_source *s, void *panel)                                 \
+    {                                                                                                    \
+        enum { BLOCKS = BF16_PANEL_N / (block_size) };                                                   \
+        bf16_tile(*to)[BF16_PANEL_N / 32] = panel;                                                       \
+        bf16_row rows[16] __attribute__((aligned(64)));                                                  \
+        const uint64_t n_blocks = s->n / (block_size);                                                   \
+        for (uint32_t half = 0; half < 2; half++) {                                                      \
+            for (uint32_t r = 0; r < 16; r++) {                                                          \
+                const uint32_t row = 16 * half + r < s->n_rows ? 16 * half + r : s->n_rows - 1;          \
+                const struct block_##type *x = (const struct block_##type *)(s->w + row * s->row_bytes); \
+                prefetch_next_panel(x, s->ahead, BLOCKS * sizeof *x);                                    \
+                round_row(x, n_blocks < BLOCKS ? (uint32_t)n_blocks : BLOCKS, rows[r]);                  \
+            }                                                                                            \
+            for (uint32_t k = 0; k < s->n / 32; k++)                                                     \
+                transpose_16x16(rows[0] + 32 * k, sizeof rows[0], to[half][k]);                          \
+        }                                                                                                \
+    }                                                                                                    \
+    DEFINE_GEMM_OF_TILES(type, TIER(gemm_tiles_bf16), BF16_PANEL_N, block_size, BF16_PANEL_N * sizeof(uint16_t))
+
+#endif
