@@ -3,10 +3,14 @@
 
 // Splits a GGUF model into several files, as tools that publish large models do:
 //
-//   node bench/split-model.js MODEL.gguf --files 3 [--out STEM] [--json]
+//   node bench/split-model.js MODEL.gguf --files 3 [--interleave] [--out STEM] [--json]
 //
 // writes STEM-00001-of-00003.gguf and so on (STEM: the model's name without .gguf). The first holds the metadata, each a run of tensors with
-// about the same number of bytes. To read from several disks at once, move files to them and leave symbolic links in their place.
+// about the same number of bytes.
+//
+// With --interleave tensors go to all files in turn, so that each file has its share of every layer. A paged model reads weights in the
+// order of their use, a few dozen MiB ahead: files on several disks (moved there, with symbolic links in their place) are then
+// read at the same time, where runs would be read one after the other.
 
 const fs = require('node:fs/promises')
 const path = require('node:path')
@@ -34,8 +38,26 @@ function share(tensors, files) {
   return runs
 }
 
+/** Tensors dealt out: each to the file that has the fewest bytes of its layer so far, or else the fewest at all. */
+function deal(tensors, files) {
+  const piles = Array.from({ length: files }, () => ({ run: [], bytes: 0, ofLayer: 0 }))
+  let layer
+  for (const [i, tensor] of tensors.entries()) {
+    const [itsLayer] = /^(blk\.\d+\.)?/.exec(tensor.name)
+    if (itsLayer !== layer) for (const pile of piles) pile.ofLayer = 0
+    layer = itsLayer
+    const mustFill = tensors.length - i <= piles.filter(({ run }) => run.length === 0).length
+    const fitting = piles.filter(({ run }) => !mustFill || run.length === 0)
+    const pile = fitting.reduce((a, b) => (b.ofLayer < a.ofLayer || (b.ofLayer === a.ofLayer && b.bytes < a.bytes) ? b : a))
+    pile.run.push(tensor)
+    pile.bytes += tensor.bytes
+    pile.ofLayer += tensor.bytes
+  }
+  return piles.map(({ run }) => run)
+}
+
 /** Returns the paths of the files. */
-async function splitModel(file, { files, out = file.replace(/\.gguf$/, '') }) {
+async function splitModel(file, { files, interleave = false, out = file.replace(/\.gguf$/, '') }) {
   const { pairs, tensors: entries } = await readHeader(file)
   if (pairs.some(({ key }) => key === 'split.count' || key === 'general.alignment')) {
     throw new Error(`${file}: is a part of a split model, or has an alignment of its own; neither can be split`)
@@ -48,7 +70,7 @@ async function splitModel(file, { files, out = file.replace(/\.gguf$/, '') }) {
   const source = await fs.open(file)
   const paths = []
   try {
-    for (const [number, run] of share(tensors, files).entries()) {
+    for (const [number, run] of (interleave ? deal : share)(tensors, files).entries()) {
       const split = [
         encodePair('split.no', 'u16', number),
         encodePair('split.count', 'u16', files),
@@ -82,16 +104,17 @@ async function copy(source, from, target, to, bytes) {
 }
 
 const COMMAND = {
-  synopsis: 'node bench/split-model.js MODEL.gguf --files N [--out STEM] [--json]',
+  synopsis: 'node bench/split-model.js MODEL.gguf --files N [--interleave] [--out STEM] [--json]',
   about: 'Splits a GGUF model into N files, STEM-00001-of-0000N.gguf and so on.',
   options: {
     files: { read: integer(1), value: 'N', help: 'how many files' },
+    interleave: { help: 'every file gets its share of every layer' },
     out: { read: text, value: 'STEM', help: "their names' beginning; default: the model's" },
     json: { help: 'print the paths as JSON' },
   },
-  async run({ files, out, json }, [file, ...more]) {
+  async run({ files, interleave, out, json }, [file, ...more]) {
     if (file === undefined || more.length > 0 || files === undefined) throw new UsageError('one MODEL and --files are needed')
-    const paths = await splitModel(path.resolve(file), { files, out: out && path.resolve(out) })
+    const paths = await splitModel(path.resolve(file), { files, interleave, out: out && path.resolve(out) })
     process.stdout.write(json ? `${JSON.stringify(paths)}\n` : paths.map((name) => `${name}\n`).join(''))
   },
 }

@@ -1,6 +1,7 @@
 // How fast a WebAssembly guest gets model bytes, beside a plain copy of as many: `node bench/wasm.mjs MODEL.gguf [--megabytes 200]
-// [--rounds 9] [--json]`
-// The bytes are in memory when the measuring begins. The ways take turns; the figures are medians. Needs the development dependencies.
+// [--rounds 9] [--memory SIZE] [--json]`
+// The bytes of a mapped model are in memory when the measuring begins; with --memory the model is paged, in so much, and what it pins is
+// read beforehand. The ways take turns; the figures are medians. Needs the development dependencies.
 
 import fs from 'node:fs'
 import { createRequire } from 'node:module'
@@ -13,13 +14,14 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     megabytes: { type: 'string', default: '200' },
+    memory: { type: 'string' },
     rounds: { type: 'string', default: '9' },
     json: { type: 'boolean', default: false },
   },
 })
 const size = Math.round(Number(values.megabytes) * 1e6)
 if (positionals.length !== 1 || !(size > 0 && size < 2 ** 31)) {
-  console.error('usage: node bench/wasm.mjs MODEL.gguf [--megabytes 200] [--rounds 9] [--json]')
+  console.error('usage: node bench/wasm.mjs MODEL.gguf [--megabytes 200] [--rounds 9] [--memory SIZE] [--json]')
   process.exit(2)
 }
 const [file] = positionals
@@ -28,6 +30,7 @@ if (fs.statSync(file).size < size && !fs.existsSync(file.replace('-00001-of-', '
   process.exit(2)
 }
 
+const PIECE = 65536
 const median = (numbers) => [...numbers].sort((a, b) => a - b)[numbers.length >> 1]
 
 // read(n, piece): n bytes from the start of the model to address 0 on, `piece` at a time.
@@ -58,7 +61,9 @@ const WAT = `(module
     (local.get $at)))`
 
 const wabt = await require('wabt')()
-const model = await loadModel(file)
+const { memory: budget } = values
+const model = await loadModel(file, budget === undefined ? {} : { memory: budget, cache: { mode: 'paged' } })
+if (budget !== undefined) await model.preload()
 const memory = new WebAssembly.Memory({ initial: Math.ceil(size / 65536) })
 const env = { memory, ...model.wasmImports({ memory }) }
 const { instance } = await WebAssembly.instantiate(wabt.parseWat('guest.wat', WAT).toBinary({}).buffer, { env })
@@ -71,8 +76,12 @@ const ways = {
     target.set(source)
     return size
   },
+  copyPieces: () => {
+    for (let at = 0; at < size; at += PIECE) target.set(source.subarray(at, at + PIECE), at)
+    return size
+  },
   read: () => guest.read(size, size),
-  pieces: () => guest.read(size, 65536),
+  pieces: () => guest.read(size, PIECE),
   layers: () => guest.layers(size),
 }
 const seconds = Object.fromEntries(Object.keys(ways).map((name) => [name, []]))
@@ -93,7 +102,13 @@ const result = {
   bytesPerSecond: Object.fromEntries(Object.keys(ways).map((name) => [name, rate(name)])),
   ofCopy: Object.fromEntries(Object.keys(ways).map((name) => [name, rate(name) / rate('copy')])),
 }
-const LABELS = { copy: 'a copy within memory', read: 'one read', pieces: 'reads of 64 KiB', layers: 'layer by layer' }
+const LABELS = {
+  copy: 'a copy within memory',
+  copyPieces: 'in pieces of 64 KiB',
+  read: 'one read',
+  pieces: 'reads of 64 KiB',
+  layers: 'layer by layer',
+}
 if (values.json) console.log(JSON.stringify(result))
 else {
   console.log(`${result.file}: ${(moved.read / 1e6).toFixed(0)} MB into a guest's memory`)

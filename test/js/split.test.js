@@ -49,6 +49,32 @@ testWith(DEMO, 'the files of a split model are one model', async (t) => {
   }
 })
 
+testWith(DEMO, 'dealt out, every file has its share of every layer; mapped and paged, the tokens are those of the whole', async (t) => {
+  const options = { maxTokens: 40, temperature: 0.9, seed: 3, logprobs: 2 }
+  const prompt = 'The prince '.repeat(60)
+  const whole = await loadModel(DEMO)
+  const { text, logprobs } = await whole.generate(prompt, options)
+  await whole.close()
+  const folder = temporaryFolder(t)
+  for (const interleave of [false, true]) {
+    const paths = await splitModel(DEMO, { files: 3, interleave, out: path.join(folder, `m${interleave}`) })
+    const { tensors } = await inspect(paths[0])
+    assert.equal(tensors.length, 56)
+    for (let layer = 0; layer < 6 && interleave; layer++) {
+      const bytes = [0, 0, 0]
+      for (const tensor of tensors.filter(({ name }) => name.startsWith(`blk.${layer}.`))) bytes[tensor.part] += tensor.bytes
+      assert.ok(bytes.every((n) => n > 0.2 * (bytes[0] + bytes[1] + bytes[2])), `layer ${layer}: ${bytes}`)
+    }
+    for (const cache of [{ mode: 'mapped' }, { mode: 'paged' }, { mode: 'paged', policy: 'lru' }]) {
+      const model = await loadModel(paths[0], { cache, context: 384, memory: cache.mode === 'paged' ? '12MiB' : 'auto' })
+      assert.equal(model.info.mode, cache.mode)
+      const result = await model.generate(prompt, options)
+      assert.deepEqual({ text: result.text, logprobs: result.logprobs }, { text, logprobs }, `${interleave} ${JSON.stringify(cache)}`)
+      await model.close()
+    }
+  }
+})
+
 testWith(DEMO, 'files on other disks, by symbolic links', async (t) => {
   const paths = await split(t, 3)
   const other = temporaryFolder(t)

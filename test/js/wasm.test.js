@@ -294,6 +294,31 @@ testWith(DEMO, 'a guest reads while the model generates', async () => {
   assert.deepEqual((await generation).tokens, alone.tokens)
 })
 
+testWith(DEMO, 'a paged model, in as little memory as will do', async (t) => {
+  const floor = await loadModel(DEMO, { cache: { mode: 'paged' }, context: 64, memory: '1MiB' }).catch(({ message }) => message)
+  const [, least] = /llow at least ([\d.]+) MiB/.exec(floor)
+  const memory = Math.ceil(Number(least) * 2 ** 20)
+  for (const policy of ['pin', 'lru']) {
+    const paged = await loadModel(DEMO, { cache: { mode: 'paged', policy }, context: 64, memory })
+    t.after(() => paged.close())
+    assert.equal(paged.info.mode, 'paged')
+    const g = await guest(pagesFor(bytes.length), { of: paged })
+    const whole = () => {
+      g.at(0, bytes.length).fill(0)
+      return g.read(0, 0, bytes.length) === bytes.length && g.at(0, bytes.length).equals(bytes)
+    }
+    assert.ok(whole(), 'before any tile is in memory')
+    const options = { maxTokens: 30, temperature: 0 }
+    const generation = paged.generate('The prince', options)
+    for await (const _ of generation) assert.ok(whole(), 'while tiles come and go')
+    assert.deepEqual((await generation).tokens, (await model.generate('The prince', options)).tokens)
+    const expected = layerOf(info, bytes, 2)
+    assert.equal(g.load(2, 5, -1), expected.length)
+    assert.ok(g.at(5, expected.length).equals(expected))
+    assert.ok(paged.stats().memory.peakBytes <= memory)
+  }
+})
+
 testWith(DEMO, 'a closed model', async () => {
   const closing = await loadModel(DEMO)
   const g = await guest(64, { of: closing })
