@@ -393,9 +393,17 @@ export interface Plan {
   threads: number
   /** Bytes per second that these threads read from memory, measured. */
   readBandwidth: number
-  /** weightsBytesPerToken / readBandwidth. */
+  /** Paged: bytes per second that reads from these files got, measured; 0 in mapped mode. */
+  diskBandwidth: number
+  /** Of weightsBytesPerToken, those that always stay in memory while one text of up to 128 tokens is generated; all, in mapped mode. */
+  pinnedBytes: number
+  /** Paged: of memory for those that do not. */
+  ringBytes: number
+  /** The greater of weightsBytesPerToken / readBandwidth and, paged, (weightsBytesPerToken - pinnedBytes) / diskBandwidth. */
   secondsPerToken: number
   tokensPerSecond: number
+  /** The same by layer; the last is for what belongs to none, such as the output matrix. */
+  layerBytes: { stepBytes: number; pinnedBytes: number }[]
   warnings: string[]
 }
 
@@ -419,11 +427,47 @@ export interface Stats {
     generatedTokens: number
     /** Of all steps. */
     weightBytesUsed: number
+    /** In steps, without those waited for weights. */
     computeSeconds: number
+    /** In steps, waited for weights of a paged model, on average over the threads. */
+    stallSeconds: number
     /** Threads that read weights while one text is generated, and how far ahead they read: tried out on the first tokens. */
     decodeThreads: number
     prefetchBytes: number
   }
+  /** Of paged mode, else null. Counted are uses of tiles, each some rows of a matrix, by whole steps. */
+  paging: {
+    policy: 'pin' | 'lru'
+    /** Of weights that a step uses. */
+    stepBytes: number
+    /** Of memory for those of them that stay, and for the others. */
+    pinnedBytes: number
+    ringBytes: number
+    tiles: number
+    pinnedTiles: number
+    /** Uses of tiles that were in memory before they were wanted, or had to be read. */
+    hits: number
+    misses: number
+    hitBytes: number
+    missBytes: number
+    /** Tiles that gave their memory to others. */
+    evictions: number
+    readBytes: number
+    /** In which at least one read was under way; with readBytes it gives readBandwidth, bytes per second. */
+    readSeconds: number
+    readBandwidth: number
+  } | null
+  /** By layer; the last is for what belongs to none, such as the output matrix. Counts of paged mode are 0 in mapped mode. */
+  layers: {
+    hits: number
+    misses: number
+    hitBytes: number
+    missBytes: number
+    evictions: number
+    readBytes: number
+    computeSeconds: number
+    stallSeconds: number
+  }[]
 }
 
 export type MetadataScalar = string | number | bigint | boolean

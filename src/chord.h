@@ -65,7 +65,7 @@ struct chord_model_info {
     const char *name;         // general.name, "" when absent
     const char *quantization; // by general.file_type, else by the type most weights have: "Q4_K_M", "mixed"
     const char *cpu;          // kernel tier in use
-    const char *mode;         // "mapped"
+    const char *mode;         // "mapped" or "paged"
     uint64_t n_params;        // elements of all tensors
     uint64_t file_bytes;      // all files
     uint32_t n_ctx;           // context in force, tokens
@@ -75,10 +75,12 @@ struct chord_model_info {
 };
 void chord_model_info(const struct chord_model *model, struct chord_model_info *out);
 
+#define CHORD_MAX_LAYERS 1024
+
 // What opening would do, from the header alone.
 struct chord_plan {
     const char *architecture; // static
-    const char *mode;         // "mapped"; static
+    const char *mode;         // "mapped" or "paged"; static
     uint64_t memory_budget;   // bytes
     uint64_t weights_bytes;   // all tensors
     uint64_t step_bytes;      // weights that one generated token reads
@@ -89,10 +91,19 @@ struct chord_plan {
     uint32_t n_ctx, n_ctx_train;
     uint32_t n_layer;
     uint32_t n_threads;
-    double read_bandwidth;    // bytes per second: measured read of memory by n_threads threads
-    double seconds_per_token; // step_bytes / read_bandwidth
-    bool fits;                // weights + KV + scratch + metadata <= memory_budget
-    char warnings[4][256];    // terminated; the first empty one ends the list
+    double read_bandwidth; // bytes per second: measured read of memory by n_threads threads
+    double disk_bandwidth; // paged: bytes per second that the store's reads of these files got; 0 in mapped mode
+    uint64_t
+        pinned_bytes;    // paged: of step_bytes, always in memory while one short text is generated; mapped: step_bytes
+    uint64_t ring_bytes; // paged: of memory for those that are not
+    double
+        seconds_per_token; // the greater of step_bytes / read_bandwidth and (step_bytes - pinned_bytes) / disk_bandwidth
+    bool fits;             // weights + KV + scratch + metadata <= memory_budget
+    char warnings[4][256];  // terminated; the first empty one ends the list
+    uint32_t n_plan_layers; // n_layer and one more: the output matrix and what else belongs to no layer
+    struct chord_plan_layer {
+        uint64_t step_bytes, pinned_bytes;
+    } layers[CHORD_MAX_LAYERS + 1];
 };
 enum chord_status chord_model_plan(const char *path, const struct chord_model_options *options, struct chord_plan *out,
                                    struct chord_error *err);
@@ -261,13 +272,31 @@ struct chord_stats {
     uint64_t n_steps; // batches run
     uint64_t n_prompt_tokens, n_generated_tokens;
     uint64_t weight_bytes_used; // handed to kernels, over all steps
-    double compute_seconds;     // in steps
-    uint32_t decode_threads;    // that read weights when one text is generated, found while the first tokens are
-    uint32_t prefetch_bytes;    // how far ahead they read, likewise
-    uint32_t n_jobs;            // in the scheduler now
+    double compute_seconds;     // in steps, but for stall_seconds
+    double stall_seconds;       // paged: that threads waited for weights, on average over the threads
+    // Paged mode, else 0 and NULL. Uses are of tiles: some rows of a matrix (weights/weights.h).
+    const char *policy;    // "pin", "lru"; static
+    uint64_t hits, misses; // uses of tiles that were, were not in memory before
+    uint64_t hit_bytes, miss_bytes;
+    uint64_t evictions;    // tiles that gave their memory to others
+    uint64_t read_bytes;   // from disk, for tiles
+    double read_seconds;   // in which at least one read was under way
+    uint64_t step_bytes;   // of weights that one step uses
+    uint64_t pinned_bytes; // of memory for those that stay
+    uint64_t ring_bytes;   // of memory for the others
+    uint64_t n_tiles, n_pinned;
+    uint32_t decode_threads; // that read weights when one text is generated, found while the first tokens are
+    uint32_t prefetch_bytes; // how far ahead they read, likewise
+    uint32_t n_jobs;         // in the scheduler now
     uint32_t n_layer;
 };
 void chord_model_stats(struct chord_model *model, struct chord_stats *out);
+// The same by layer: 0 .. n_layer - 1, and n_layer for what belongs to none.
+struct chord_layer_stats {
+    uint64_t hits, misses, hit_bytes, miss_bytes, evictions, read_bytes;
+    double compute_seconds, stall_seconds;
+};
+void chord_model_layer_stats(struct chord_model *model, uint32_t layer, struct chord_layer_stats *out);
 // stats.memory_held alone, at no cost: for those who ask after every step.
 uint64_t chord_model_held(const struct chord_model *model);
 

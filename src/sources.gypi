@@ -53,6 +53,7 @@
       'src/weights/pager_memory.c',
       'src/weights/pager_readers.c',
       'src/weights/paging.c',
+      'src/weights/probe.c',
       'src/weights/weights.c',
 
       'src/tokenizer/bpe.c',

@@ -38,8 +38,8 @@ const memory = (name, text) => {
   }
 }
 
-const kvType = (name, text) => {
-  if (text !== 'f16' && text !== 'q8_0') throw new UsageError(`--${name}: expected f16 or q8_0, got ${JSON.stringify(text)}`)
+const oneOf = (...names) => (name, text) => {
+  if (!names.includes(text)) throw new UsageError(`--${name}: expected ${names.join(' or ')}, got ${JSON.stringify(text)}`)
   return text
 }
 
@@ -49,12 +49,21 @@ const text = (name, value) => value
 const LOAD_OPTIONS = {
   threads: { value: 'N', help: 'compute threads (default: one per processor)', read: integer(1) },
   context: { value: 'N', help: "tokens of context (default: the model's)", read: integer(1) },
-  memory: { value: 'SIZE', help: "ceiling of what is allocated, such as 2GiB (default: what is free)", read: memory },
-  kv: { value: 'TYPE', help: 'f16 or q8_0: how keys and values of the context are kept (default: f16)', read: kvType },
+  memory: { value: 'SIZE', help: 'ceiling of what the model takes, such as 2GiB (default: what is free)', read: memory },
+  mode: { value: 'MODE', help: 'mapped or paged: where weights are (default auto: paged if they do not fit)', read: oneOf('auto', 'mapped', 'paged') },
+  policy: { value: 'NAME', help: 'pin or lru: which weights of a paged model stay in memory (default: pin)', read: oneOf('auto', 'pin', 'lru') },
+  kv: { value: 'TYPE', help: 'f16 or q8_0: how keys and values of the context are kept (default: f16)', read: oneOf('f16', 'q8_0') },
 }
 
 const pick = (values, names) => Object.fromEntries(names.filter((name) => values[name] !== undefined).map((name) => [name, values[name]]))
-const loadOptions = ({ kv, ...values }) => ({ ...pick(values, Object.keys(LOAD_OPTIONS)), ...(kv ? { kv: { type: kv } } : {}) })
+const loadOptions = ({ kv, ...values }) => {
+  const cache = pick(values, ['mode', 'policy'])
+  return {
+    ...pick(values, ['threads', 'context', 'memory']),
+    ...(Object.keys(cache).length > 0 ? { cache } : {}),
+    ...(kv ? { kv: { type: kv } } : {}),
+  }
+}
 
 function help(command) {
   const rows = Object.entries({ ...command.options, ...COMMON }).map(([name, { value, short, help: what }]) => [

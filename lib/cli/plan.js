@@ -4,23 +4,59 @@ const path = require('node:path')
 const { LOAD_OPTIONS, loadOptions } = require('./command.js')
 const { bar, bytes, figure, gigabytesPerSecond, seconds, table } = require('./format.js')
 
-function draw(plan) {
-  const parts = [
-    { name: `weights, ${plan.mode}`, value: plan.weightsBytes, mark: '█' },
+const LAYER_WIDTH = 48
+
+/** A row of blocks per layer: those that stay in memory, and those that are read for every token, spread as they will be. */
+function drawLayers({ layerBytes }) {
+  const most = Math.max(...layerBytes.map(({ stepBytes }) => stepBytes))
+  const rows = layerBytes.map(({ stepBytes, pinnedBytes }, i) => {
+    const width = Math.max(1, Math.round((stepBytes / most) * LAYER_WIDTH))
+    const pinned = stepBytes === 0 ? 0 : Math.round((pinnedBytes / stepBytes) * width)
+    let blocks = ''
+    for (let k = 0; k < width; k++) blocks += Math.floor(((k + 1) * pinned) / width) > Math.floor((k * pinned) / width) ? '█' : '·'
+    return [i + 1 === layerBytes.length ? 'output' : `layer ${i}`, stepBytes === 0 ? '' : blocks, bytes(pinnedBytes), `of ${bytes(stepBytes)}`]
+  })
+  return `${table(rows, { right: [2], indent: '  ' })}\n  █ stays in memory   · is read from disk for every token\n`
+}
+
+function partsOf(plan) {
+  const paged = plan.mode === 'paged'
+  return [
+    { name: paged ? 'weights that stay' : 'weights, mapped', value: paged ? plan.pinnedBytes : plan.weightsBytes, mark: '█' },
+    ...(paged ? [{ name: 'weights on their way', value: plan.ringBytes, mark: '▚' }] : []),
     { name: `KV cache at ${plan.context} tokens`, value: plan.kvBytes, mark: '▓' },
     { name: 'scratch', value: plan.scratchBytes, mark: '▒' },
     { name: 'header and tokenizer', value: plan.metadataBytes, mark: '░' },
   ]
+}
+
+function speed(plan) {
+  const perToken = `that takes ${seconds(plan.secondsPerToken)}: about ${figure(plan.tokensPerSecond)} tokens/s.\n`
+  if (plan.mode === 'mapped') {
+    return (
+      `${plan.fits ? 'Fits.' : 'Does not fit: weights will be read from disk again and again.'} ` +
+      `A token reads ${bytes(plan.weightsBytesPerToken)} of weights; at ${gigabytesPerSecond(plan.readBandwidth)} with ${plan.threads} threads ${perToken}`
+    )
+  }
+  const streamed = plan.weightsBytesPerToken - plan.pinnedBytes
+  return (
+    `Larger than the memory. Of the ${bytes(plan.weightsBytesPerToken)} of weights of a token ${bytes(streamed)} are read from disk, while the others are ` +
+    `computed with; at ${gigabytesPerSecond(plan.diskBandwidth)} ${perToken}` +
+    'KV cache and scratch take memory of weights only while they need it.\n'
+  )
+}
+
+function draw(plan) {
+  const parts = partsOf(plan)
   const needed = parts.reduce((sum, { value }) => sum + value, 0)
   const rows = parts.map(({ name, value, mark }) => [mark, name, bytes(value)])
-  rows.push(['', 'together', bytes(needed)], ['.', 'memory', bytes(plan.memoryBytes)])
+  if (plan.mode === 'mapped') rows.push(['', 'together', bytes(needed)])
+  rows.push(['.', 'memory', bytes(plan.memoryBytes)])
   return (
     `${path.basename(plan.path)}: ${plan.architecture}, ${plan.layers} layers, context ${plan.context} of ${plan.contextTrained}\n\n` +
     `  ${bar(parts, plan.memoryBytes)}\n\n` +
     table(rows, { right: [2], indent: '  ' }) +
-    `\n${plan.fits ? 'Fits.' : 'Does not fit: weights will be read from disk again and again.'} ` +
-    `A token reads ${bytes(plan.weightsBytesPerToken)} of weights; at ${gigabytesPerSecond(plan.readBandwidth)} with ${plan.threads} threads ` +
-    `that takes ${seconds(plan.secondsPerToken)}: about ${figure(plan.tokensPerSecond)} tokens/s.\n` +
+    `\n${plan.mode === 'paged' ? `${drawLayers(plan)}\n` : ''}${speed(plan)}` +
     plan.warnings.map((warning) => `warning: ${warning}\n`).join('')
   )
 }

@@ -8,6 +8,7 @@ class Terminal {
     this.err = err
     this.drawn = false
     this.told = 0
+    this.reserved = 0
   }
 
   /** Writes text; resolves when the reader has kept up. */
@@ -34,6 +35,21 @@ class Terminal {
       this.err.write(`${line}\n`)
       this.told = Date.now()
     }
+  }
+
+  /** A line that stays below the text while that is written: on a terminal its last line, kept out of the scrolling. */
+  status(line) {
+    const { rows, columns } = this.err
+    if (!(this.out.isTTY && this.err.isTTY && rows > 3)) return this.progress(line)
+    if (!this.reserved) this.err.write(`\n\x1b[1A\x1b7\x1b[1;${rows - 1}r\x1b8`)
+    this.reserved = rows
+    this.err.write(`\x1b7\x1b[${rows};1H\x1b[2K${line.slice(0, columns - 1)}\x1b8`)
+  }
+
+  endStatus() {
+    if (this.reserved) this.err.write(`\x1b7\x1b[r\x1b[${this.reserved};1H\x1b[2K\x1b8`)
+    this.reserved = 0
+    this.clear()
   }
 
   clear() {

@@ -112,6 +112,20 @@ static enum chord_status open_execute(struct task *task, struct chord_error *err
     return chord_model_open(open->path, &open->options, &open->model, error);
 }
 
+static bool set_plan_layers(napi_env env, napi_value out, const struct chord_plan *plan)
+{
+    napi_value list, layer;
+    NAPI_TRY(env, napi_create_array_with_length(env, plan->n_plan_layers, &list));
+    for (uint32_t i = 0; i < plan->n_plan_layers; i++) {
+        NAPI_TRY(env, napi_create_object(env, &layer));
+        if (!util_set_double(env, layer, "stepBytes", (double)plan->layers[i].step_bytes) ||
+            !util_set_double(env, layer, "pinnedBytes", (double)plan->layers[i].pinned_bytes))
+            return false;
+        NAPI_TRY(env, napi_set_element(env, list, i, layer));
+    }
+    return util_set(env, out, "layerBytes", list);
+}
+
 static napi_value make_plan(napi_env env, const struct chord_plan *plan)
 {
     napi_value out;
@@ -138,8 +152,11 @@ static napi_value make_plan(napi_env env, const struct chord_plan *plan)
               util_set_double(env, out, "layers", plan->n_layer) &&
               util_set_double(env, out, "threads", plan->n_threads) &&
               util_set_double(env, out, "readBandwidth", plan->read_bandwidth) &&
+              util_set_double(env, out, "diskBandwidth", plan->disk_bandwidth) &&
+              util_set_double(env, out, "pinnedBytes", (double)plan->pinned_bytes) &&
+              util_set_double(env, out, "ringBytes", (double)plan->ring_bytes) &&
               util_set_double(env, out, "secondsPerToken", plan->seconds_per_token) &&
-              util_set(env, out, "warnings", warnings);
+              set_plan_layers(env, out, plan) && util_set(env, out, "warnings", warnings);
     return ok ? out : NULL;
 }
 
@@ -268,6 +285,54 @@ static bool set_bytes(napi_env env, napi_value object, const char *name, uint64_
     return util_set(env, object, name, null);
 }
 
+// What the weight store did in paged mode, else null.
+static bool set_paging(napi_env env, napi_value out, const struct chord_stats *s)
+{
+    napi_value paging;
+    if (s->policy == NULL) {
+        NAPI_TRY(env, napi_get_null(env, &paging));
+        return util_set(env, out, "paging", paging);
+    }
+    NAPI_TRY(env, napi_create_object(env, &paging));
+    return util_set(env, out, "paging", paging) && util_set_string(env, paging, "policy", s->policy) &&
+           util_set_double(env, paging, "stepBytes", (double)s->step_bytes) &&
+           util_set_double(env, paging, "pinnedBytes", (double)s->pinned_bytes) &&
+           util_set_double(env, paging, "ringBytes", (double)s->ring_bytes) &&
+           util_set_double(env, paging, "tiles", (double)s->n_tiles) &&
+           util_set_double(env, paging, "pinnedTiles", (double)s->n_pinned) &&
+           util_set_double(env, paging, "hits", (double)s->hits) &&
+           util_set_double(env, paging, "misses", (double)s->misses) &&
+           util_set_double(env, paging, "hitBytes", (double)s->hit_bytes) &&
+           util_set_double(env, paging, "missBytes", (double)s->miss_bytes) &&
+           util_set_double(env, paging, "evictions", (double)s->evictions) &&
+           util_set_double(env, paging, "readBytes", (double)s->read_bytes) &&
+           util_set_double(env, paging, "readSeconds", s->read_seconds) &&
+           util_set_double(env, paging, "readBandwidth",
+                           s->read_seconds > 0 ? (double)s->read_bytes / s->read_seconds : 0);
+}
+
+static bool set_layers(napi_env env, napi_value out, struct chord_model *model, uint32_t n_layer)
+{
+    napi_value list, layer;
+    NAPI_TRY(env, napi_create_array_with_length(env, n_layer + 1, &list));
+    for (uint32_t i = 0; i <= n_layer; i++) {
+        struct chord_layer_stats s;
+        chord_model_layer_stats(model, i, &s);
+        NAPI_TRY(env, napi_create_object(env, &layer));
+        if (!util_set_double(env, layer, "hits", (double)s.hits) ||
+            !util_set_double(env, layer, "misses", (double)s.misses) ||
+            !util_set_double(env, layer, "hitBytes", (double)s.hit_bytes) ||
+            !util_set_double(env, layer, "missBytes", (double)s.miss_bytes) ||
+            !util_set_double(env, layer, "evictions", (double)s.evictions) ||
+            !util_set_double(env, layer, "readBytes", (double)s.read_bytes) ||
+            !util_set_double(env, layer, "computeSeconds", s.compute_seconds) ||
+            !util_set_double(env, layer, "stallSeconds", s.stall_seconds))
+            return false;
+        NAPI_TRY(env, napi_set_element(env, list, i, layer));
+    }
+    return util_set(env, out, "layers", list);
+}
+
 // modelStats(model) -> object
 napi_value wrap_model_stats(napi_env env, napi_callback_info info)
 {
@@ -280,31 +345,32 @@ napi_value wrap_model_stats(napi_env env, napi_callback_info info)
     napi_value *const objects[] = {&out, &memory, &regions, &metadata, &tokenizer, &weights, &kv, &scratch, &work};
     for (size_t i = 0; i < sizeof objects / sizeof *objects; i++)
         NAPI_TRY(env, napi_create_object(env, objects[i]));
-    bool ok = util_set_string(env, out, "mode", s.mode) && util_set(env, out, "memory", memory) &&
-              util_set_double(env, memory, "budgetBytes", (double)s.memory_budget) &&
-              util_set_double(env, memory, "heldBytes", (double)s.memory_held) &&
-              util_set_double(env, memory, "peakBytes", (double)s.memory_peak) &&
-              util_set(env, out, "regions", regions) && util_set(env, regions, "metadata", metadata) &&
-              util_set_double(env, metadata, "heldBytes", (double)s.held_metadata) &&
-              util_set(env, regions, "tokenizer", tokenizer) &&
-              util_set_double(env, tokenizer, "heldBytes", (double)s.held_tokenizer) &&
-              util_set(env, regions, "weights", weights) &&
-              util_set_double(env, weights, "heldBytes", (double)s.held_weights) &&
-              util_set_double(env, weights, "mappedBytes", (double)s.mapped_bytes) &&
-              set_bytes(env, weights, "residentBytes", s.resident_bytes) && util_set(env, regions, "kv", kv) &&
-              util_set_double(env, kv, "heldBytes", (double)s.held_kv) &&
-              util_set_double(env, kv, "blocks", (double)s.kv_blocks) &&
-              util_set_double(env, kv, "blockBytes", (double)s.kv_block_bytes) &&
-              util_set_double(env, kv, "tokens", (double)s.kv_tokens) && util_set(env, regions, "scratch", scratch) &&
-              util_set_double(env, scratch, "heldBytes", (double)s.held_scratch) && util_set(env, out, "work", work) &&
-              util_set_double(env, work, "running", s.n_jobs) &&
-              util_set_double(env, work, "steps", (double)s.n_steps) &&
-              util_set_double(env, work, "promptTokens", (double)s.n_prompt_tokens) &&
-              util_set_double(env, work, "generatedTokens", (double)s.n_generated_tokens) &&
-              util_set_double(env, work, "weightBytesUsed", (double)s.weight_bytes_used) &&
-              util_set_double(env, work, "computeSeconds", s.compute_seconds) &&
-              util_set_double(env, work, "decodeThreads", s.decode_threads) &&
-              util_set_double(env, work, "prefetchBytes", s.prefetch_bytes);
+    bool ok =
+        util_set_string(env, out, "mode", s.mode) && util_set(env, out, "memory", memory) &&
+        util_set_double(env, memory, "budgetBytes", (double)s.memory_budget) &&
+        util_set_double(env, memory, "heldBytes", (double)s.memory_held) &&
+        util_set_double(env, memory, "peakBytes", (double)s.memory_peak) && util_set(env, out, "regions", regions) &&
+        util_set(env, regions, "metadata", metadata) &&
+        util_set_double(env, metadata, "heldBytes", (double)s.held_metadata) &&
+        util_set(env, regions, "tokenizer", tokenizer) &&
+        util_set_double(env, tokenizer, "heldBytes", (double)s.held_tokenizer) &&
+        util_set(env, regions, "weights", weights) &&
+        util_set_double(env, weights, "heldBytes", (double)s.held_weights) &&
+        util_set_double(env, weights, "mappedBytes", (double)s.mapped_bytes) &&
+        set_bytes(env, weights, "residentBytes", s.resident_bytes) && util_set(env, regions, "kv", kv) &&
+        util_set_double(env, kv, "heldBytes", (double)s.held_kv) &&
+        util_set_double(env, kv, "blocks", (double)s.kv_blocks) &&
+        util_set_double(env, kv, "blockBytes", (double)s.kv_block_bytes) &&
+        util_set_double(env, kv, "tokens", (double)s.kv_tokens) && util_set(env, regions, "scratch", scratch) &&
+        util_set_double(env, scratch, "heldBytes", (double)s.held_scratch) && util_set(env, out, "work", work) &&
+        util_set_double(env, work, "running", s.n_jobs) && util_set_double(env, work, "steps", (double)s.n_steps) &&
+        util_set_double(env, work, "promptTokens", (double)s.n_prompt_tokens) &&
+        util_set_double(env, work, "generatedTokens", (double)s.n_generated_tokens) &&
+        util_set_double(env, work, "weightBytesUsed", (double)s.weight_bytes_used) &&
+        util_set_double(env, work, "computeSeconds", s.compute_seconds) &&
+        util_set_double(env, work, "stallSeconds", s.stall_seconds) && set_paging(env, out, &s) &&
+        set_layers(env, out, box->model, s.n_layer) && util_set_double(env, work, "decodeThreads", s.decode_threads) &&
+        util_set_double(env, work, "prefetchBytes", s.prefetch_bytes);
     return ok ? out : NULL;
 }
 

@@ -63,6 +63,9 @@ struct backend_tuning {
 // On any thread.
 struct backend_tuning backend_tuning(const struct backend *backend);
 
+// Time that runs spent in the nodes of a layer so far (graph->n_layer: in those of none). From any thread.
+uint64_t backend_layer_ns(const struct backend *backend, uint32_t layer);
+
 // Bytes of weights handed to kernels so far.
 uint64_t backend_weight_bytes(const struct backend *backend);
 

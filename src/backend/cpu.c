@@ -1,5 +1,7 @@
 #include "backend/cpu_run.h"
 
+#include "os/thread.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -75,6 +77,12 @@ enum chord_status backend_create(struct backend **out, const struct graph *graph
     backend->pool = pool;
     backend->kv = kv_layout;
     backend->account = account;
+    backend->layer_ns = memory_zalloc(account, MEMORY_METADATA, graph->n_layer + 1, sizeof *backend->layer_ns);
+    if (backend->layer_ns == NULL) {
+        backend_free(backend);
+        return memory_account_fail(account, err, (graph->n_layer + 1) * sizeof *backend->layer_ns,
+                                   "figures of the layers");
+    }
     const uint64_t n_threads = pool_n_threads(pool);
     backend->normed_floats = working_row_floats(graph);
     backend->gemm_scratch =
@@ -126,6 +134,7 @@ void backend_free(struct backend *backend)
     memory_free(backend->account, backend->attention_scratch);
     memory_free(backend->account, backend->normed);
     memory_free(backend->account, backend->gemm_scratch);
+    memory_free(backend->account, (void *)backend->layer_ns);
     memory_free(backend->account, backend);
 }
 
@@ -362,17 +371,33 @@ static void begin_pass(const struct backend *backend, uint32_t begin, uint32_t e
         weights_begin_pass(backend->weights, first, last);
 }
 
+static void count_layer(struct backend *backend, uint32_t layer, uint64_t *since)
+{
+    const uint64_t now = os_now_ns();
+    atomic_fetch_add_explicit(&backend->layer_ns[layer], now - *since, memory_order_relaxed);
+    *since = now;
+}
+
+static uint32_t layer_of(const struct graph *graph, uint32_t node)
+{
+    return graph->nodes[node].layer == GRAPH_NO_LAYER ? graph->n_layer : graph->nodes[node].layer;
+}
+
 static enum chord_status run_nodes(const struct run *run, uint32_t begin, uint32_t end,
                                    bool (*abort_requested)(void *user), void *user)
 {
-    const struct backend *backend = run->backend;
+    struct backend *backend = run->backend;
+    const struct graph *graph = backend->graph;
     enum chord_status status = CHORD_OK;
+    uint64_t since = os_now_ns();
     begin_pass(backend, begin, end);
     for (uint32_t i = begin; i < end && status == CHORD_OK; i++) {
         if (abort_requested != NULL && abort_requested(user))
             status = chord_fail(run->err, CHORD_CANCELLED, "cancelled");
         else
-            status = run_op[backend->graph->nodes[i].op](run, &backend->graph->nodes[i]);
+            status = run_op[graph->nodes[i].op](run, &graph->nodes[i]);
+        if (i + 1 == end || status != CHORD_OK || layer_of(graph, i + 1) != layer_of(graph, i))
+            count_layer(backend, layer_of(graph, i), &since);
     }
     weights_end_pass(backend->weights);
     return status;
@@ -409,6 +434,11 @@ struct backend_tuning backend_tuning(const struct backend *backend)
     const uint64_t tuned = atomic_load(&backend->tuned);
     return (struct backend_tuning){.prefetch = {.far = (uint32_t)(tuned >> 32), .near = (uint32_t)tuned >> 16},
                                    .n_threads = (uint32_t)tuned & 0xffff};
+}
+
+uint64_t backend_layer_ns(const struct backend *backend, uint32_t layer)
+{
+    return atomic_load_explicit(&backend->layer_ns[layer], memory_order_relaxed);
 }
 
 uint64_t backend_weight_bytes(const struct backend *backend)

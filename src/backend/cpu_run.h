@@ -33,6 +33,7 @@ struct backend {
     uint32_t *route_columns;     // [row_capacity, n_expert_used]: the column of a row's k-th expert
     float *partials;             // [n_head, PARTIAL_SLOTS, attention_partial_floats]
     _Atomic uint64_t weight_bytes;
+    _Atomic uint64_t *layer_ns; // [graph->n_layer + 1]
     struct tuning tuning;
     _Atomic uint64_t tuned;         // tuning.best for other threads: far << 32 | near << 16 | n_threads
     uint64_t tuned_ns, tuned_bytes; // of this run's matrices that count for tuning

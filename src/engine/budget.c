@@ -73,32 +73,24 @@ static enum chord_status plan_paging(struct budget *budget, const struct survey 
 
 static enum chord_status decide_paged(struct budget *budget, struct survey *survey, const struct hparams *hparams,
                                       const struct chord_model_options *options, struct memory_account *account,
-                                      struct weights_layer_plan **layers, struct chord_error *err)
+                                      struct weights_layer_plan *layers, struct chord_error *err)
 {
     budget->is_paged = true;
     budget->spare = choose_spare(budget->bytes);
-    enum chord_status status = list_uses(survey->graph, account, &survey->uses, &survey->n_uses, err);
-    if (status == CHORD_OK)
-        status = plan_paging(budget, survey, 0, NULL, account, err);
+    enum chord_status status = plan_paging(budget, survey, 0, NULL, account, err);
     if (status != CHORD_OK)
         return status;
     budget->metadata_bytes += budget->paging.metadata_bytes;
     const uint64_t fixed = budget->metadata_bytes + budget->scratch_bytes + budget->spare + budget->paging.least_bytes;
     status = model_choose_context(options, hparams, &budget->kv, budget->bytes, fixed, &budget->n_ctx, err);
-    if (status == CHORD_OK && layers != NULL) {
-        *layers = memory_zalloc(account, MEMORY_METADATA, survey->graph->n_layer + 1, sizeof **layers);
-        if (*layers == NULL)
-            status = memory_account_fail(account, err, (survey->graph->n_layer + 1) * sizeof **layers, "a plan");
-    }
     if (status == CHORD_OK)
-        status = plan_paging(budget, survey, planned_tile_bytes(budget, survey), layers != NULL ? *layers : NULL,
-                             account, err);
+        status = plan_paging(budget, survey, planned_tile_bytes(budget, survey), layers, account, err);
     return status;
 }
 
 static enum chord_status decide(struct budget *budget, struct survey *survey, const struct hparams *hparams,
                                 const struct chord_model_options *options, struct memory_account *account,
-                                struct weights_layer_plan **layers, struct chord_error *err)
+                                struct weights_layer_plan *layers, struct chord_error *err)
 {
     const uint32_t n_wanted =
         options->n_ctx != 0 ? options->n_ctx : (uint32_t)at_most(hparams->n_ctx_train, MAPPED_LEAST_TOKENS);
@@ -110,9 +102,38 @@ static enum chord_status decide(struct budget *budget, struct survey *survey, co
         return chord_fail(err, CHORD_INVALID_ARGUMENT, "a mixture of experts cannot be paged: leave the mode to chord");
     if (options->mode == CHORD_MODE_PAGED || (options->mode == CHORD_MODE_AUTO && !can_map && !has_experts))
         return decide_paged(budget, survey, hparams, options, account, layers, err);
+    if (layers != NULL) {
+        const enum chord_status status = plan_paging(budget, survey, UINT64_MAX, layers, account, err);
+        budget->paging = (struct weights_paging_plan){0};
+        if (status != CHORD_OK)
+            return status;
+    }
     // Mapped against the budget, the page cache is the system's to keep or to drop.
     const uint64_t fixed = beside + (can_map ? budget->weights_bytes : 0);
     return model_choose_context(options, hparams, &budget->kv, budget->bytes, fixed, &budget->n_ctx, err);
+}
+
+// What the model takes whatever is decided.
+static void measure(struct budget *budget, const struct gguf *gguf, const struct graph *graph,
+                    const struct chord_model_options *options)
+{
+    kv_layout_init(&budget->kv, options->kv_type == CHORD_KV_Q8_0 ? KV_Q8_0 : KV_F16, graph->n_layer, graph->n_head_kv,
+                   graph->head_dim);
+    for (uint64_t i = 0; i < gguf_n_tensors(gguf); i++)
+        budget->weights_bytes += gguf_tensor(gguf, i)->n_bytes;
+    budget->step_bytes = graph->weight_bytes;
+    budget->scratch_bytes =
+        backend_scratch_bytes(graph, &budget->kernels, budget->n_threads, BATCH_MAX_ROWS, BATCH_MAX_OUTPUTS);
+}
+
+static enum chord_status make_layers(const struct graph *graph, struct memory_account *account,
+                                     struct weights_layer_plan **layers, struct chord_error *err)
+{
+    if (layers == NULL)
+        return CHORD_OK;
+    *layers = memory_zalloc(account, MEMORY_METADATA, graph->n_layer + 1, sizeof **layers);
+    return *layers != NULL ? CHORD_OK
+                           : memory_account_fail(account, err, (graph->n_layer + 1) * sizeof **layers, "a plan");
 }
 
 enum chord_status budget_decide(struct budget *out, const struct gguf *gguf, const struct arch *arch,
@@ -127,19 +148,16 @@ enum chord_status budget_decide(struct budget *out, const struct gguf *gguf, con
     if (status == CHORD_OK)
         status = look_around(&survey, gguf, arch, hparams, account, err);
     if (status == CHORD_OK) {
-        const struct graph *graph = survey.graph;
-        kv_layout_init(&out->kv, options->kv_type == CHORD_KV_Q8_0 ? KV_Q8_0 : KV_F16, graph->n_layer, graph->n_head_kv,
-                       graph->head_dim);
-        for (uint64_t i = 0; i < gguf_n_tensors(gguf); i++)
-            out->weights_bytes += gguf_tensor(gguf, i)->n_bytes;
-        out->step_bytes = graph->weight_bytes;
         out->metadata_bytes = held_bytes + atomic_load(&account->total) - held_before;
-        out->scratch_bytes =
-            backend_scratch_bytes(graph, &out->kernels, out->n_threads, BATCH_MAX_ROWS, BATCH_MAX_OUTPUTS);
-        status = decide(out, &survey, hparams, options, account, layers, err);
-        out->fits = out->weights_bytes + kv_bytes(&out->kv, out->n_ctx) + out->scratch_bytes + out->metadata_bytes <=
-                    out->bytes;
+        measure(out, gguf, survey.graph, options);
+        status = list_uses(survey.graph, account, &survey.uses, &survey.n_uses, err);
     }
+    if (status == CHORD_OK)
+        status = make_layers(survey.graph, account, layers, err);
+    if (status == CHORD_OK)
+        status = decide(out, &survey, hparams, options, account, layers != NULL ? *layers : NULL, err);
+    out->fits =
+        out->weights_bytes + kv_bytes(&out->kv, out->n_ctx) + out->scratch_bytes + out->metadata_bytes <= out->bytes;
     survey_free(&survey, account);
     return status;
 }

@@ -21,7 +21,7 @@ struct budget {
 };
 
 // Tokens of context for which a plan counts KV cache: those of a short conversation.
-#define PLANNED_TOKENS 512u
+#define PLANNED_TOKENS 128u
 
 // gguf, arch, hparams of the model; held_bytes: what is allocated for it already. *layers, when wanted, is of
 // budget->paging: [n_layer + 1], allocated in `account`, which also holds what is needed for a while.

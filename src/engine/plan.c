@@ -1,5 +1,6 @@
 // chord_model_plan: what opening a model would do, from its header and a measurement of the machine.
 #include "engine/budget.h"
+#include "weights/probe.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 #define PROBE_BYTES (192u << 20)
 #define PROBE_CHUNK_BYTES (1u << 20)
 #define PROBE_PASSES 3
+#define DISK_PROBE_SECONDS 0.3
 
 struct probe {
     uint64_t *memory;
@@ -76,7 +78,7 @@ static void warn(struct chord_plan *plan, const char *format, ...)
 
 static void add_warnings(struct chord_plan *plan)
 {
-    if (!plan->fits)
+    if (!plan->fits && plan->pinned_bytes == plan->step_bytes)
         warn(plan,
              "weights, KV cache and scratch take %.2f GiB and the memory budget is %.2f GiB: weights will be read from "
              "disk "
@@ -93,6 +95,7 @@ static void add_warnings(struct chord_plan *plan)
 struct plan_parts {
     struct gguf *gguf;
     struct tokenizer *tokenizer;
+    struct weights_layer_plan *layers;
 };
 
 static enum chord_status fill_plan(struct chord_plan *plan, struct plan_parts *parts, const char *path,
@@ -108,8 +111,8 @@ static enum chord_status fill_plan(struct chord_plan *plan, struct plan_parts *p
     if (status == CHORD_OK)
         status = tokenizer_create(&parts->tokenizer, parts->gguf, account, err);
     if (status == CHORD_OK)
-        status =
-            budget_decide(&budget, parts->gguf, arch, &h, options, atomic_load(&account->total), account, NULL, err);
+        status = budget_decide(&budget, parts->gguf, arch, &h, options, atomic_load(&account->total), account,
+                               &parts->layers, err);
     if (status != CHORD_OK)
         return status;
     *plan = (struct chord_plan){
@@ -127,7 +130,14 @@ static enum chord_status fill_plan(struct chord_plan *plan, struct plan_parts *p
         .n_layer = h.n_layer,
         .n_threads = budget.n_threads,
         .fits = budget.fits,
+        .pinned_bytes = budget.is_paged ? budget.paging.pinned_bytes : budget.step_bytes,
+        .ring_bytes = budget.paging.ring_bytes,
+        .n_plan_layers = h.n_layer + 1,
     };
+    for (uint32_t i = 0; i <= h.n_layer; i++)
+        plan->layers[i] = (struct chord_plan_layer){parts->layers[i].n_bytes, parts->layers[i].pinned_bytes};
+    if (budget.is_paged)
+        plan->disk_bandwidth = probe_disk(parts->gguf, DISK_PROBE_SECONDS);
     return CHORD_OK;
 }
 
@@ -138,12 +148,16 @@ enum chord_status chord_model_plan(const char *path, const struct chord_model_op
     struct plan_parts parts = {0};
     memory_account_init(&account, UINT64_MAX);
     const enum chord_status status = fill_plan(out, &parts, path, options, &account, err);
+    memory_free(&account, parts.layers);
     tokenizer_free(parts.tokenizer);
     gguf_close(parts.gguf);
     if (status != CHORD_OK)
         return status;
     out->read_bandwidth = measure_read_bandwidth(out->n_threads);
+    const double from_disk = (double)(out->step_bytes - out->pinned_bytes);
+    const double reading = out->disk_bandwidth > 0 ? from_disk / out->disk_bandwidth : 0;
     out->seconds_per_token = out->read_bandwidth > 0 ? (double)out->step_bytes / out->read_bandwidth : 0;
+    out->seconds_per_token = reading > out->seconds_per_token ? reading : out->seconds_per_token;
     add_warnings(out);
     return CHORD_OK;
 }

@@ -1,5 +1,6 @@
 // chord.h's view of a model's weights and figures: single tensors, preloading, statistics.
 #include "engine/model.h"
+#include "weights/pager.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -69,6 +70,50 @@ void chord_model_clear_cache(struct chord_model *model)
     weights_clear_cache(model->weights);
 }
 
+static void add_paging(const struct chord_model *model, struct chord_stats *out)
+{
+    struct pager *pager = weights_pager(model->weights);
+    struct pager_totals totals;
+    if (pager == NULL)
+        return;
+    pager_get_totals(pager, &totals);
+    out->policy = totals.policy == PAGER_LRU ? "lru" : "pin";
+    out->hits = totals.all.hits;
+    out->misses = totals.all.misses;
+    out->hit_bytes = totals.all.hit_bytes;
+    out->miss_bytes = totals.all.miss_bytes;
+    out->evictions = totals.all.evictions;
+    out->read_bytes = totals.all.read_bytes;
+    out->read_seconds = (double)totals.busy_ns * 1e-9;
+    out->step_bytes = totals.tile_bytes;
+    out->pinned_bytes = totals.pinned_bytes;
+    out->ring_bytes = totals.frame_bytes_held;
+    out->n_tiles = totals.n_tiles;
+    out->n_pinned = totals.n_pinned;
+    out->stall_seconds = (double)totals.all.stall_ns * 1e-9 / model->n_threads;
+    out->compute_seconds = out->compute_seconds > out->stall_seconds ? out->compute_seconds - out->stall_seconds : 0;
+}
+
+void chord_model_layer_stats(struct chord_model *model, uint32_t layer, struct chord_layer_stats *out)
+{
+    struct pager *pager = weights_pager(model->weights);
+    struct pager_stats stats = {0};
+    if (pager != NULL)
+        pager_get_layer(pager, layer, &stats);
+    const double stall = (double)stats.stall_ns * 1e-9 / model->n_threads;
+    const double all = (double)backend_layer_ns(model->backend, layer) * 1e-9;
+    *out = (struct chord_layer_stats){
+        .hits = stats.hits,
+        .misses = stats.misses,
+        .hit_bytes = stats.hit_bytes,
+        .miss_bytes = stats.miss_bytes,
+        .evictions = stats.evictions,
+        .read_bytes = stats.read_bytes,
+        .compute_seconds = all > stall ? all - stall : 0,
+        .stall_seconds = stall,
+    };
+}
+
 void chord_model_stats(struct chord_model *model, struct chord_stats *out)
 {
     const struct memory_account *account = &model->account;
@@ -97,6 +142,7 @@ void chord_model_stats(struct chord_model *model, struct chord_stats *out)
         .compute_seconds = (double)atomic_load(&model->compute_ns) * 1e-9,
         .n_layer = model->hparams.n_layer,
     };
+    add_paging(model, out);
     uv_mutex_lock(&model->scheduler.mutex);
     out->n_jobs = model->scheduler.n_jobs;
     uv_mutex_unlock(&model->scheduler.mutex);

@@ -342,7 +342,7 @@ static void add(struct pager_stats *sum, const struct pager_stats *stats)
 
 void pager_get_totals(struct pager *pager, struct pager_totals *out)
 {
-    *out = (struct pager_totals){.n_tiles = pager->n_tiles};
+    *out = (struct pager_totals){.policy = pager->policy, .n_tiles = pager->n_tiles};
     uv_mutex_lock(&pager->mutex);
     for (uint32_t i = 0; i < pager->n_layers; i++)
         add(&out->all, &pager->layers[i]);

@@ -23,6 +23,8 @@
 
 // Frames with which any pass comes to its end, if each thread uses at most four tiles that follow each other at a time.
 #define PAGER_LEAST_FRAMES 8u
+// Reader threads: two keep a disk busy, more gain nothing.
+#define PAGER_READERS_PER_FILE 2u
 
 struct pager_tile {
     uint64_t offset; // in the file
@@ -39,7 +41,7 @@ struct pager_options {
     enum pager_policy policy;
     uint64_t memory;     // for tiles, bytes, at most
     uint64_t ring_bytes; // of it for frames, with PAGER_PIN: at least PAGER_LEAST_FRAMES
-    uint32_t n_readers;  // threads per file
+    uint32_t n_readers;  // threads per file: PAGER_READERS_PER_FILE
     uint32_t n_layers;   // >= 1
 };
 
@@ -52,6 +54,7 @@ struct pager_stats {
 };
 
 struct pager_totals {
+    enum pager_policy policy;
     struct pager_stats all;
     uint64_t busy_ns; // in which at least one reader read
     uint64_t n_pinned, pinned_bytes;

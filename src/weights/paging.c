@@ -10,7 +10,6 @@
 // The ring: enough that readers and threads that compute seldom wait for each other, no more, for pins are worth more.
 #define RING_BYTES (UINT64_C(48) << 20)
 #define MOST_RING_BYTES (UINT64_C(64) << 20)
-#define READERS_PER_FILE 2u
 
 struct paging {
     struct memory_account *account;
@@ -181,7 +180,7 @@ static enum chord_status create_pager(struct paging *paging, const struct schedu
         .policy = options->policy == WEIGHTS_LRU ? PAGER_LRU : PAGER_PIN,
         .memory = memory,
         .ring_bytes = choose_ring(schedule->tiles, schedule->n_tiles, memory, options->n_threads),
-        .n_readers = READERS_PER_FILE,
+        .n_readers = PAGER_READERS_PER_FILE,
         .n_layers = options->n_layers,
     };
     const enum chord_status status =
