@@ -49,6 +49,7 @@
       'src/kernels/scalar/vector.c',
 
       'src/weights/expert_cache.c',
+      'src/weights/expert_pager.c',
       'src/weights/pager.c',
       'src/weights/pager_memory.c',
       'src/weights/pager_readers.c',
