@@ -63,9 +63,11 @@ export interface LoadOptions {
     /**
      * Of paged mode. `'pin'`: a part of the weights, spread evenly over the layers, stays in memory; the rest is read for every token,
      * ahead of its use. `'lru'`: what was used last stays, which for a model that is used from end to end hits nothing; it is there to
-     * compare with. `'auto'` (the default) is `'pin'`.
+     * compare with. Of a mixture of experts, what every token uses stays, and experts are cached: with `'lru'` those used last, with
+     * any other policy those whose next use is expected soonest, which is `'expert'`. `'auto'` (the default), and `'expert'` for a
+     * model without experts, is `'pin'`.
      */
-    policy?: 'auto' | 'pin' | 'lru'
+    policy?: 'auto' | 'pin' | 'lru' | 'expert'
   }
   kv?: {
     /** Of the keys and values kept per token. `'q8_0'` takes 53 % of the memory of `'f16'`, the default. */
@@ -437,7 +439,7 @@ export interface Stats {
   }
   /** Of paged mode, else null. Counted are uses of tiles, each some rows of a matrix, by whole steps. */
   paging: {
-    policy: 'pin' | 'lru'
+    policy: 'pin' | 'lru' | 'expert'
     /** Of weights that a step uses. */
     stepBytes: number
     /** Of memory for those of them that stay, and for the others. */

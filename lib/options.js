@@ -10,7 +10,7 @@ const LOAD = {
   threads: v.integer({ least: 1, most: 1024 }),
   cache: v.objectSchema('cache', {
     mode: v.oneOf(['auto', 'mapped', 'paged']),
-    policy: v.oneOf(['auto', 'pin', 'lru']),
+    policy: v.oneOf(['auto', 'pin', 'lru', 'expert']),
   }),
   kv: v.objectSchema('kv', { type: v.oneOf(['f16', 'q8_0']) }),
   signal: v.signal,

@@ -275,7 +275,7 @@ struct chord_stats {
     double compute_seconds;     // in steps, but for stall_seconds
     double stall_seconds;       // paged: that threads waited for weights, on average over the threads
     // Paged mode, else 0 and NULL. Uses are of tiles: some rows of a matrix (weights/weights.h).
-    const char *policy;    // "pin", "lru"; static
+    const char *policy;    // "pin", "lru", "expert"; static
     uint64_t hits, misses; // uses of tiles that were, were not in memory before
     uint64_t hit_bytes, miss_bytes;
     uint64_t evictions;    // tiles that gave their memory to others

@@ -14,7 +14,7 @@ static uint64_t most_column_bytes(const struct graph *graph, const struct kernel
     for (uint32_t i = 0; i < graph->n_nodes; i++) {
         const struct graph_node *node = &graph->nodes[i];
         const bool is_experts = node->op == GRAPH_EXPERTS;
-        for (uint32_t k = 0; (node->op == GRAPH_LINEAR || is_experts) && k < node->n_out; k++) {
+        for (uint32_t k = 0; k < (is_experts ? 3 : node->op == GRAPH_LINEAR ? node->n_out : 0); k++) {
             if (node->weight[k]->type->activation != type)
                 continue;
             const uint64_t bytes =
@@ -54,7 +54,7 @@ uint64_t backend_scratch_bytes(const struct graph *graph, const struct kernels *
     for (int type = 0; type < N_ACTIVATION_TYPES; type++)
         per_row += most_column_bytes(graph, kernels, (enum activation_type)type);
     return thread_scratch_bytes(graph, kernels) * n_threads + partial_bytes(graph) +
-           graph->n_expert * sizeof(struct expert_group) + per_row * n_rows +
+           graph->n_expert * (sizeof(struct expert_group) + sizeof(uint32_t)) + per_row * n_rows +
            graph->output_floats * sizeof(float) * n_outputs;
 }
 
@@ -96,7 +96,9 @@ enum chord_status backend_create(struct backend **out, const struct graph *graph
         backend->partials = memory_alloc(account, MEMORY_SCRATCH, partial_bytes(graph), 64);
     if (backend->partials != NULL && graph->n_expert != 0)
         backend->groups = memory_zalloc(account, MEMORY_SCRATCH, graph->n_expert, sizeof *backend->groups);
-    if (backend->partials == NULL || (graph->n_expert != 0 && backend->groups == NULL)) {
+    if (backend->groups != NULL)
+        backend->chosen = memory_zalloc(account, MEMORY_SCRATCH, graph->n_expert, sizeof *backend->chosen);
+    if (backend->partials == NULL || (graph->n_expert != 0 && backend->chosen == NULL)) {
         const enum chord_status status =
             memory_account_fail(account, err, thread_scratch_bytes(graph, kernels) * n_threads + partial_bytes(graph),
                                 "working space of the compute threads");
@@ -129,6 +131,7 @@ void backend_free(struct backend *backend)
         return;
     release_token_scratch(backend);
     memory_free(backend->account, backend->outputs);
+    memory_free(backend->account, backend->chosen);
     memory_free(backend->account, backend->groups);
     memory_free(backend->account, backend->partials);
     memory_free(backend->account, backend->attention_scratch);

@@ -2,7 +2,8 @@
 //
 // Rows and their experts become columns, sorted by expert: an expert's rows of weights are read once for all its columns, and
 // a result depends on its row of weights and its column alone. Three passes: gate and up with their activation, down, and
-// for each row the sum of its experts' results in the order of its route.
+// for each row the sum of its experts' results in the order of its route. In paged mode the first two run in waves, over as many
+// experts as there is memory for.
 #include "backend/cpu_run.h"
 
 #include "os/thread.h"
@@ -50,13 +51,13 @@ static inline uint32_t expert_of(const float *route, uint32_t k)
     return (uint32_t)route[k];
 }
 
-// Fills the backend's groups, experts in ascending order, and route_columns. Returns the number of groups.
+// Fills the backend's groups, chosen experts in ascending order, and route_columns. Returns how many are chosen.
 static uint32_t group_by_expert(const struct run *run, const struct graph_node *node)
 {
     struct expert_group *groups = run->backend->groups;
     uint32_t *columns = run->backend->route_columns;
     const uint32_t n_used = node->experts.n_used, n_expert = node->experts.n_expert;
-    uint32_t n_groups = 0, first = 0;
+    uint32_t n_chosen = 0, first = 0;
     memset(groups, 0, n_expert * sizeof *groups);
     for (uint32_t row = 0; row < run->n_rows; row++)
         for (uint32_t k = 0; k < n_used; k++) {
@@ -67,18 +68,13 @@ static uint32_t group_by_expert(const struct run *run, const struct graph_node *
     for (uint32_t e = 0; e < n_expert; e++) {
         groups[e].first = first;
         first += groups[e].n;
+        if (groups[e].n != 0)
+            run->backend->chosen[n_chosen++] = e;
     }
     for (uint32_t row = 0; row < run->n_rows; row++)
         for (uint32_t k = 0; k < n_used; k++)
             columns[row * n_used + k] += groups[expert_of(row_of(run, node->in[1], row), k)].first;
-    for (uint32_t e = 0; e < n_expert; e++) {
-        const struct expert_group group = groups[e];
-        if (group.n == 0)
-            continue;
-        groups[n_groups] = group;
-        groups[n_groups++].expert = e;
-    }
-    return n_groups;
+    return n_chosen;
 }
 
 // ---- Passes -------------------------------------------------------------------------------------------------------------
@@ -90,7 +86,8 @@ struct expert_pass {
     const struct weight *weight[2];
     float *out[2]; // [columns, n_rows]; with two matrices, out[0] ends as silu(out[0]) * out[1]
     uint32_t n_matrices;
-    uint32_t n_groups;
+    const uint32_t *experts; // [n_experts]: of the wave
+    uint32_t n_experts;
     uint64_t n_rows; // of one expert
     uint64_t rows_per_chunk;
     uint32_t chunks_per_expert;
@@ -110,7 +107,12 @@ static void prepare(const struct expert_pass *pass, enum activation_type type, c
         kernels->gemm.columns[type].prepare(in, out, width);
 }
 
-// The row's input, in the columns of all its experts.
+static bool is_in_wave(const struct expert_pass *pass, uint32_t row, uint32_t k)
+{
+    return pass->run->backend->groups[expert_of(row_of(pass->run, pass->node->in[1], row), k)].in_wave;
+}
+
+// The row's input, in the columns of its experts.
 static void prepare_input_row(const struct run *run, const struct expert_pass *pass, uint32_t row)
 {
     const uint32_t n_used = pass->node->experts.n_used;
@@ -118,16 +120,21 @@ static void prepare_input_row(const struct run *run, const struct expert_pass *p
     for (int type = 0; type < N_ACTIVATION_TYPES; type++) {
         const uint64_t bytes = pass->column_bytes[type];
         char *prepared = run->backend->activations[type];
-        if (bytes == 0)
-            continue;
-        prepare(pass, (enum activation_type)type, row_of(run, pass->node->in[0], row),
-                width_of(run->backend, pass->node->in[0]), row < run->n_matvec, columns[0]);
-        for (uint32_t k = 1; k < n_used; k++)
-            memcpy(prepared + columns[k] * bytes, prepared + columns[0] * bytes, bytes);
+        const char *first = NULL;
+        for (uint32_t k = 0; bytes != 0 && k < n_used; k++) {
+            if (!is_in_wave(pass, row, k))
+                continue;
+            if (first == NULL)
+                prepare(pass, (enum activation_type)type, row_of(run, pass->node->in[0], row),
+                        width_of(run->backend, pass->node->in[0]), row < run->n_matvec, columns[k]);
+            else
+                memcpy(prepared + columns[k] * bytes, first, bytes);
+            first = first == NULL ? prepared + columns[k] * bytes : first;
+        }
     }
 }
 
-// The results of gate and up of all the row's experts, as input of down.
+// The results of gate and up of the row's experts, as input of down.
 static void prepare_hidden_row(const struct run *run, const struct expert_pass *pass, uint32_t row)
 {
     const uint32_t n_used = pass->node->experts.n_used;
@@ -135,8 +142,9 @@ static void prepare_hidden_row(const struct run *run, const struct expert_pass *
     const uint32_t *columns = run->backend->route_columns + (uint64_t)row * n_used;
     const float *hidden = value_of(run->backend, pass->node->out[1]);
     for (uint32_t k = 0; k < n_used; k++)
-        prepare(pass, pass->weight[0]->type->activation, hidden + columns[k] * width, width, row < run->n_matvec,
-                columns[k]);
+        if (is_in_wave(pass, row, k))
+            prepare(pass, pass->weight[0]->type->activation, hidden + columns[k] * width, width, row < run->n_matvec,
+                    columns[k]);
 }
 
 struct prepare_job {
@@ -155,12 +163,12 @@ static void prepare_rows(void *context, uint32_t chunk, uint32_t thread)
         job->row(run, job->pass, row);
 }
 
-// Rows first .. end - 1 of the group's expert.
-static void run_group_rows(struct expert_pass *pass, const struct expert_group *group, uint64_t first, uint64_t end,
-                           uint32_t thread)
+// Rows first .. end - 1 of an expert.
+static void run_expert_rows(struct expert_pass *pass, uint32_t expert, uint64_t first, uint64_t end, uint32_t thread)
 {
     struct backend *backend = pass->run->backend;
-    const uint64_t base = group->expert * pass->n_rows;
+    const struct expert_group *group = &backend->groups[expert];
+    const uint64_t base = expert * pass->n_rows;
     for (uint32_t i = 0; i < pass->n_matrices; i++) {
         const enum activation_type type = pass->weight[i]->type->activation;
         const struct columns columns = {.prepared =
@@ -190,13 +198,13 @@ static void run_pass_chunks(void *context, uint32_t first, uint32_t n, uint32_t 
 {
     struct expert_pass *pass = context;
     for (uint32_t at = first; at < first + n;) {
-        const uint32_t group = at / pass->chunks_per_expert, begin = group * pass->chunks_per_expert;
-        const uint32_t group_end = begin + pass->chunks_per_expert, end = first + n < group_end ? first + n : group_end;
+        const uint32_t index = at / pass->chunks_per_expert, begin = index * pass->chunks_per_expert;
+        const uint32_t last = begin + pass->chunks_per_expert, end = first + n < last ? first + n : last;
         const uint64_t end_row = (end - begin) * pass->rows_per_chunk;
         if (atomic_load_explicit(&pass->failure.failed, memory_order_relaxed))
             return;
-        run_group_rows(pass, &pass->run->backend->groups[group], (at - begin) * pass->rows_per_chunk,
-                       end_row < pass->n_rows ? end_row : pass->n_rows, thread);
+        run_expert_rows(pass, pass->experts[index], (at - begin) * pass->rows_per_chunk,
+                        end_row < pass->n_rows ? end_row : pass->n_rows, thread);
         at = end;
     }
 }
@@ -215,7 +223,10 @@ static enum chord_status run_pass(struct expert_pass *pass,
         width = weight->n;
     }
     const uint32_t n_used = pass->node->experts.n_used;
-    const uint32_t columns_per_expert = (run->n_rows * n_used + pass->n_groups - 1) / pass->n_groups;
+    uint32_t n_columns = 0;
+    for (uint32_t i = 0; i < pass->n_experts; i++)
+        n_columns += backend->groups[pass->experts[i]].n;
+    const uint32_t columns_per_expert = (n_columns + pass->n_experts - 1) / pass->n_experts;
     const struct piece_bytes bytes = piece_bytes(run, columns_per_expert);
     const uint64_t multiple = run->n_matvec < run->n_rows ? backend->kernels->gemm.rows : 1;
     pass->rows_per_chunk = (bytes.smallest / row_bytes / multiple + 1) * multiple;
@@ -227,15 +238,16 @@ static enum chord_status run_pass(struct expert_pass *pass,
         .pass = pass, .row = prepare_row, .rows_per_chunk = ROW_CHUNK_FLOATS / (uint32_t)(width * n_used + 1) + 1};
     pool_run(backend->pool, prepare_rows, &job, (run->n_rows + job.rows_per_chunk - 1) / job.rows_per_chunk);
     const bool is_single_step = run->n_rows == 1 && run->n_matvec == 1;
-    const uint64_t weight_bytes = row_bytes * pass->n_rows * pass->n_groups;
+    const bool is_paged = weights_mode(backend->weights) == WEIGHTS_PAGED;
+    const uint64_t weight_bytes = row_bytes * pass->n_rows * pass->n_experts;
     struct pool_split split = {.most_at_once = (uint32_t)(bytes.largest / bytes.smallest)};
     if (weight_bytes * columns_per_expert < SHARED_BYTES)
         split.n_threads = 1;
     else if (is_single_step)
         split.n_threads = pass->choice.n_threads;
     const uint64_t started = os_now_ns();
-    pool_run_ranges(backend->pool, run_pass_chunks, pass, pass->n_groups * pass->chunks_per_expert, split);
-    if (is_single_step && weight_bytes >= TUNED_BYTES) {
+    pool_run_ranges(backend->pool, run_pass_chunks, pass, pass->n_experts * pass->chunks_per_expert, split);
+    if (is_single_step && weight_bytes >= TUNED_BYTES && !is_paged) { // else it is the disk that is timed
         backend->tuned_ns += os_now_ns() - started;
         backend->tuned_bytes += weight_bytes;
     }
@@ -246,7 +258,7 @@ static void sum_row(const struct run *run, const struct graph_node *node, uint32
 {
     const uint32_t n_used = node->experts.n_used, width = width_of(run->backend, node->out[0]);
     const uint32_t *columns = run->backend->route_columns + (uint64_t)row * n_used;
-    const float *results = value_of(run->backend, node->out[2]);
+    const float *results = value_of(run->backend, node->out[3]);
     const float *weights = row_of(run, node->in[1], row) + n_used;
     float *out = row_of(run, node->out[0], row);
     for (uint32_t k = 0; k < n_used; k++) {
@@ -256,29 +268,46 @@ static void sum_row(const struct run *run, const struct graph_node *node, uint32
     }
 }
 
-enum chord_status run_experts(const struct run *run, const struct graph_node *node)
+static enum chord_status run_wave(const struct run *run, const struct graph_node *node, const uint32_t *experts,
+                                  uint32_t n_experts)
 {
     struct backend *backend = run->backend;
-    float *hidden = value_of(backend, node->out[1]), *working = value_of(backend, node->out[2]);
-    const uint32_t n_groups = group_by_expert(run, node), n_expert = node->experts.n_expert;
     struct expert_pass gate_up = {.run = run,
                                   .node = node,
                                   .weight = {node->weight[0], node->weight[1]},
-                                  .out = {hidden, working},
+                                  .out = {value_of(backend, node->out[1]), value_of(backend, node->out[2])},
                                   .n_matrices = 2,
-                                  .n_groups = n_groups,
-                                  .n_rows = node->weight[0]->n_rows / n_expert};
-    enum chord_status status = run_pass(&gate_up, prepare_input_row);
-    if (status != CHORD_OK)
-        return status;
+                                  .experts = experts,
+                                  .n_experts = n_experts,
+                                  .n_rows = node->weight[0]->n_rows / node->experts.n_expert};
     struct expert_pass down = {.run = run,
                                .node = node,
                                .weight = {node->weight[2]},
-                               .out = {working},
+                               .out = {value_of(backend, node->out[3])},
                                .n_matrices = 1,
-                               .n_groups = n_groups,
-                               .n_rows = node->weight[2]->n_rows / n_expert};
-    status = run_pass(&down, prepare_hidden_row);
+                               .experts = experts,
+                               .n_experts = n_experts,
+                               .n_rows = node->weight[2]->n_rows / node->experts.n_expert};
+    const enum chord_status status = run_pass(&gate_up, prepare_input_row);
+    return status == CHORD_OK ? run_pass(&down, prepare_hidden_row) : status;
+}
+
+enum chord_status run_experts(const struct run *run, const struct graph_node *node)
+{
+    struct backend *backend = run->backend;
+    uint32_t *chosen = backend->chosen;
+    const uint32_t n_chosen = group_by_expert(run, node);
+    enum chord_status status = CHORD_OK;
+    weights_begin_experts(backend->weights, node->weight[0]);
+    for (uint32_t done = 0, n = 0; done < n_chosen && status == CHORD_OK; done += n) {
+        n = weights_begin_wave(backend->weights, chosen + done, n_chosen - done);
+        for (uint32_t i = done; i < done + n; i++)
+            backend->groups[chosen[i]].in_wave = true;
+        status = run_wave(run, node, chosen + done, n);
+        for (uint32_t i = done; i < done + n; i++)
+            backend->groups[chosen[i]].in_wave = false;
+        weights_end_wave(backend->weights);
+    }
     if (status != CHORD_OK)
         return status;
     return for_each_row(run, node, width_of(backend, node->out[0]) * node->experts.n_used, sum_row);

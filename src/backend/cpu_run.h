@@ -8,8 +8,8 @@
 
 // Columns of an EXPERTS node that one expert multiplies: those of generated rows first, in ascending order of the rows.
 struct expert_group {
-    uint32_t expert;
     uint32_t first, n, n_matvec;
+    bool in_wave;
 };
 
 struct backend {
@@ -29,7 +29,8 @@ struct backend {
     float *normed;                         // [n_threads, normed_floats]: a row on its way into an activation
     uint64_t normed_floats;
     char *attention_scratch;     // [n_threads, attention_scratch_bytes]
-    struct expert_group *groups; // [n_expert]
+    struct expert_group *groups; // [n_expert]: by expert
+    uint32_t *chosen;            // [n_expert]: those that any row chose, in the order of their use
     uint32_t *route_columns;     // [row_capacity, n_expert_used]: the column of a row's k-th expert
     float *partials;             // [n_head, PARTIAL_SLOTS, attention_partial_floats]
     _Atomic uint64_t weight_bytes;

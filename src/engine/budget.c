@@ -19,21 +19,39 @@ static uint64_t at_most(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+// The order of the weights of a step.
+struct uses {
+    struct weights_use *list;
+    struct weights_experts *experts;
+    uint32_t n, n_expert_layers;
+};
+
 // What a survey of the model needs for a while.
 struct survey {
     struct weights *weights;
     struct graph *graph;
-    struct weights_use *uses;
-    uint32_t n_uses;
+    struct uses uses;
 };
 
-static enum chord_status list_uses(const struct graph *graph, struct memory_account *account, struct weights_use **uses,
-                                   uint32_t *n_uses, struct chord_error *err)
+static void free_uses(struct uses *uses, struct memory_account *account)
 {
-    *uses = memory_zalloc(account, MEMORY_METADATA, graph_max_uses(graph), sizeof **uses);
-    if (*uses == NULL)
-        return memory_account_fail(account, err, graph_max_uses(graph) * sizeof **uses, "the order of the weights");
-    *n_uses = graph_list_uses(graph, *uses);
+    memory_free(account, uses->list);
+    memory_free(account, uses->experts);
+}
+
+static enum chord_status list_uses(const struct graph *graph, struct memory_account *account, struct uses *uses,
+                                   struct chord_error *err)
+{
+    const uint32_t n = graph_max_uses(graph), n_experts = graph_count_experts(graph);
+    *uses = (struct uses){.list = memory_zalloc(account, MEMORY_METADATA, n, sizeof *uses->list),
+                          .experts = memory_zalloc(account, MEMORY_METADATA, n_experts, sizeof *uses->experts)};
+    if (uses->list == NULL || uses->experts == NULL) {
+        free_uses(uses, account);
+        *uses = (struct uses){0};
+        return memory_account_fail(account, err, n * sizeof *uses->list, "the order of the weights");
+    }
+    uses->n = graph_list_uses(graph, uses->list);
+    uses->n_expert_layers = graph_list_experts(graph, uses->experts);
     return CHORD_OK;
 }
 
@@ -49,7 +67,7 @@ static enum chord_status look_around(struct survey *survey, const struct gguf *g
 
 static void survey_free(struct survey *survey, struct memory_account *account)
 {
-    memory_free(account, survey->uses);
+    free_uses(&survey->uses, account);
     graph_free(survey->graph);
     weights_close(survey->weights);
 }
@@ -67,8 +85,9 @@ static enum chord_status plan_paging(struct budget *budget, const struct survey 
                                      struct weights_layer_plan *layers, struct memory_account *account,
                                      struct chord_error *err)
 {
-    return weights_plan_paging(survey->uses, survey->n_uses, memory, budget->n_threads, layers, &budget->paging,
-                               account, err);
+    const struct uses *uses = &survey->uses;
+    return weights_plan_paging(uses->list, uses->n, memory, uses->experts, uses->n_expert_layers, budget->n_threads,
+                               layers, &budget->paging, account, err);
 }
 
 static enum chord_status decide_paged(struct budget *budget, struct survey *survey, const struct hparams *hparams,
@@ -97,10 +116,7 @@ static enum chord_status decide(struct budget *budget, struct survey *survey, co
     const uint64_t beside = budget->metadata_bytes + budget->scratch_bytes;
     const bool can_map =
         model_context_bytes(hparams, &budget->kv, n_wanted) + beside + budget->weights_bytes <= budget->bytes;
-    const bool has_experts = survey->graph->n_expert > 0;
-    if (options->mode == CHORD_MODE_PAGED && has_experts)
-        return chord_fail(err, CHORD_INVALID_ARGUMENT, "a mixture of experts cannot be paged: leave the mode to chord");
-    if (options->mode == CHORD_MODE_PAGED || (options->mode == CHORD_MODE_AUTO && !can_map && !has_experts))
+    if (options->mode == CHORD_MODE_PAGED || (options->mode == CHORD_MODE_AUTO && !can_map))
         return decide_paged(budget, survey, hparams, options, account, layers, err);
     if (layers != NULL) {
         const enum chord_status status = plan_paging(budget, survey, UINT64_MAX, layers, account, err);
@@ -150,7 +166,7 @@ enum chord_status budget_decide(struct budget *out, const struct gguf *gguf, con
     if (status == CHORD_OK) {
         out->metadata_bytes = held_bytes + atomic_load(&account->total) - held_before;
         measure(out, gguf, survey.graph, options);
-        status = list_uses(survey.graph, account, &survey.uses, &survey.n_uses, err);
+        status = list_uses(survey.graph, account, &survey.uses, err);
     }
     if (status == CHORD_OK)
         status = make_layers(survey.graph, account, layers, err);
@@ -165,18 +181,19 @@ enum chord_status budget_decide(struct budget *out, const struct gguf *gguf, con
 enum chord_status budget_start_paging(struct chord_model *model, const struct chord_model_options *options,
                                       struct chord_error *err)
 {
-    struct weights_use *uses = NULL;
-    uint32_t n_uses = 0;
-    enum chord_status status = list_uses(model->graph, &model->account, &uses, &n_uses, err);
+    struct uses uses;
+    enum chord_status status = list_uses(model->graph, &model->account, &uses, err);
     if (status == CHORD_OK) {
         const struct weights_paging paging = {
             .spare = model->spare,
             .n_threads = model->n_threads,
             .n_layers = model->graph->n_layer + 1,
             .policy = options->policy == CHORD_POLICY_LRU ? WEIGHTS_LRU : WEIGHTS_PIN,
+            .experts = uses.experts,
+            .n_expert_layers = uses.n_expert_layers,
         };
-        status = weights_start_paging(model->weights, uses, n_uses, &paging, err);
+        status = weights_start_paging(model->weights, uses.list, uses.n, &paging, err);
     }
-    memory_free(&model->account, uses);
+    free_uses(&uses, &model->account);
     return status;
 }

@@ -1,5 +1,6 @@
 // chord.h's view of a model's weights and figures: single tensors, preloading, statistics.
 #include "engine/model.h"
+#include "weights/expert_pager.h"
 #include "weights/pager.h"
 
 #include <stdatomic.h>
@@ -73,11 +74,14 @@ void chord_model_clear_cache(struct chord_model *model)
 static void add_paging(const struct chord_model *model, struct chord_stats *out)
 {
     struct pager *pager = weights_pager(model->weights);
+    struct expert_pager *experts = weights_expert_pager(model->weights);
     struct pager_totals totals;
     if (pager == NULL)
         return;
     pager_get_totals(pager, &totals);
-    out->policy = totals.policy == PAGER_LRU ? "lru" : "pin";
+    if (experts != NULL)
+        expert_pager_add_totals(experts, &totals);
+    out->policy = totals.policy == PAGER_LRU ? "lru" : experts != NULL ? "expert" : "pin";
     out->hits = totals.all.hits;
     out->misses = totals.all.misses;
     out->hit_bytes = totals.all.hit_bytes;
@@ -85,7 +89,7 @@ static void add_paging(const struct chord_model *model, struct chord_stats *out)
     out->evictions = totals.all.evictions;
     out->read_bytes = totals.all.read_bytes;
     out->read_seconds = (double)totals.busy_ns * 1e-9;
-    out->step_bytes = totals.tile_bytes;
+    out->step_bytes = model->graph->weight_bytes;
     out->pinned_bytes = totals.pinned_bytes;
     out->ring_bytes = totals.frame_bytes_held;
     out->n_tiles = totals.n_tiles;
@@ -100,6 +104,8 @@ void chord_model_layer_stats(struct chord_model *model, uint32_t layer, struct c
     struct pager_stats stats = {0};
     if (pager != NULL)
         pager_get_layer(pager, layer, &stats);
+    if (weights_expert_pager(model->weights) != NULL)
+        expert_pager_add_layer(weights_expert_pager(model->weights), layer, &stats);
     const double stall = (double)stats.stall_ns * 1e-9 / model->n_threads;
     const double all = (double)backend_layer_ns(model->backend, layer) * 1e-9;
     *out = (struct chord_layer_stats){

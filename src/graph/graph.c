@@ -310,13 +310,13 @@ graph_value graph_experts(struct graph_builder *b, graph_value x, graph_value ro
     struct graph_node node = {.op = GRAPH_EXPERTS,
                               .n_in = 2,
                               .in = {x, route},
-                              .n_out = 3,
+                              .n_out = 4,
                               .weight = {experts->gate, experts->up, experts->down},
                               .experts = {.n_expert = experts->n_expert, .n_used = n_used}};
     node.out[0] = new_value(b, n_embd);
     node.out[1] = new_value(b, n_used * n_ff);
-    // First the results of `up`, then, when those are needed no more, of `down`.
-    node.out[2] = new_value(b, n_used * (n_embd > n_ff ? n_embd : n_ff));
+    node.out[2] = new_value(b, n_used * n_ff);
+    node.out[3] = new_value(b, n_used * n_embd);
     add_node(b, node);
     for (int i = 0; i < 3; i++)
         b->graph->weight_bytes += node.weight[i]->tensor->n_bytes / experts->n_expert * n_used;

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #define GRAPH_MAX_LINEAR 3
+#define GRAPH_MAX_OUT 4
 #define GRAPH_NO_LAYER UINT32_MAX
 
 typedef uint32_t graph_value; // index into graph.values
@@ -44,7 +45,7 @@ struct graph_node {
     uint32_t layer; // or GRAPH_NO_LAYER
     uint32_t n_in, n_out;
     graph_value in[2];
-    graph_value out[GRAPH_MAX_LINEAR];
+    graph_value out[GRAPH_MAX_OUT];
     const struct weight *weight[GRAPH_MAX_LINEAR]; // [width of out, width of in]
     const float *vector[GRAPH_MAX_LINEAR]; // norm weight [segment], bias [width of out] or NULL; owned by the graph
     union {

@@ -17,7 +17,7 @@
 //   ROUTE      out = numbers and weights of the n_used experts with the largest logits in[0] [n_expert], largest first: out[k] is
 //              the k-th expert's number, out[n_used + k] its weight
 //   EXPERTS    out[0] = sum over k of weight(k) * down_e (silu(gate_e in[0]) * up_e in[0]) for the experts e of the route in[1],
-//              added in the order of the route; out[1] and out[2] are working space
+//              added in the order of the route; the other outs are working space
 //   SIGMOID_SCALE  out = 1 / (1 + exp(-in[0])) * in[1], where in[0] has one element
 #define GRAPH_OP_MAP(X)     \
     X(EMBED, embed)         \

@@ -23,3 +23,27 @@ uint32_t graph_list_uses(const struct graph *graph, struct weights_use *out)
     }
     return n;
 }
+
+uint32_t graph_count_experts(const struct graph *graph)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < graph->n_nodes; i++)
+        n += graph->nodes[i].op == GRAPH_EXPERTS;
+    return n;
+}
+
+uint32_t graph_list_experts(const struct graph *graph, struct weights_experts *out)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < graph->n_nodes; i++) {
+        const struct graph_node *node = &graph->nodes[i];
+        if (node->op == GRAPH_EXPERTS)
+            out[n++] = (struct weights_experts){
+                .weight = {node->weight[0], node->weight[1], node->weight[2]},
+                .n_experts = node->experts.n_expert,
+                .n_used = node->experts.n_used,
+                .layer = node->layer,
+            };
+    }
+    return n;
+}

@@ -8,4 +8,8 @@
 uint32_t graph_list_uses(const struct graph *graph, struct weights_use *out);
 uint32_t graph_max_uses(const struct graph *graph);
 
+// out: room for graph_count_experts. Returns how many layers with experts there are.
+uint32_t graph_list_experts(const struct graph *graph, struct weights_experts *out);
+uint32_t graph_count_experts(const struct graph *graph);
+
 #endif

@@ -57,6 +57,7 @@ struct expert_pager {
     struct wanted *queue; // [n_experts * most tiles]
     uint32_t n_wave, n_queued, n_taken;
     struct chord_error error;
+    uint64_t busy_ns, busy_since; // at least one reader reads
 };
 
 #define NOBODY UINT64_MAX
@@ -112,10 +113,9 @@ static uint32_t count_frames(const struct expert_layer *layers, uint32_t n_layer
     return (uint32_t)(n < all ? n : all);
 }
 
-uint64_t expert_pager_metadata_bytes(const struct expert_layer *layers, uint32_t n_layers, uint32_t n_experts,
-                                     uint64_t memory)
+uint64_t expert_pager_metadata_bytes(const struct expert_layer *layers, uint32_t n_layers, uint32_t n_experts)
 {
-    const uint32_t n_frames = count_frames(layers, n_layers, n_experts, memory);
+    const uint32_t n_frames = n_layers * n_experts;
     return sizeof(struct expert_pager) + n_layers * sizeof(struct layer) +
            count_tiles(layers, n_layers, n_experts) * sizeof(struct tile) +
            expert_cache_bytes(n_layers, n_experts, n_frames) + n_frames * (sizeof(uint64_t) + sizeof(uint32_t)) +
@@ -486,13 +486,15 @@ static void read_tile(struct expert_pager *pager, struct wanted wanted)
     enum chord_status status;
     int n_tries = 0;
     tile->state = TILE_READING;
-    pager->n_reading++;
+    if (pager->n_reading++ == 0)
+        pager->busy_since = os_now_ns();
     do {
         uv_mutex_unlock(&pager->mutex);
         status = os_stream_read(stream, place.file_at - slack, memory, bytes, &error);
         uv_mutex_lock(&pager->mutex);
     } while (status != CHORD_OK && ++n_tries < MOST_TRIES && !pager->stop && !pager->wave_failed);
-    pager->n_reading--;
+    if (--pager->n_reading == 0)
+        pager->busy_ns += os_now_ns() - pager->busy_since;
     if (status == CHORD_OK) {
         stats_of(pager, layer)->read_bytes += bytes;
         tile->state = TILE_PRESENT;
@@ -567,10 +569,8 @@ void expert_pager_clear(struct expert_pager *pager)
 
 // ---- Figures ------------------------------------------------------------------------------------------------------------
 
-void expert_pager_add_layer(struct expert_pager *pager, uint32_t model_layer, struct pager_stats *sum)
+static void add(struct pager_stats *sum, const struct pager_stats *stats)
 {
-    uv_mutex_lock(&pager->mutex);
-    const struct pager_stats *stats = &pager->stats[model_layer];
     sum->hits += stats->hits;
     sum->misses += stats->misses;
     sum->hit_bytes += stats->hit_bytes;
@@ -578,6 +578,21 @@ void expert_pager_add_layer(struct expert_pager *pager, uint32_t model_layer, st
     sum->evictions += stats->evictions;
     sum->read_bytes += stats->read_bytes;
     sum->stall_ns += stats->stall_ns;
+}
+
+void expert_pager_add_layer(struct expert_pager *pager, uint32_t model_layer, struct pager_stats *sum)
+{
+    uv_mutex_lock(&pager->mutex);
+    add(sum, &pager->stats[model_layer]);
+    uv_mutex_unlock(&pager->mutex);
+}
+
+void expert_pager_add_totals(struct expert_pager *pager, struct pager_totals *sum)
+{
+    uv_mutex_lock(&pager->mutex);
+    for (uint32_t i = 0; i < pager->n_model_layers; i++)
+        add(&sum->all, &pager->stats[i]);
+    sum->busy_ns += pager->busy_ns + (pager->n_reading > 0 ? os_now_ns() - pager->busy_since : 0);
     uv_mutex_unlock(&pager->mutex);
 }
 

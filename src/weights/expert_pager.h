@@ -44,9 +44,8 @@ struct expert_pager_options {
 struct expert_pager; // opaque
 
 uint64_t expert_pager_frame_bytes(const struct expert_layer *layers, uint32_t n_layers);
-// Held beside frames.
-uint64_t expert_pager_metadata_bytes(const struct expert_layer *layers, uint32_t n_layers, uint32_t n_experts,
-                                     uint64_t memory);
+// Held beside frames, at most.
+uint64_t expert_pager_metadata_bytes(const struct expert_layer *layers, uint32_t n_layers, uint32_t n_experts);
 
 // layers [options->n_layers] are copied; streams outlive the pager. Reads nothing yet.
 enum chord_status expert_pager_create(struct expert_pager **out, const struct expert_layer *layers,
@@ -75,8 +74,9 @@ uint64_t expert_pager_grow(struct expert_pager *pager, uint64_t n_bytes);
 // Drops every expert, at the end of the wave under way if there is one. From any thread.
 void expert_pager_clear(struct expert_pager *pager);
 
-// Adds what tiles of experts were used, read and waited for. busy_ns is not told.
+// Adds what tiles of experts were used, read and waited for; to totals also the time in which readers read.
 void expert_pager_add_layer(struct expert_pager *pager, uint32_t model_layer, struct pager_stats *sum);
+void expert_pager_add_totals(struct expert_pager *pager, struct pager_totals *sum);
 uint64_t expert_pager_memory(struct expert_pager *pager); // of frames, held
 
 // Checks the pager's own rules: frames and memory as counted, tiles in memory only of experts that have a frame. For tests.

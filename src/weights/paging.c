@@ -17,7 +17,8 @@ struct paging {
     struct os_stream *streams; // [n_files]
     uint32_t n_files;
     struct pager *pager;
-    uint32_t *slots; // of the tiles of all matrices of the schedule, by weight.slots_at + tile
+    struct expert_pager *experts; // NULL: a dense model
+    uint32_t *slots;              // of the tiles of all matrices of the schedule, by weight.slots_at + tile
 
     uint8_t *rows; // rows_bytes, aligned to STREAM_ALIGNMENT: what paging_read_rows reads; guarded by the mutex
     uint64_t rows_bytes;
@@ -70,6 +71,9 @@ void paging_close(struct paging *paging)
 {
     if (paging == NULL)
         return;
+    if (paging->account->reclaim_user == paging)
+        paging->account->reclaim = NULL;
+    expert_pager_free(paging->experts);
     pager_free(paging->pager);
     for (uint32_t i = 0; paging->streams != NULL && i < paging->n_files; i++)
         os_stream_close(&paging->streams[i]);
@@ -84,6 +88,28 @@ void paging_close(struct paging *paging)
 struct pager *paging_pager(const struct paging *paging)
 {
     return paging->pager;
+}
+
+struct expert_pager *paging_experts(const struct paging *paging)
+{
+    return paging->experts;
+}
+
+uint64_t paging_shrink(struct paging *paging, uint64_t n_bytes)
+{
+    const uint64_t freed = paging->experts != NULL ? expert_pager_shrink(paging->experts, n_bytes) : 0;
+    return freed < n_bytes ? freed + pager_shrink(paging->pager, n_bytes - freed) : freed;
+}
+
+uint64_t paging_grow(struct paging *paging, uint64_t n_bytes)
+{
+    const uint64_t taken = pager_grow(paging->pager, n_bytes);
+    return paging->experts != NULL ? taken + expert_pager_grow(paging->experts, n_bytes - taken) : taken;
+}
+
+static void reclaim(void *user, uint64_t n_bytes)
+{
+    paging_shrink(user, n_bytes);
 }
 
 // ---- the schedule ----------------------------------------------------------------------------------------------------
@@ -170,26 +196,115 @@ static void fill_schedule(struct schedule *schedule, struct weight *items, const
     }
 }
 
-static enum chord_status create_pager(struct paging *paging, const struct schedule *schedule,
-                                      const struct weights_paging *options, struct chord_error *err)
+// ---- memory ----------------------------------------------------------------------------------------------------------
+
+static uint64_t span_bytes_of(const struct pager_tile *tiles, uint32_t n_tiles)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < n_tiles; i++)
+        bytes += (tiles[i].offset % STREAM_ALIGNMENT + tiles[i].n_bytes + STREAM_ALIGNMENT - 1) / STREAM_ALIGNMENT *
+                 STREAM_ALIGNMENT;
+    return bytes;
+}
+
+static void describe_experts(const struct weights_experts *experts, uint32_t n_layers, struct expert_layer *out)
+{
+    for (uint32_t i = 0; i < n_layers; i++) {
+        out[i] = (struct expert_layer){.layer = experts[i].layer};
+        for (uint32_t part = 0; part < EXPERT_PARTS; part++) {
+            const struct weight *weight = experts[i].weight[part];
+            out[i].parts[part] = (struct expert_part){
+                .offset = weight->tensor->offset,
+                .tile_bytes = (uint32_t)(weight->tile_rows * weight->row_bytes),
+                .n_tiles = (uint32_t)(weight->n_tiles / experts[i].n_experts),
+                .file = weight->tensor->file,
+            };
+        }
+    }
+}
+
+// How memory is shared out: what every step uses comes first, then experts.
+struct shares {
+    uint64_t dense, ring; // ring: of dense
+    uint64_t experts;     // frames
+    uint64_t least;       // that would do, of all
+};
+
+static struct shares share_out(const struct schedule *schedule, const struct expert_layer *layers, uint32_t n_layers,
+                               uint64_t memory, uint32_t n_threads)
+{
+    const uint64_t least_ring = pager_frame_bytes(schedule->tiles, schedule->n_tiles) * PAGER_LEAST_FRAMES;
+    struct shares shares = {.dense = memory, .least = least_ring};
+    if (n_layers != 0) {
+        const uint64_t least_experts = expert_pager_frame_bytes(layers, n_layers) * EXPERT_PAGER_LEAST_FRAMES;
+        const uint64_t all_dense = span_bytes_of(schedule->tiles, schedule->n_tiles) + least_ring;
+        shares.least += least_experts;
+        const uint64_t left = memory > least_experts ? memory - least_experts : 0;
+        shares.dense = left < all_dense ? left : all_dense;
+        shares.experts = least_experts + left - shares.dense;
+        if (shares.dense == all_dense) {
+            shares.ring = least_ring;
+            return shares;
+        }
+    }
+    shares.ring = choose_ring(schedule->tiles, schedule->n_tiles, shares.dense, n_threads);
+    return shares;
+}
+
+static enum chord_status create_experts(struct paging *paging, const struct expert_layer *layers,
+                                        const struct weights_paging *options, uint64_t memory, struct chord_error *err)
+{
+    const struct expert_pager_options pager = {
+        .policy = options->policy == WEIGHTS_LRU ? EXPERT_CACHE_LRU : EXPERT_CACHE_PREDICTED,
+        .n_layers = options->n_expert_layers,
+        .n_experts = options->experts[0].n_experts,
+        .n_model_layers = options->n_layers,
+        .memory = memory,
+        .n_readers = PAGER_READERS_PER_FILE * paging->n_files,
+    };
+    const enum chord_status status =
+        expert_pager_create(&paging->experts, layers, paging->streams, &pager, paging->account, err);
+    if (status == CHORD_OK) { // in place of the other pager alone
+        paging->account->reclaim = reclaim;
+        paging->account->reclaim_user = paging;
+    }
+    return status;
+}
+
+static enum chord_status create_pagers(struct paging *paging, const struct schedule *schedule,
+                                       const struct expert_layer *layers, const struct weights_paging *options,
+                                       struct chord_error *err)
 {
     struct memory_account *account = paging->account;
-    const uint64_t held = atomic_load(&account->total) + options->spare;
+    const uint32_t n_layers = options->n_expert_layers;
+    const uint64_t metadata =
+        n_layers != 0 ? expert_pager_metadata_bytes(layers, n_layers, options->experts[0].n_experts) : 0;
+    const uint64_t held = atomic_load(&account->total) + options->spare + metadata;
     const uint64_t memory = account->ceiling > held ? account->ceiling - held : 0;
+    const struct shares shares = share_out(schedule, layers, n_layers, memory, options->n_threads);
     const struct pager_options pager = {
         .policy = options->policy == WEIGHTS_LRU ? PAGER_LRU : PAGER_PIN,
-        .memory = memory,
-        .ring_bytes = choose_ring(schedule->tiles, schedule->n_tiles, memory, options->n_threads),
+        .memory = shares.dense,
+        .ring_bytes = shares.ring,
         .n_readers = PAGER_READERS_PER_FILE,
         .n_layers = options->n_layers,
     };
-    const enum chord_status status =
-        pager.ring_bytes > memory
-            ? chord_fail(err, CHORD_MEMORY_BUDGET, "paging needs %.1f MiB for tiles in flight and has %.1f MiB",
-                         (double)pager.ring_bytes / 0x1p20, (double)memory / 0x1p20)
-            : pager_create(&paging->pager, schedule->tiles, schedule->n_tiles, paging->streams, paging->n_files, &pager,
-                           account, err);
+    if (shares.least > memory || shares.ring > shares.dense)
+        return chord_fail(err, CHORD_MEMORY_BUDGET, "paging needs %.1f MiB for tiles in flight and has %.1f MiB",
+                          (double)shares.least / 0x1p20, (double)memory / 0x1p20);
+    enum chord_status status = pager_create(&paging->pager, schedule->tiles, schedule->n_tiles, paging->streams,
+                                            paging->n_files, &pager, account, err);
+    if (status == CHORD_OK && n_layers != 0)
+        status = create_experts(paging, layers, options, shares.experts, err);
     return status;
+}
+
+// The matrices of experts learn which they are.
+static void number_parts(struct weight *items, const struct weights_paging *options)
+{
+    for (uint32_t i = 0; i < options->n_expert_layers; i++)
+        for (uint32_t part = 0; part < EXPERT_PARTS; part++)
+            items[options->experts[i].weight[part] - items].expert_part = i * EXPERT_PARTS + part;
 }
 
 enum chord_status paging_start(struct paging *paging, struct weight *items, const struct weights_use *uses,
@@ -198,16 +313,21 @@ enum chord_status paging_start(struct paging *paging, struct weight *items, cons
     struct memory_account *account = paging->account;
     const uint64_t n_tiles = count_tiles(uses, n_uses);
     struct schedule schedule = {0};
+    struct expert_layer *layers = memory_zalloc(account, MEMORY_METADATA, options->n_expert_layers, sizeof *layers);
     enum chord_status status = CHORD_OK;
     schedule.tiles = memory_zalloc(account, MEMORY_METADATA, n_tiles, sizeof *schedule.tiles);
     paging->slots = memory_zalloc(account, MEMORY_METADATA, n_tiles, sizeof *paging->slots);
     schedule.slots = paging->slots;
-    if (schedule.tiles == NULL || schedule.slots == NULL) {
+    if (schedule.tiles == NULL || schedule.slots == NULL || (layers == NULL && options->n_expert_layers != 0)) {
         status = memory_account_fail(account, err, n_tiles * sizeof *schedule.tiles, "the list of tiles");
     } else {
         fill_schedule(&schedule, items, uses, n_uses);
-        status = create_pager(paging, &schedule, options, err);
+        describe_experts(options->experts, options->n_expert_layers, layers);
+        status = create_pagers(paging, &schedule, layers, options, err);
     }
+    if (status == CHORD_OK)
+        number_parts(items, options);
+    memory_free(account, layers);
     memory_free(account, schedule.tiles);
     return status;
 }
@@ -233,7 +353,41 @@ static void describe_layers(const struct weights_use *uses, uint32_t n_uses, str
             layers[uses[i].layer].n_bytes += uses[i].weight[k]->n_rows * uses[i].weight[k]->row_bytes;
 }
 
+// Experts: each of them in memory as often as any other.
+static void plan_experts(const struct weights_experts *experts, uint32_t n_layers, double share,
+                         struct weights_layer_plan *layers, struct weights_paging_plan *out)
+{
+    for (uint32_t i = 0; i < n_layers; i++) {
+        uint64_t bytes = 0;
+        for (uint32_t part = 0; part < EXPERT_PARTS; part++)
+            bytes += experts[i].weight[part]->tensor->n_bytes;
+        const uint64_t of_step = bytes / experts[i].n_experts * experts[i].n_used;
+        out->step_bytes += of_step;
+        out->pinned_bytes += (uint64_t)((double)of_step * share);
+        if (layers != NULL) {
+            layers[experts[i].layer].n_bytes += bytes;
+            layers[experts[i].layer].pinned_bytes += (uint64_t)((double)bytes * share);
+        }
+    }
+}
+
+static void plan_tiles(const struct schedule *schedule, const struct shares *shares, bool *is_pinned,
+                       struct weights_layer_plan *layers, struct weights_paging_plan *out)
+{
+    for (uint32_t i = 0; i < schedule->n_tiles; i++)
+        out->step_bytes += schedule->tiles[i].n_bytes;
+    const uint64_t for_pins = shares->dense > shares->ring ? shares->dense - shares->ring : 0;
+    pager_choose_pins(schedule->tiles, schedule->n_tiles, for_pins, is_pinned);
+    for (uint32_t i = 0; i < schedule->n_tiles; i++) {
+        const uint64_t bytes = is_pinned[i] ? schedule->tiles[i].n_bytes : 0;
+        out->pinned_bytes += bytes;
+        if (layers != NULL)
+            layers[schedule->tiles[i].layer].pinned_bytes += bytes;
+    }
+}
+
 enum chord_status weights_plan_paging(const struct weights_use *uses, uint32_t n_uses, uint64_t memory,
+                                      const struct weights_experts *experts, uint32_t n_expert_layers,
                                       uint32_t n_threads, struct weights_layer_plan *layers,
                                       struct weights_paging_plan *out, struct memory_account *account,
                                       struct chord_error *err)
@@ -241,35 +395,36 @@ enum chord_status weights_plan_paging(const struct weights_use *uses, uint32_t n
     const uint64_t n_tiles = count_tiles(uses, n_uses);
     struct schedule schedule = {.tiles = memory_zalloc(account, MEMORY_METADATA, n_tiles, sizeof *schedule.tiles)};
     bool *is_pinned = memory_zalloc(account, MEMORY_METADATA, n_tiles, sizeof *is_pinned);
-    if (schedule.tiles == NULL || is_pinned == NULL) {
-        memory_free(account, schedule.tiles);
-        memory_free(account, is_pinned);
-        return memory_account_fail(account, err, n_tiles * sizeof *schedule.tiles, "the list of tiles");
-    }
-    for (uint32_t i = 0; i < n_uses; i++)
-        list_use(&schedule, &uses[i]);
-    *out = (struct weights_paging_plan){
-        .ring_bytes = choose_ring(schedule.tiles, schedule.n_tiles, memory, n_threads),
-        .least_bytes = pager_frame_bytes(schedule.tiles, schedule.n_tiles) * PAGER_LEAST_FRAMES,
-        .n_tiles = n_tiles,
-        .metadata_bytes =
-            n_tiles * (sizeof(uint32_t) + pager_bytes_per_tile()) + rows_buffer_bytes(widest_row(uses, n_uses)),
-    };
-    for (uint32_t i = 0; i < schedule.n_tiles; i++)
-        out->step_bytes += schedule.tiles[i].n_bytes;
-    const uint64_t for_pins = memory > out->ring_bytes ? memory - out->ring_bytes : 0;
-    pager_choose_pins(schedule.tiles, schedule.n_tiles, for_pins, is_pinned);
-    if (layers != NULL)
-        describe_layers(uses, n_uses, layers);
-    for (uint32_t i = 0; i < schedule.n_tiles; i++) {
-        const uint64_t bytes = is_pinned[i] ? schedule.tiles[i].n_bytes : 0;
-        out->pinned_bytes += bytes;
+    struct expert_layer *shapes = memory_zalloc(account, MEMORY_METADATA, n_expert_layers, sizeof *shapes);
+    enum chord_status status = CHORD_OK;
+    if (schedule.tiles == NULL || is_pinned == NULL || (shapes == NULL && n_expert_layers != 0)) {
+        status = memory_account_fail(account, err, n_tiles * sizeof *schedule.tiles, "the list of tiles");
+    } else {
+        for (uint32_t i = 0; i < n_uses; i++)
+            list_use(&schedule, &uses[i]);
+        describe_experts(experts, n_expert_layers, shapes);
+        const struct shares shares = share_out(&schedule, shapes, n_expert_layers, memory, n_threads);
+        *out = (struct weights_paging_plan){
+            .ring_bytes = shares.ring,
+            .least_bytes = shares.least,
+            .n_tiles = n_tiles,
+            .metadata_bytes =
+                n_tiles * (sizeof(uint32_t) + pager_bytes_per_tile()) + rows_buffer_bytes(widest_row(uses, n_uses)),
+        };
         if (layers != NULL)
-            layers[schedule.tiles[i].layer].pinned_bytes += bytes;
+            describe_layers(uses, n_uses, layers);
+        plan_tiles(&schedule, &shares, is_pinned, layers, out);
+        if (n_expert_layers != 0) {
+            const uint64_t frames = shares.experts / expert_pager_frame_bytes(shapes, n_expert_layers);
+            const double share = (double)frames / ((double)experts[0].n_experts * n_expert_layers);
+            out->metadata_bytes += expert_pager_metadata_bytes(shapes, n_expert_layers, experts[0].n_experts);
+            plan_experts(experts, n_expert_layers, share < 1 ? share : 1, layers, out);
+        }
     }
+    memory_free(account, shapes);
     memory_free(account, is_pinned);
     memory_free(account, schedule.tiles);
-    return CHORD_OK;
+    return status;
 }
 
 // ---- single rows -----------------------------------------------------------------------------------------------------

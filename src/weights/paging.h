@@ -3,6 +3,7 @@
 #ifndef CHORD_WEIGHTS_PAGING_H
 #define CHORD_WEIGHTS_PAGING_H
 
+#include "weights/expert_pager.h"
 #include "weights/pager.h"
 #include "weights/weights.h"
 
@@ -18,6 +19,11 @@ enum chord_status paging_start(struct paging *paging, struct weight *items, cons
                                uint32_t n_uses, const struct weights_paging *options, struct chord_error *err);
 // NULL before paging_start.
 struct pager *paging_pager(const struct paging *paging);
+struct expert_pager *paging_experts(const struct paging *paging); // NULL of dense models too
+
+// As pager_shrink and pager_grow: experts are given back first and taken last.
+uint64_t paging_shrink(struct paging *paging, uint64_t n_bytes);
+uint64_t paging_grow(struct paging *paging, uint64_t n_bytes);
 
 // The place of a tile of a matrix in the schedule.
 uint32_t paging_slot(const struct paging *paging, const struct weight *weight, uint64_t tile);

@@ -64,6 +64,7 @@ static void describe(struct weight *weight, const struct gguf_tensor *tensor, ui
     weight->row_bytes = tensor->n_bytes / weight->n_rows;
     weight->tile_rows = rows_of(weight, tensor->ne[2] > 1 ? tensor->ne[1] : weight->n_rows, tile_bytes);
     weight->n_tiles = (weight->n_rows + weight->tile_rows - 1) / weight->tile_rows;
+    weight->expert_part = UINT32_MAX;
 }
 
 static enum chord_status map_files(struct weights *weights, struct chord_error *err)
@@ -173,14 +174,46 @@ void weights_settle(struct weights *weights, uint64_t spare)
         return;
     // Memory that goes back and forth costs reads: small changes are let be.
     if (left < spare / 2)
-        pager_shrink(paging_pager(weights->paging), spare - left);
+        paging_shrink(weights->paging, spare - left);
     else if (left > spare + spare / 2)
-        pager_grow(paging_pager(weights->paging), left - spare);
+        paging_grow(weights->paging, left - spare);
+}
+
+struct expert_pager *weights_expert_pager(const struct weights *weights)
+{
+    return weights->paging == NULL ? NULL : paging_experts(weights->paging);
+}
+
+void weights_begin_experts(struct weights *weights, const struct weight *weight)
+{
+    if (weights->paging != NULL)
+        expert_pager_begin_layer(paging_experts(weights->paging), weight->expert_part / EXPERT_PARTS);
+}
+
+uint32_t weights_begin_wave(struct weights *weights, uint32_t *experts, uint32_t n)
+{
+    return weights->paging == NULL ? n : expert_pager_begin_wave(paging_experts(weights->paging), experts, n);
+}
+
+void weights_end_wave(struct weights *weights)
+{
+    if (weights->paging != NULL)
+        expert_pager_end_wave(paging_experts(weights->paging));
+}
+
+static enum chord_status acquire_expert(struct weights *weights, const struct weight *weight, uint64_t tile,
+                                        const void **rows, struct chord_error *err)
+{
+    const uint32_t n_tiles = (uint32_t)(weight->tensor->ne[1] / weight->tile_rows);
+    return expert_pager_acquire(paging_experts(weights->paging), (uint32_t)(tile / n_tiles),
+                                weight->expert_part % EXPERT_PARTS, (uint32_t)(tile % n_tiles), rows, err);
 }
 
 enum chord_status weights_acquire(struct weights *weights, const struct weight *weight, uint64_t tile,
                                   const void **rows, struct chord_error *err)
 {
+    if (weight->expert_part != UINT32_MAX)
+        return acquire_expert(weights, weight, tile, rows, err);
     if (weights->paging != NULL)
         return pager_acquire(paging_pager(weights->paging), paging_slot(weights->paging, weight, tile), rows, err);
     const char *first = (const char *)weights->maps[weight->tensor->file] + weight->tensor->offset;
@@ -190,7 +223,7 @@ enum chord_status weights_acquire(struct weights *weights, const struct weight *
 
 void weights_release(struct weights *weights, const struct weight *weight, uint64_t tile, uint64_t n_rows)
 {
-    if (weights->paging != NULL)
+    if (weights->paging != NULL && weight->expert_part == UINT32_MAX)
         pager_release(paging_pager(weights->paging), paging_slot(weights->paging, weight, tile),
                       n_rows * weight->row_bytes);
 }
@@ -271,11 +304,14 @@ enum chord_status weights_preload(struct weights *weights, double seconds, const
 
 void weights_clear_cache(struct weights *weights)
 {
-    if (weights->paging != NULL)
+    if (weights->paging != NULL) {
         pager_clear(paging_pager(weights->paging));
-    else
+        if (paging_experts(weights->paging) != NULL)
+            expert_pager_clear(paging_experts(weights->paging));
+    } else {
         for (uint32_t i = 0; i < weights->n_files; i++)
             os_file_forget(file_of(weights, i), weights->maps[i]);
+    }
 }
 
 uint64_t weights_mapped_bytes(const struct weights *weights)

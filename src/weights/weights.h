@@ -33,6 +33,8 @@ struct weight {
     uint64_t n_tiles;
     // Paged mode: where the numbers of its tiles in the schedule stand, and the schedule of it and those used with it.
     uint32_t slots_at, slots_begin, slots_end;
+    uint32_t
+        expert_part; // paged mode, of experts: its number among their matrices, three of each layer; else UINT32_MAX
 };
 
 struct weights; // opaque
@@ -63,6 +65,14 @@ struct weights_use {
     uint32_t layer; // for the statistics
 };
 
+// The experts of a layer: matrices [n_experts, rows, cols] of which those are used that a router chooses (weights/expert_pager.h).
+struct weights_experts {
+    const struct weight *weight[3]; // gate, up, down
+    uint32_t n_experts, n_used;     // of a layer; by one token
+    uint32_t layer;                 // for the statistics
+};
+
+// Of experts WEIGHTS_PIN keeps those whose next use is expected soonest (weights/expert_cache.h).
 enum weights_policy { WEIGHTS_PIN, WEIGHTS_LRU };
 
 struct weights_paging {
@@ -70,6 +80,8 @@ struct weights_paging {
     uint32_t n_threads; // that compute
     uint32_t n_layers;  // above every weights_use.layer
     enum weights_policy policy;
+    const struct weights_experts *experts; // [n_expert_layers], in the order of their use, all of one n_experts
+    uint32_t n_expert_layers;              // 0: a dense model
 };
 
 // uses[n_uses] are what a step uses, each matrix once, in that order. Before this nothing can be acquired in paged mode.
@@ -79,8 +91,8 @@ enum chord_status weights_start_paging(struct weights *weights, const struct wei
 
 // What paging would do with `memory` bytes for tiles, of a store in any mode whose tiles are those of paged mode.
 struct weights_paging_plan {
-    uint64_t step_bytes;     // of weights that a step uses
-    uint64_t pinned_bytes;   // of them always in memory
+    uint64_t step_bytes;     // of weights that a step over one token uses
+    uint64_t pinned_bytes;   // of them in memory: always, or of experts on average, were all chosen equally often
     uint64_t ring_bytes;     // of memory for those that are not
     uint64_t least_bytes;    // of memory that paging can work with
     uint64_t metadata_bytes; // held beside
@@ -91,6 +103,7 @@ struct weights_layer_plan {
 };
 // layers [n_layers], zeroed, may be NULL.
 enum chord_status weights_plan_paging(const struct weights_use *uses, uint32_t n_uses, uint64_t memory,
+                                      const struct weights_experts *experts, uint32_t n_expert_layers,
                                       uint32_t n_threads, struct weights_layer_plan *layers,
                                       struct weights_paging_plan *out, struct memory_account *account,
                                       struct chord_error *err);
@@ -104,6 +117,15 @@ void weights_end_pass(struct weights *weights);
 void weights_settle(struct weights *weights, uint64_t spare);
 
 struct pager *weights_pager(const struct weights *weights); // weights/pager.h; NULL in other modes
+struct expert_pager *
+weights_expert_pager(const struct weights *weights); // weights/expert_pager.h; NULL without experts too
+
+// A router has chosen among the experts of the layer of this matrix.
+void weights_begin_experts(struct weights *weights, const struct weight *weight);
+// Then, again and again until all were used: the first of experts[n >= 1], at least one, as many as is returned, may be used until
+// the end of the wave; the list is put into the order in which they are at hand. In other modes all, in the order given.
+uint32_t weights_begin_wave(struct weights *weights, uint32_t *experts, uint32_t n);
+void weights_end_wave(struct weights *weights);
 
 // ---- Use -----------------------------------------------------------------------------------------------------------------
 

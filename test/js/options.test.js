@@ -37,7 +37,7 @@ const BAD_LOAD = [
   [{ threads: NaN }, /'threads'.*got NaN/],
   [{ cache: 'mapped' }, /'cache'.*an object.*got "mapped"/],
   [{ cache: { mode: 'fast' } }, /'mode' of cache.*'auto' or 'mapped' or 'paged'.*got "fast"/],
-  [{ cache: { policy: 'fifo' } }, /'policy' of cache.*'auto' or 'pin' or 'lru'.*got "fifo"/],
+  [{ cache: { policy: 'fifo' } }, /'policy' of cache.*'auto' or 'pin' or 'lru' or 'expert'.*got "fifo"/],
   [{ cache: { size: 1 } }, /unknown option 'size' of cache/],
   [{ kv: { type: 'f32' } }, /'type' of kv.*'f16' or 'q8_0'.*got "f32"/],
   [{ signal: {} }, /'signal'.*AbortSignal.*got an object/],
@@ -58,7 +58,7 @@ testWith(STORIES, 'options of loadModel and plan', async () => {
   const good = { memory: '1 GiB', context: 64, threads: 1, cache: { mode: 'mapped', policy: 'auto' }, kv: { type: 'f16' }, onProgress: undefined }
   await (await loadModel(STORIES, good)).close()
   for (const memory of ['auto', 1e9, '1GB', '1.5GiB', '900M', '0.5 tb']) await (await loadModel(STORIES, { memory })).close()
-  for (const mode of ['auto', 'mapped', 'paged']) for (const policy of ['auto', 'pin', 'lru']) await (await loadModel(STORIES, { cache: { mode, policy } })).close()
+  for (const mode of ['auto', 'mapped', 'paged']) for (const policy of ['auto', 'pin', 'lru', 'expert']) await (await loadModel(STORIES, { cache: { mode, policy } })).close()
   await (await loadModel(STORIES, {})).close()
 })
 
