@@ -1,5 +1,6 @@
 #include "backend/cpu_run.h"
 
+#include "os/large_pages.h"
 #include "os/thread.h"
 
 #include <math.h>
@@ -58,6 +59,15 @@ uint64_t backend_scratch_bytes(const struct graph *graph, const struct kernels *
            graph->output_floats * sizeof(float) * n_outputs;
 }
 
+// Large pieces in large pages: a prompt's activations are read with long strides.
+static void *alloc_scratch(struct memory_account *account, uint64_t bytes, uint64_t alignment)
+{
+    void *scratch = memory_alloc(account, MEMORY_SCRATCH, bytes, alignment);
+    if (scratch != NULL)
+        os_prefer_large_pages(scratch, bytes);
+    return scratch;
+}
+
 static void publish_tuning(struct backend *backend)
 {
     const struct tuning_choice *best = &backend->tuning.best;
@@ -85,8 +95,7 @@ enum chord_status backend_create(struct backend **out, const struct graph *graph
     }
     const uint64_t n_threads = pool_n_threads(pool);
     backend->normed_floats = working_row_floats(graph);
-    backend->gemm_scratch =
-        memory_alloc(account, MEMORY_SCRATCH, kernels->gemm.scratch_bytes * n_threads, GEMM_ALIGNMENT);
+    backend->gemm_scratch = alloc_scratch(account, kernels->gemm.scratch_bytes * n_threads, GEMM_ALIGNMENT);
     if (backend->gemm_scratch != NULL)
         backend->normed = memory_alloc(account, MEMORY_SCRATCH, backend->normed_floats * n_threads * sizeof(float), 64);
     if (backend->normed != NULL)
@@ -145,7 +154,7 @@ void backend_free(struct backend *backend)
 static bool allocate_token_scratch(struct backend *backend, uint32_t n_rows)
 {
     const struct graph *graph = backend->graph;
-    backend->tokens = memory_alloc(backend->account, MEMORY_SCRATCH, graph->token_floats * n_rows * sizeof(float), 64);
+    backend->tokens = alloc_scratch(backend->account, graph->token_floats * n_rows * sizeof(float), 64);
     backend->rope =
         memory_alloc(backend->account, MEMORY_SCRATCH, (uint64_t)graph->rope.n_rot * n_rows * sizeof(float), 64);
     bool complete = backend->tokens != NULL && backend->rope != NULL;
@@ -158,8 +167,7 @@ static bool allocate_token_scratch(struct backend *backend, uint32_t n_rows)
         const uint64_t bytes = most_column_bytes(graph, backend->kernels, (enum activation_type)type);
         if (bytes == 0)
             continue;
-        backend->activations[type] =
-            memory_alloc(backend->account, MEMORY_SCRATCH, bytes * n_rows, ACTIVATION_ALIGNMENT);
+        backend->activations[type] = alloc_scratch(backend->account, bytes * n_rows, ACTIVATION_ALIGNMENT);
         complete = backend->activations[type] != NULL;
     }
     if (complete)
@@ -198,7 +206,7 @@ enum chord_status backend_reserve(struct backend *backend, uint32_t n_rows, uint
     if (status != CHORD_OK || n_outputs <= backend->output_capacity)
         return status;
     const uint64_t bytes = backend->graph->output_floats * n_outputs * sizeof(float);
-    float *outputs = memory_alloc(backend->account, MEMORY_SCRATCH, bytes, 64);
+    float *outputs = alloc_scratch(backend->account, bytes, 64);
     if (outputs == NULL)
         return memory_account_fail(backend->account, err, bytes, "logits");
     memory_free(backend->account, backend->outputs);

@@ -27,10 +27,11 @@ struct tile {
     const uint8_t *column; // the first of the tile's columns, at the panel's first element
     uint64_t column_stride;
     uint32_t n_columns;
-    uint64_t n_before;   // columns of the call that lie before the first in memory
-    int64_t ahead;       // bytes from a column to what the next tile reads: prefetched meanwhile
-    const float *before; // [column][rows], sums of the elements before, aligned to GEMM_ALIGNMENT; NULL: none
-    float *out;          // [column * out_stride + row]
+    uint64_t n_before;      // columns of the call that lie before the first in memory
+    int64_t ahead;          // bytes from a column to what the next tile reads: prefetched meanwhile
+    uint32_t turn, n_turns; // of the panels that meet the same part of the columns one after the other
+    const float *before;    // [column][rows], sums of the elements before, aligned to GEMM_ALIGNMENT; NULL: none
+    float *out;             // [column * out_stride + row]
     uint64_t out_stride;
     uint64_t n_rows; // to store, 1..rows of the shape
 };
@@ -106,6 +107,8 @@ static inline void multiply_block(const struct gemm_shape *shape, const struct g
             struct tile t = {
                 .panel = scratch,
                 .n = panel_n,
+                .turn = (uint32_t)(r / shape->rows),
+                .n_turns = (uint32_t)((n_rows + shape->rows - 1) / shape->rows),
                 .column = columns,
                 .column_stride = column_stride,
                 .n_before = n_before,

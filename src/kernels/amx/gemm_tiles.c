@@ -87,6 +87,17 @@ ALWAYS_INLINE void finish_part(const struct tile *t, const struct part *p, uint3
     } while (0)
 #define STORE_SUMS(tile, part) _tile_stored(tile, (part).to, (part).to_stride)
 
+// The columns are larger than L2; what the panels of the next elements read is brought there bit by bit, by each panel that
+// meets these. At k.
+ALWAYS_INLINE void prefetch_next_elements(const struct tile *t, uint64_t k)
+{
+    const uint32_t share = (AMX_TILE_COLUMNS + t->n_turns - 1) / t->n_turns;
+    const uint32_t first = t->turn * share, end = first + share < t->n_columns ? first + share : t->n_columns;
+    const uint8_t *next = t->column + 2 * (BF16_PANEL_N + k);
+    for (uint32_t c = first; c < end; c++)
+        _mm_prefetch((const char *)(next + c * t->column_stride), _MM_HINT_T1);
+}
+
 static void multiply_up_to_16(const struct tile *t)
 {
     const bf16_tile(*w)[BF16_PANEL_N / 32] = t->panel;
@@ -131,6 +142,7 @@ static void multiply_up_to_32(const struct tile *t)
         _tile_loadd(5, y1 + 2 * k, t->column_stride);
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
+        prefetch_next_elements(t, k);
     }
     STORE_SUMS(0, p0);
     STORE_SUMS(1, p1);
