@@ -1,0 +1,198 @@
+// A model in less memory than it takes, beside what its plan promises and what the disk gives:
+// `node bench/paged.mjs MODEL.gguf --memory 1GiB,2GiB [--tokens 12] [--rounds 1] [--arms resident,pin,lru,mapped] [--context 1024] [--json]`
+//
+// Arms: `resident`, mapped with all memory of the machine; `pin` and `lru`, paged within each memory; `mapped`, mapped within it. Each
+// runs in a process of its own, in turn, the file's page cache dropped before. Where the system lets us (control groups, version 1 or 2, as root) each
+// process but the resident one gets a limit from outside: the memory, what bare Node holds, and 32 MiB. Before each run four `dd` with direct reads
+// measure the disk. Linux only.
+
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import fs from 'node:fs'
+import { createRequire } from 'node:module'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+
+const require = createRequire(import.meta.url)
+const { loadModel, plan } = require('..')
+const { size } = require('../lib/validate.js')
+
+const ARMS = ['resident', 'pin', 'lru', 'mapped']
+const PROMPT = 'The river was wide and slow, and on its bank'
+const SLACK = 32 * 2 ** 20
+const PROBE_BLOCKS = 128 // of 2 MiB, each of four readers
+const median = (numbers) => [...numbers].sort((a, b) => a - b)[numbers.length >> 1]
+const mib = (n) => (n / 2 ** 20).toFixed(0)
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    memory: { type: 'string', default: '' },
+    tokens: { type: 'string', default: '12' },
+    rounds: { type: 'string', default: '1' },
+    arms: { type: 'string', default: ARMS.join(',') },
+    context: { type: 'string', default: '1024' },
+    json: { type: 'boolean', default: false },
+    child: { type: 'string' },
+  },
+})
+const [file] = positionals
+
+// ---- The process that is measured --------------------------------------------------------------------------------------------
+
+const processFigure = (name) => Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(fs.readFileSync('/proc/self/status', 'utf8'))?.[1] ?? 0) * 1024
+const bytesRead = () => Number(/^read_bytes: (\d+)/m.exec(fs.readFileSync('/proc/self/io', 'utf8'))[1])
+
+async function child({ file, tokens, context, memory, cache, waitsForLimit }) {
+  if (waitsForLimit) await new Promise((resolve) => process.stdin.once('data', resolve))
+  process.stdin.destroy()
+  const nodeBytes = processFigure('VmHWM')
+  const begin = performance.now()
+  const model = await loadModel(file, { memory, context, cache })
+  const loadSeconds = (performance.now() - begin) / 1000
+  const times = []
+  const ids = []
+  let steady
+  let at = performance.now()
+  for await (const { token } of model.generate(PROMPT, { maxTokens: tokens, temperature: 0, ignoreEos: true }).events()) {
+    const now = performance.now()
+    times.push((now - at) / 1000)
+    ids.push(token)
+    at = now
+    if (ids.length === 2) steady = { read: bytesRead(), stats: model.stats(), ids: ids.length }
+  }
+  const { paging, memory: held } = model.stats()
+  const n = ids.length - steady.ids
+  const hitBytes = paging ? paging.hitBytes - steady.stats.paging.hitBytes : 0
+  const usedBytes = paging ? hitBytes + paging.missBytes - steady.stats.paging.missBytes : 0
+  const result = {
+    mode: model.info.mode,
+    loadSeconds,
+    firstSeconds: times[0],
+    seconds: median(times.slice(2)),
+    ids,
+    readPerToken: (bytesRead() - steady.read) / n,
+    hitShare: paging ? hitBytes / usedBytes : null,
+    pinnedShare: paging ? paging.pinnedBytes / paging.stepBytes : null,
+    streamedBytes: paging ? paging.stepBytes - paging.pinnedBytes : null,
+    nodeBytes,
+    peakBytes: processFigure('VmHWM'),
+    heldBytes: held.peakBytes,
+  }
+  await model.close()
+  process.stdout.write(JSON.stringify(result))
+}
+
+// ---- Around it ---------------------------------------------------------------------------------------------------------------
+
+const dropCache = () => execFileSync('dd', [`if=${file}`, 'iflag=nocache', 'count=0', 'status=none'])
+const cachedBytes = () => Number(execFileSync('fincore', ['--bytes', '--noheadings', '--output', 'RES', file], { encoding: 'utf8' }))
+
+/** Bytes per second that direct reads get, from four readers far apart in the file. */
+async function probeDisk() {
+  const blocks = Math.floor(fs.statSync(file).size / 2 ** 21)
+  const count = Math.min(PROBE_BLOCKS, blocks >> 2)
+  const begin = performance.now()
+  await Promise.all(
+    [0, 1, 2, 3].map(
+      (i) => new Promise((resolve, reject) => {
+        const args = [`if=${file}`, 'of=/dev/null', 'bs=2M', 'iflag=direct', 'status=none', `skip=${(i * blocks) >> 2}`, `count=${count}`]
+        spawn('dd', args, { stdio: 'ignore' }).on('error', reject).on('close', resolve)
+      })
+    )
+  )
+  return (4 * count * 2 ** 21) / ((performance.now() - begin) / 1000)
+}
+
+/** A control group with a limit, or null where there are none to be had. */
+function makeGroup(bytes) {
+  const versions = [
+    { root: '/sys/fs/cgroup/memory', limit: 'memory.limit_in_bytes', peak: 'memory.max_usage_in_bytes' },
+    { root: '/sys/fs/cgroup', limit: 'memory.max', peak: 'memory.peak' },
+  ]
+  for (const { root, limit, peak } of versions) {
+    const folder = path.join(root, `chord-bench-${process.pid}`)
+    try {
+      fs.mkdirSync(folder)
+      fs.writeFileSync(path.join(folder, limit), String(bytes))
+      return { folder, peak: path.join(folder, peak) }
+    } catch {
+      if (fs.existsSync(folder)) fs.rmdirSync(folder)
+    }
+  }
+  return null
+}
+
+async function runArm(arm, memory, limit) {
+  const cache = arm === 'resident' ? { mode: 'auto' } : arm === 'mapped' ? { mode: 'mapped' } : { mode: 'paged', policy: arm }
+  const options = {
+    file, cache, tokens: Number(values.tokens), context: Number(values.context), waitsForLimit: true,
+    memory: arm === 'resident' ? 'auto' : memory,
+  }
+  dropCache()
+  const bandwidth = await probeDisk()
+  dropCache()
+  const before = cachedBytes()
+  const group = arm === 'resident' ? null : makeGroup(limit)
+  const running = spawn(process.execPath, [fileURLToPath(import.meta.url), '--child', JSON.stringify(options)], { stdio: ['pipe', 'pipe', 'inherit'] })
+  if (group) fs.writeFileSync(path.join(group.folder, 'cgroup.procs'), String(running.pid))
+  running.stdin.end('go')
+  let out = ''
+  running.stdout.setEncoding('utf8').on('data', (chunk) => (out += chunk))
+  const signal = await new Promise((resolve) => running.on('close', (code, signal) => resolve(signal)))
+  const groupPeakBytes = group && fs.existsSync(group.peak) ? Number(fs.readFileSync(group.peak, 'utf8')) : null
+  if (group) fs.rmdirSync(group.folder)
+  const cacheGrowth = cachedBytes() - before
+  if (out === '') return { arm, memory, bandwidth, died: signal ?? 'without a word', limited: group !== null }
+  return { arm, memory, bandwidth, limited: group !== null, cacheGrowth, groupPeakBytes, ...JSON.parse(out) }
+}
+
+function row(result, resident) {
+  const name = result.arm === 'resident' ? 'resident' : `${result.arm} ${mib(result.memory)} MiB`
+  if (result.died) return `${name.padEnd(18)} died (${result.died})\n`
+  const parts = [`${result.seconds.toFixed(3)} s/token`, `disk ${(result.bandwidth / 1e9).toFixed(2)} GB/s`, `${(result.readPerToken / 1e9).toFixed(3)} GB/token`]
+  if (result.streamedBytes !== null) {
+    // The plan's probe reads as the store does; dd, into small pages, may get less.
+    const bandwidth = Math.max(result.bandwidth, result.planned?.diskBandwidth ?? 0)
+    const floor = Math.max(resident?.seconds ?? 0, result.streamedBytes / bandwidth)
+    parts.push(`${(result.seconds / floor).toFixed(2)} of its floor`, `hits ${(100 * result.hitShare).toFixed(1)} %, pinned ${(100 * result.pinnedShare).toFixed(1)} %`)
+  }
+  if (result.planned) parts.push(`plan ${result.planned.secondsPerToken.toFixed(3)} s at ${(result.planned.diskBandwidth / 1e9).toFixed(2)} GB/s`)
+  const beyond = result.peakBytes - result.nodeBytes - result.memory
+  if (result.arm !== 'resident') parts.push(`peak ${mib(result.peakBytes)} MiB (${beyond > 0 ? '+' : ''}${mib(beyond)} to memory and Node)`)
+  if (result.arm !== 'resident') parts.push(`page cache +${mib(result.cacheGrowth)} MiB`)
+  if (resident) parts.push(String(result.ids) === String(resident.ids) ? 'same tokens' : 'OTHER TOKENS')
+  return `${name.padEnd(18)} ${parts.join(', ')}${result.arm === 'resident' || result.limited ? '' : ', no limit from outside'}\n`
+}
+
+async function main() {
+  const arms = values.arms.split(',')
+  const memories = values.memory.split(',').filter(Boolean).map((text) => size('--memory', text))
+  if (positionals.length !== 1 || arms.some((arm) => !ARMS.includes(arm)) || (memories.length === 0 && arms.some((arm) => arm !== 'resident'))) {
+    console.error('usage: node bench/paged.mjs MODEL.gguf --memory 1GiB,2GiB [--tokens 12] [--rounds 1] [--arms resident,pin,lru,mapped] [--context 1024] [--json]')
+    process.exit(2)
+  }
+  const bare = spawnSync(process.execPath, ['-e', "console.log(/VmHWM:\\s+(\\d+)/.exec(require('fs').readFileSync('/proc/self/status', 'utf8'))[1])"], { encoding: 'utf8' })
+  const nodeBytes = Number(bare.stdout) * 1024
+  const results = []
+  let resident
+  const keep = (result) => {
+    results.push(result)
+    if (!values.json) process.stdout.write(row(result, resident))
+  }
+  if (arms.includes('resident')) keep((resident = await runArm('resident')))
+  for (const memory of memories) {
+    for (let round = 0; round < Number(values.rounds); round++) {
+      for (const arm of arms.filter((arm) => arm !== 'resident')) {
+        const cache = arm === 'mapped' ? undefined : { mode: 'paged', policy: arm }
+        const result = await runArm(arm, memory, memory + nodeBytes + SLACK)
+        const planned = cache?.policy === 'pin' ? await plan(file, { memory, context: Number(values.context), cache }) : undefined
+        keep({ ...result, planned })
+      }
+    }
+  }
+  if (values.json) console.log(JSON.stringify(results))
+}
+
+if (values.child) await child(JSON.parse(values.child))
+else await main()
