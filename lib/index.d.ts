@@ -45,7 +45,7 @@ export function systemInfo(): SystemInfo
 export interface LoadOptions {
   /**
    * The ceiling for everything that the model takes, its weights included: bytes, or a string such as `'2GiB'`.
-   * `'auto'` (the default) is what the machine or its container leaves free. A model larger than that runs all the same, its weights
+   * `'auto'` (the default) is what the machine, its container and the process's own limits leave free, but for a sixteenth. A model larger than that runs all the same, its weights
    * read from disk as they are needed (`cache`); below what that needs, loading is refused with the number that would do.
    */
   memory?: number | string

@@ -15,7 +15,9 @@
       'src/os/limits.c',
       'src/os/pages.c',
       'src/os/pool.c',
+      'src/os/stream.c',
       'src/os/stream_posix.c',
+      'src/os/stream_win32.c',
       'src/os/thread.c',
 
       'src/gguf/cursor.c',

@@ -122,6 +122,6 @@ module.exports = {
   words: '[MODEL] [PROMPT]',
   counts: { least: 0, most: 2 },
   summary: 'Continues a text. Without a model, the demo model of the package writes.',
-  options: { ...SAMPLING, ...LOAD_OPTIONS, stats: { help: 'tokens, speed and memory, on standard error, also while it runs' } },
+  options: { ...SAMPLING, ...LOAD_OPTIONS, stats: { help: 'tokens, speed and memory, on standard error' } },
   run,
 }

@@ -16,9 +16,15 @@
 #define JOB_VOCABULARY_BYTES 16u
 #define JOB_BLOCK_BYTES (KV_BLOCK_TOKENS * sizeof(uint32_t) + 256)
 
+// Of the memory that is free, the part that a model leaves to whatever else happens on the machine.
+#define SPARED_PART 16
+
 uint64_t model_memory_budget(const struct chord_model_options *options)
 {
-    return options->memory != 0 ? options->memory : os_memory_available();
+    if (options->memory != 0)
+        return options->memory;
+    const uint64_t available = os_memory_available();
+    return available - available / SPARED_PART;
 }
 
 uint32_t model_choose_threads(const struct chord_model_options *options)

@@ -6,6 +6,7 @@
 #include <uv.h>
 
 #if defined(__linux__)
+#include <sys/resource.h>
 
 #define PATH_BYTES 4096
 
@@ -90,12 +91,34 @@ static void container_limits(uint64_t *limit, uint64_t *room)
     fclose(f);
 }
 
+// What the process's own limits (ulimit -v, -d) leave: of address space, and of data.
+static uint64_t own_room(void)
+{
+    static const struct {
+        int resource;
+        const char *held; // in /proc/self/status
+    } limits[] = {{RLIMIT_AS, "VmSize:"}, {RLIMIT_DATA, "VmData:"}};
+    uint64_t room = UINT64_MAX;
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        struct rlimit limit;
+        uint64_t kib;
+        if (getrlimit(limits[i].resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
+            !read_number("/proc/self/status", limits[i].held, &kib))
+            continue;
+        const uint64_t left = limit.rlim_cur > kib * 1024 ? limit.rlim_cur - kib * 1024 : 0;
+        room = left < room ? left : room;
+    }
+    return room;
+}
+
 uint64_t os_memory_available(void)
 {
     uint64_t limit, room, kib, available;
     container_limits(&limit, &room);
     available = read_number("/proc/meminfo", "MemAvailable:", &kib) ? kib * 1024 : uv_get_free_memory();
-    return available < room ? available : room;
+    const uint64_t own = own_room();
+    available = available < room ? available : room;
+    return available < own ? available : own;
 }
 
 uint64_t os_memory_total(void)

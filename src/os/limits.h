@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 // Bytes that this process may still allocate without harming itself or its neighbours: the least of what the machine has
-// available (free and reclaimable), and what its container (cgroup v1 or v2) allows beyond what it holds.
+// available (free and reclaimable), what its container (cgroup v1 or v2) and what its own limits (ulimit) allow beyond what it holds.
 uint64_t os_memory_available(void);
 
 // Bytes of physical memory, cut to the container's limit.

@@ -13,6 +13,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 // A second description of the same inode, whatever its path names by then; -1 where the system has no such way.
@@ -28,6 +29,21 @@ static int reopen(const struct os_file *file, int flags)
 #endif
 }
 
+// Whether blocks of STREAM_ALIGNMENT suit the file system, as far as it tells.
+static bool alignment_suffices(int fd)
+{
+#if defined(STATX_DIOALIGN)
+    struct statx info;
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &info) == 0 && (info.stx_mask & STATX_DIOALIGN) != 0) {
+        const uint32_t offset = info.stx_dio_offset_align, memory = info.stx_dio_mem_align;
+        return offset != 0 && memory != 0 && STREAM_ALIGNMENT % offset == 0 && STREAM_ALIGNMENT % memory == 0;
+    }
+#endif
+    (void)fd;
+    return true; // older kernels do not tell: a read will
+}
+
+// Some file systems take the flag and refuse the reads.
 static bool reads_directly(int fd)
 {
     _Alignas(STREAM_ALIGNMENT) char block[STREAM_ALIGNMENT];
@@ -47,8 +63,7 @@ static int open_direct(const struct os_file *file)
 #else
     const int fd = -1;
 #endif
-    // Some file systems take the flag and refuse the reads.
-    if (fd >= 0 && !reads_directly(fd)) {
+    if (fd >= 0 && !(alignment_suffices(fd) && reads_directly(fd))) {
         close(fd);
         return -1;
     }
@@ -98,11 +113,18 @@ enum chord_status os_stream_read(const struct os_stream *stream, uint64_t offset
                               from + (uint64_t)n, end - from - (uint64_t)n);
         at = from + (uint64_t)n;
     }
-#if defined(POSIX_FADV_DONTNEED)
     if (!stream->is_direct)
-        posix_fadvise((int)stream->fd, (off_t)offset, (off_t)n_bytes, POSIX_FADV_DONTNEED);
-#endif
+        os_stream_forget(stream, offset, n_bytes);
     return CHORD_OK;
+}
+
+void os_stream_forget(const struct os_stream *stream, uint64_t offset, uint64_t n_bytes)
+{
+#if defined(POSIX_FADV_DONTNEED)
+    posix_fadvise((int)stream->fd, (off_t)offset, (off_t)n_bytes, POSIX_FADV_DONTNEED);
+#else
+    (void)stream, (void)offset, (void)n_bytes;
+#endif
 }
 
 #else

@@ -57,7 +57,7 @@ enum chord_status paging_open(struct paging **out, const struct gguf *gguf, uint
         paging->has_mutex = true;
     for (uint32_t i = 0; i < paging->n_files && status == CHORD_OK; i++) {
         const struct gguf_file *file = gguf_file(gguf, i);
-        status = os_stream_open(&paging->streams[i], &file->os, file->path, true, err);
+        status = os_stream_open_faster(&paging->streams[i], &file->os, file->path, err);
     }
     if (status != CHORD_OK) {
         paging_close(paging);

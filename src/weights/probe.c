@@ -79,7 +79,7 @@ double probe_disk(const struct gguf *gguf, double seconds)
     bool is_open = true;
     for (; is_open && probe.n_files < n_files; probe.n_files += is_open) {
         const struct gguf_file *file = gguf_file(gguf, probe.n_files);
-        is_open = os_stream_open(&probe.streams[probe.n_files], &file->os, file->path, true, NULL) == CHORD_OK;
+        is_open = os_stream_open_faster(&probe.streams[probe.n_files], &file->os, file->path, NULL) == CHORD_OK;
     }
     const double rate = is_open ? run(&probe, seconds) : 0;
     for (uint32_t i = 0; i < probe.n_files; i++)

@@ -19,6 +19,7 @@
 
 #if defined(__linux__)
 #include <sched.h>
+#include <sys/resource.h>
 #endif
 
 #define MIB (UINT64_C(1) << 20)
@@ -77,6 +78,26 @@ static void memory_is_what_the_system_says(void **state)
     assert_true(available <= free_memory + slack);
     assert_true(available <= limit);
     assert_true(os_memory_total() <= limit);
+}
+
+static void own_limits_count(void **state)
+{
+    (void)state;
+    struct rlimit before;
+    char line[256];
+    unsigned long long held_kib = 0;
+    assert_int_equal(getrlimit(RLIMIT_DATA, &before), 0);
+    FILE *file = fopen("/proc/self/status", "r");
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file) != NULL)
+        sscanf(line, "VmData: %llu", &held_kib);
+    fclose(file);
+    assert_true(held_kib > 0);
+    const struct rlimit lower = {.rlim_cur = held_kib * 1024 + 64 * MIB, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_DATA, &lower), 0);
+    const uint64_t available = os_memory_available();
+    assert_int_equal(setrlimit(RLIMIT_DATA, &before), 0);
+    assert_true(available <= 65 * MIB);
 }
 
 static void affinity_lowers_the_count(void **state)
@@ -178,6 +199,7 @@ int main(void)
         cmocka_unit_test(memory_is_within_the_machine),
 #if defined(__linux__)
         cmocka_unit_test(memory_is_what_the_system_says),
+        cmocka_unit_test(own_limits_count),
         cmocka_unit_test(affinity_lowers_the_count),
 #endif
         cmocka_unit_test(features_are_those_of_the_compiler_too),
