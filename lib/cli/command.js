@@ -51,7 +51,7 @@ const LOAD_OPTIONS = {
   context: { value: 'N', help: "tokens of context (default: the model's)", read: integer(1) },
   memory: { value: 'SIZE', help: 'ceiling of what the model takes, such as 2GiB (default: what is free)', read: memory },
   mode: { value: 'MODE', help: 'mapped or paged (default: paged if the weights do not fit)', read: oneOf('auto', 'mapped', 'paged') },
-  policy: { value: 'NAME', help: 'pin, lru or expert: which weights of a paged model stay in memory (default: by the model)', read: oneOf('auto', 'pin', 'lru', 'expert') },
+  policy: { value: 'NAME', help: 'pin, lru or expert: which paged weights stay (default: by the model)', read: oneOf('auto', 'pin', 'lru', 'expert') },
   kv: { value: 'TYPE', help: 'f16 or q8_0: how keys and values of the context are kept (default: f16)', read: oneOf('f16', 'q8_0') },
 }
 
