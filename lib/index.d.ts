@@ -47,8 +47,11 @@ export interface LoadOptions {
    * The ceiling for everything that the model takes, its weights included: bytes, or a string such as `'2GiB'`.
    * `'auto'` (the default) is what the machine, its container and the process's own limits leave free, but for a sixteenth. A model larger than that runs all the same, its weights
    * read from disk as they are needed (`cache`); below what that needs, loading is refused with the number that would do.
+   *
+   * An object sets ceilings of single uses beside the one of all (`total`): `weights` in memory (a model that has more is paged),
+   * keys and values of all generations together (`kv`), activations and logits (`scratch`).
    */
-  memory?: number | string
+  memory?: number | string | MemoryCeilings
   /** Tokens of context. Default: the model's own, as far as the memory reaches. */
   context?: number
   /** Compute threads. Default: one per processor that this process may use. */
@@ -76,6 +79,14 @@ export interface LoadOptions {
   /** Stops the loading; the promise then rejects with the signal's reason. */
   signal?: AbortSignal
   onProgress?: (progress: Progress) => void
+}
+
+/** Bytes, or strings such as `'2GiB'`; what is left out has no ceiling of its own. */
+export interface MemoryCeilings {
+  total?: number | string
+  weights?: number | string
+  kv?: number | string
+  scratch?: number | string
 }
 
 export interface Progress {
@@ -413,13 +424,14 @@ export interface Stats {
   mode: 'mapped' | 'paged'
   /** What chord allocated itself. Mapped weights are not among it. */
   memory: { budgetBytes: number; heldBytes: number; peakBytes: number }
+  /** ceilingBytes: of the option `memory`; null: none of its own. */
   regions: {
     metadata: { heldBytes: number }
     tokenizer: { heldBytes: number }
     /** residentBytes: of the mapped files, in memory now; null where the system does not tell. */
-    weights: { heldBytes: number; mappedBytes: number; residentBytes: number | null }
-    kv: { heldBytes: number; blocks: number; blockBytes: number; tokens: number }
-    scratch: { heldBytes: number }
+    weights: { heldBytes: number; ceilingBytes: number | null; mappedBytes: number; residentBytes: number | null }
+    kv: { heldBytes: number; ceilingBytes: number | null; blocks: number; blockBytes: number; tokens: number }
+    scratch: { heldBytes: number; ceilingBytes: number | null }
   }
   work: {
     /** Generations and the like that are unfinished. */

@@ -5,7 +5,7 @@
 const v = require('./validate.js')
 
 const LOAD = {
-  memory: v.sizeOrAuto,
+  memory: v.memory,
   context: v.integer({ least: 1, most: 2 ** 31 }),
   threads: v.integer({ least: 1, most: 1024 }),
   cache: v.objectSchema('cache', {
@@ -44,9 +44,10 @@ const TOKENIZE = { special: v.boolean, bos: v.boolean }
 const DETOKENIZE = { special: v.boolean }
 
 /** What the addon takes of load options. */
-function nativeLoadOptions({ memory, context, threads, cache = {}, kv = {} }) {
+function nativeLoadOptions({ memory = {}, context, threads, cache = {}, kv = {} }) {
   const { mode, policy } = cache
-  return { memory, context, threads, mapped: mode === 'mapped', paged: mode === 'paged', lru: policy === 'lru', kvQ8_0: kv.type === 'q8_0' }
+  const ceilings = { memory: memory.total, memoryWeights: memory.weights, memoryKv: memory.kv, memoryScratch: memory.scratch }
+  return { ...ceilings, context, threads, mapped: mode === 'mapped', paged: mode === 'paged', lru: policy === 'lru', kvQ8_0: kv.type === 'q8_0' }
 }
 
 module.exports = { DETOKENIZE, GENERATE, LOAD, PERPLEXITY, PRELOAD, SIGNAL, TOKENIZE, WASM, nativeLoadOptions }

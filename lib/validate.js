@@ -105,6 +105,12 @@ function sizeOrAuto(name, value) {
   return size(name, value)
 }
 
+/** sizeOrAuto, or an object of sizes: { total, weights, kv, scratch }, each undefined where there is none. */
+function memory(name, value) {
+  if (typeof value !== 'object' || value === null) return { total: sizeOrAuto(name, value) }
+  return checkObject(name, value, { total: sizeOrAuto, weights: size, kv: size, scratch: size }, 'memory')
+}
+
 function guestMemory(name, value) {
   if (typeof value !== 'function' && !isAnyArrayBuffer(value?.buffer)) throw invalidOption(name, 'a WebAssembly.Memory, or a function that returns it', value)
   return value
@@ -210,6 +216,6 @@ function tokenIds(name, value, limit = 2 ** 32) {
 }
 
 module.exports = {
-  boolean, callback, closest, filePath, guestMemory, integer, invalid, invalidOption, logitBias, number, objectSchema, oneOf, options,
+  boolean, callback, closest, filePath, guestMemory, integer, invalid, invalidOption, logitBias, memory, number, objectSchema, oneOf, options,
   signal, size, sizeOrAuto, string, strings, tokenIds,
 }

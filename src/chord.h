@@ -40,6 +40,7 @@ enum chord_kv_type { CHORD_KV_F16, CHORD_KV_Q8_0 };
 
 struct chord_model_options {
     uint64_t memory;    // ceiling in bytes for everything chord allocates; 0: what the machine or container leaves free
+    uint64_t memory_weights, memory_kv, memory_scratch; // of it at most for each of these; 0: no ceiling of its own
     uint32_t n_ctx;     // context in tokens; 0: the model's own, as far as the budget reaches
     uint32_t n_threads; // compute threads, 0: one per processor this process may use
     const char *cpu; // force a kernel tier by name ("scalar", "avx2", ...); NULL: the best. Unknown: INVALID_ARGUMENT
@@ -266,6 +267,7 @@ struct chord_stats {
     const char *mode;
     uint64_t memory_budget, memory_held, memory_peak; // bytes that chord allocated, all regions
     uint64_t held_metadata, held_tokenizer, held_weights, held_kv, held_scratch;
+    uint64_t ceiling_weights, ceiling_kv, ceiling_scratch; // UINT64_MAX: none of its own
     uint64_t mapped_bytes;   // of model files
     uint64_t resident_bytes; // of them in memory now; UINT64_MAX where the system cannot tell
     uint64_t kv_blocks, kv_block_bytes, kv_tokens;

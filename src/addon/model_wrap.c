@@ -182,6 +182,9 @@ static bool read_options(napi_env env, napi_value value, struct chord_model_opti
     if (util_is_nullish(env, value))
         return true;
     if (!util_option_u64(env, value, "memory", &options->memory) ||
+        !util_option_u64(env, value, "memoryWeights", &options->memory_weights) ||
+        !util_option_u64(env, value, "memoryKv", &options->memory_kv) ||
+        !util_option_u64(env, value, "memoryScratch", &options->memory_scratch) ||
         !util_option_u32(env, value, "context", &options->n_ctx) ||
         !util_option_u32(env, value, "threads", &options->n_threads))
         return false;
@@ -359,6 +362,9 @@ napi_value wrap_model_stats(napi_env env, napi_callback_info info)
         util_set_double(env, weights, "mappedBytes", (double)s.mapped_bytes) &&
         set_bytes(env, weights, "residentBytes", s.resident_bytes) && util_set(env, regions, "kv", kv) &&
         util_set_double(env, kv, "heldBytes", (double)s.held_kv) &&
+        set_bytes(env, weights, "ceilingBytes", s.ceiling_weights) &&
+        set_bytes(env, kv, "ceilingBytes", s.ceiling_kv) &&
+        set_bytes(env, scratch, "ceilingBytes", s.ceiling_scratch) &&
         util_set_double(env, kv, "blocks", (double)s.kv_blocks) &&
         util_set_double(env, kv, "blockBytes", (double)s.kv_block_bytes) &&
         util_set_double(env, kv, "tokens", (double)s.kv_tokens) && util_set(env, regions, "scratch", scratch) &&

@@ -33,24 +33,45 @@ void memory_account_init(struct memory_account *account, uint64_t ceiling)
     account->ceiling = ceiling;
     atomic_init(&account->total, 0);
     atomic_init(&account->peak, 0);
-    for (int i = 0; i < N_MEMORY_REGIONS; i++)
+    for (int i = 0; i < N_MEMORY_REGIONS; i++) {
         atomic_init(&account->held[i], 0);
+        account->region_ceiling[i] = UINT64_MAX;
+    }
+    atomic_init(&account->refused, -1);
     atomic_init(&account->fail_after, -1);
     atomic_init(&account->n_allocations, 0);
     account->reclaim = NULL;
     account->reclaim_user = NULL;
 }
 
+// Adds `bytes` to what is held of a region, if its ceiling allows.
+static bool reserve_in_region(struct memory_account *account, enum memory_region region, uint64_t bytes)
+{
+    uint64_t held = atomic_load_explicit(&account->held[region], memory_order_relaxed);
+    uint64_t wanted;
+    do {
+        if (!checked_add(held, bytes, &wanted) || wanted > account->region_ceiling[region]) {
+            atomic_store_explicit(&account->refused, (int)region, memory_order_relaxed);
+            return false;
+        }
+    } while (!atomic_compare_exchange_weak_explicit(&account->held[region], &held, wanted, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    return true;
+}
+
 bool memory_reserve_spare(struct memory_account *account, enum memory_region region, uint64_t bytes)
 {
+    if (!reserve_in_region(account, region, bytes))
+        return false;
     uint64_t total = atomic_load_explicit(&account->total, memory_order_relaxed);
     uint64_t wanted;
     do {
-        if (!checked_add(total, bytes, &wanted) || wanted > account->ceiling)
+        if (!checked_add(total, bytes, &wanted) || wanted > account->ceiling) {
+            atomic_fetch_sub_explicit(&account->held[region], bytes, memory_order_relaxed);
             return false;
+        }
     } while (!atomic_compare_exchange_weak_explicit(&account->total, &total, wanted, memory_order_relaxed,
                                                     memory_order_relaxed));
-    atomic_fetch_add_explicit(&account->held[region], bytes, memory_order_relaxed);
     uint64_t peak = atomic_load_explicit(&account->peak, memory_order_relaxed);
     while (wanted > peak && !atomic_compare_exchange_weak_explicit(&account->peak, &peak, wanted, memory_order_relaxed,
                                                                    memory_order_relaxed))
@@ -169,6 +190,15 @@ void memory_free(struct memory_account *account, void *block)
     free(header->base);
 }
 
+uint64_t memory_left(const struct memory_account *account, enum memory_region region)
+{
+    const uint64_t total = atomic_load_explicit(&account->total, memory_order_relaxed);
+    const uint64_t held = atomic_load_explicit(&account->held[region], memory_order_relaxed);
+    const uint64_t of_all = account->ceiling > total ? account->ceiling - total : 0;
+    const uint64_t most = account->region_ceiling[region], of_region = most > held ? most - held : 0;
+    return of_all < of_region ? of_all : of_region;
+}
+
 // MiB with one digit, rounded up: a ceiling named in a message must suffice.
 static double mib_at_least(uint64_t bytes)
 {
@@ -184,6 +214,18 @@ enum chord_status memory_account_fail(const struct memory_account *account, stru
     // What stands around a block counts too: an allocation just over the ceiling failed because of the ceiling.
     if (!checked_add(held, bytes, &wanted) || !checked_add(wanted, sizeof(struct block_header) + 64, &wanted))
         wanted = UINT64_MAX;
+    const int refused = atomic_load_explicit(&account->refused, memory_order_relaxed);
+    if (wanted <= account->ceiling && refused >= 0) {
+        const uint64_t most = account->region_ceiling[refused];
+        const uint64_t there = atomic_load_explicit(&account->held[refused], memory_order_relaxed);
+        const uint64_t there_wanted = wanted - held + there;
+        if (there_wanted > most)
+            return chord_fail(err, CHORD_MEMORY_BUDGET,
+                              "%s needs %.1f MiB, but of the %.1f MiB that memory.%s allows %.1f MiB are in use; "
+                              "allow at least %.1f MiB",
+                              what, (double)bytes / 0x1p20, (double)most / 0x1p20, region_names[refused],
+                              (double)there / 0x1p20, mib_at_least(there_wanted));
+    }
     if (wanted > account->ceiling)
         return chord_fail(err, CHORD_MEMORY_BUDGET,
                           "%s needs %.1f MiB, but of the memory budget of %.1f MiB %.1f MiB are in use; "

@@ -29,12 +29,14 @@ enum memory_region {
 };
 
 struct memory_account {
-    uint64_t ceiling;                        // bytes; UINT64_MAX: none
-    _Atomic uint64_t total;                  // bytes held now
-    _Atomic uint64_t peak;                   // the most `total` has been
-    _Atomic uint64_t held[N_MEMORY_REGIONS]; // bytes held now, by region
-    _Atomic int64_t fail_after;              // tests: the allocation that brings this to 0 fails; < 0: never
-    _Atomic uint64_t n_allocations;          // calls that succeeded, so that tests can assert "none in decode"
+    uint64_t ceiling;                          // bytes; UINT64_MAX: none
+    uint64_t region_ceiling[N_MEMORY_REGIONS]; // of each by itself, likewise; set before anything is held
+    _Atomic uint64_t total;                    // bytes held now
+    _Atomic uint64_t peak;                     // the most `total` has been
+    _Atomic uint64_t held[N_MEMORY_REGIONS];   // bytes held now, by region
+    _Atomic int refused;                       // the region whose ceiling refused memory last; -1: none did
+    _Atomic int64_t fail_after;                // tests: the allocation that brings this to 0 fails; < 0: never
+    _Atomic uint64_t n_allocations;            // calls that succeeded, so that tests can assert "none in decode"
     // Asked when `bytes` more than the ceiling allows are wanted: gives back (memory_unreserve) what it can do without. From
     // any thread, so it is set while there is one only. NULL: nobody is asked.
     void (*reclaim)(void *user, uint64_t bytes);
@@ -68,8 +70,11 @@ bool memory_reserve(struct memory_account *account, enum memory_region region, u
 bool memory_reserve_spare(struct memory_account *account, enum memory_region region, uint64_t bytes);
 void memory_unreserve(struct memory_account *account, enum memory_region region, uint64_t bytes);
 
-// Fills an error after a failed allocation of `bytes` for `what`: MEMORY_BUDGET with the ceiling and what is
-// held when the ceiling was the cause, OUT_OF_MEMORY otherwise. Returns the code.
+// Bytes of `region` that no ceiling refuses now.
+uint64_t memory_left(const struct memory_account *account, enum memory_region region);
+
+// Fills an error after a failed allocation of `bytes` for `what`: MEMORY_BUDGET with the ceiling, of all or of a region, and
+// what is held when that was the cause, OUT_OF_MEMORY otherwise. Returns the code.
 enum chord_status memory_account_fail(const struct memory_account *account, struct chord_error *err, uint64_t bytes,
                                       const char *what);
 

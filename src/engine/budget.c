@@ -78,7 +78,7 @@ static uint64_t planned_tile_bytes(const struct budget *budget, const struct sur
     const uint64_t held = budget->metadata_bytes + kv_bytes(&budget->kv, at_most(budget->n_ctx, PLANNED_TOKENS)) +
                           backend_scratch_bytes(survey->graph, &budget->kernels, budget->n_threads, 1, 1) +
                           budget->spare;
-    return budget->bytes > held ? budget->bytes - held : 0;
+    return at_most(budget->bytes > held ? budget->bytes - held : 0, budget->tile_ceiling);
 }
 
 static enum chord_status plan_paging(struct budget *budget, const struct survey *survey, uint64_t memory,
@@ -100,6 +100,12 @@ static enum chord_status decide_paged(struct budget *budget, struct survey *surv
     if (status != CHORD_OK)
         return status;
     budget->metadata_bytes += budget->paging.metadata_bytes;
+    if (budget->paging.least_bytes > budget->tile_ceiling)
+        return chord_fail(err, CHORD_MEMORY_BUDGET,
+                          "the weights are more than the %.1f MiB that memory.weights allows, and paging them needs "
+                          "more too. Allow at least %.1f MiB",
+                          (double)options->memory_weights / 0x1p20,
+                          (double)(budget->paging.least_bytes + budget->vector_bytes) / 0x1p20 + 0.05);
     const uint64_t fixed = budget->metadata_bytes + budget->scratch_bytes + budget->spare + budget->paging.least_bytes;
     status = model_choose_context(options, hparams, &budget->kv, budget->bytes, fixed, &budget->n_ctx, err);
     if (status == CHORD_OK)
@@ -115,7 +121,8 @@ static enum chord_status decide(struct budget *budget, struct survey *survey, co
         options->n_ctx != 0 ? options->n_ctx : (uint32_t)at_most(hparams->n_ctx_train, MAPPED_LEAST_TOKENS);
     const uint64_t beside = budget->metadata_bytes + budget->scratch_bytes;
     const bool can_map =
-        model_context_bytes(hparams, &budget->kv, n_wanted) + beside + budget->weights_bytes <= budget->bytes;
+        model_context_bytes(hparams, &budget->kv, n_wanted) + beside + budget->weights_bytes <= budget->bytes &&
+        (options->memory_weights == 0 || budget->weights_bytes <= options->memory_weights);
     if (options->mode == CHORD_MODE_PAGED || (options->mode == CHORD_MODE_AUTO && !can_map))
         return decide_paged(budget, survey, hparams, options, account, layers, err);
     if (layers != NULL) {
@@ -158,7 +165,8 @@ enum chord_status budget_decide(struct budget *out, const struct gguf *gguf, con
                                 struct chord_error *err)
 {
     struct survey survey = {0};
-    *out = (struct budget){.bytes = model_memory_budget(options), .n_threads = model_choose_threads(options)};
+    *out = (struct budget){
+        .bytes = model_memory_budget(options), .n_threads = model_choose_threads(options), .tile_ceiling = UINT64_MAX};
     const uint64_t held_before = atomic_load(&account->total);
     enum chord_status status = model_choose_kernels(options, &out->kernels, err);
     if (status == CHORD_OK)
@@ -166,14 +174,21 @@ enum chord_status budget_decide(struct budget *out, const struct gguf *gguf, con
     if (status == CHORD_OK) {
         out->metadata_bytes = held_bytes + atomic_load(&account->total) - held_before;
         measure(out, gguf, survey.graph, options);
-        status = list_uses(survey.graph, account, &survey.uses, err);
+        out->vector_bytes = atomic_load(&account->held[MEMORY_WEIGHTS]);
+        if (options->memory_weights != 0)
+            out->tile_ceiling =
+                options->memory_weights > out->vector_bytes ? options->memory_weights - out->vector_bytes : 0;
+        status = model_check_scratch(options, hparams, out->scratch_bytes, err);
     }
+    if (status == CHORD_OK)
+        status = list_uses(survey.graph, account, &survey.uses, err);
     if (status == CHORD_OK)
         status = make_layers(survey.graph, account, layers, err);
     if (status == CHORD_OK)
         status = decide(out, &survey, hparams, options, account, layers != NULL ? *layers : NULL, err);
     out->fits =
-        out->weights_bytes + kv_bytes(&out->kv, out->n_ctx) + out->scratch_bytes + out->metadata_bytes <= out->bytes;
+        out->weights_bytes + kv_bytes(&out->kv, out->n_ctx) + out->scratch_bytes + out->metadata_bytes <= out->bytes &&
+        !(out->is_paged && out->tile_ceiling < out->weights_bytes);
     survey_free(&survey, account);
     return status;
 }

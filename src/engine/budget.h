@@ -16,6 +16,8 @@ struct budget {
     uint64_t step_bytes;               // of them, used by one step over one token
     uint64_t metadata_bytes;           // header, tokenizer, graph, lists
     uint64_t scratch_bytes;            // for the largest batch
+    uint64_t vector_bytes;             // of memory for norms and biases, which count as weights in every mode
+    uint64_t tile_ceiling;             // paged: of memory for tiles, by options->memory_weights; UINT64_MAX: none
     uint64_t spare;                    // paged: what the account keeps free for what comes between steps
     struct weights_paging_plan paging; // paged: while one text of PLANNED_TOKENS tokens is generated
 };

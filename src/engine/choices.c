@@ -60,15 +60,40 @@ uint64_t model_context_bytes(const struct hparams *hparams, const struct kv_layo
            (uint64_t)hparams->n_vocab * JOB_VOCABULARY_BYTES;
 }
 
+enum chord_status model_check_scratch(const struct chord_model_options *options, const struct hparams *hparams,
+                                      uint64_t scratch_bytes, struct chord_error *err)
+{
+    const uint64_t wanted = scratch_bytes + JOB_BYTES + (uint64_t)hparams->n_vocab * JOB_VOCABULARY_BYTES;
+    if (options->memory_scratch == 0 || wanted <= options->memory_scratch)
+        return CHORD_OK;
+    return chord_fail(
+        err, CHORD_MEMORY_BUDGET,
+        "activations and logits of the largest batch need %.1f MiB; memory.scratch allows %.1f MiB. Allow "
+        "at least %.1f MiB",
+        (double)scratch_bytes / 0x1p20, (double)options->memory_scratch / 0x1p20, (double)wanted / 0x1p20 + 0.05);
+}
+
 enum chord_status model_choose_context(const struct chord_model_options *options, const struct hparams *hparams,
                                        const struct kv_layout *kv, uint64_t budget, uint64_t fixed_bytes,
                                        uint32_t *n_ctx, struct chord_error *err)
 {
     const uint64_t beside = fixed_bytes + JOB_BYTES + (uint64_t)hparams->n_vocab * JOB_VOCABULARY_BYTES;
     const uint64_t left = budget > beside ? budget - beside : 0;
-    const uint64_t fit = left / (kv->block_bytes + JOB_BLOCK_BYTES) * KV_BLOCK_TOKENS;
+    uint64_t fit = left / (kv->block_bytes + JOB_BLOCK_BYTES) * KV_BLOCK_TOKENS;
     const uint32_t wanted = options->n_ctx != 0 ? options->n_ctx : hparams->n_ctx_train;
     const uint64_t least = options->n_ctx != 0 || wanted < KV_BLOCK_TOKENS ? wanted : KV_BLOCK_TOKENS;
+    if (options->memory_kv != 0) {
+        const uint64_t block = kv->block_bytes + JOB_BLOCK_BYTES, fit_kv = options->memory_kv / block * KV_BLOCK_TOKENS;
+        const uint64_t n_blocks = (least + KV_BLOCK_TOKENS - 1) / KV_BLOCK_TOKENS;
+        if (fit_kv < least)
+            return chord_fail(
+                err, CHORD_MEMORY_BUDGET,
+                "a context of %llu tokens needs %.1f MiB of KV cache; memory.kv allows %.1f MiB. Allow at "
+                "least %.1f MiB",
+                (unsigned long long)least, (double)kv_bytes(kv, least) / 0x1p20, (double)options->memory_kv / 0x1p20,
+                (double)(n_blocks * block) / 0x1p20 + 0.05);
+        fit = fit < fit_kv ? fit : fit_kv;
+    }
     if (fit < least) {
         const uint64_t n_blocks = (least + KV_BLOCK_TOKENS - 1) / KV_BLOCK_TOKENS;
         char smaller[64] = "";

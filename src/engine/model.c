@@ -139,6 +139,12 @@ enum chord_status chord_model_open(const char *path, const struct chord_model_op
         return chord_fail(err, CHORD_OUT_OF_MEMORY, "the system has no memory left for a model");
     model->budget = model_memory_budget(options);
     memory_account_init(&model->account, model->budget);
+    const uint64_t ceilings[][2] = {{MEMORY_WEIGHTS, options->memory_weights},
+                                    {MEMORY_KV, options->memory_kv},
+                                    {MEMORY_SCRATCH, options->memory_scratch}};
+    for (size_t i = 0; i < sizeof ceilings / sizeof *ceilings; i++)
+        if (ceilings[i][1] != 0)
+            model->account.region_ceiling[ceilings[i][0]] = ceilings[i][1];
     struct budget budget;
     enum chord_status status = open_header(model, path, options, err);
     if (status == CHORD_OK)

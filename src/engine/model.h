@@ -73,6 +73,10 @@ enum chord_status model_choose_kernels(const struct chord_model_options *options
                                        struct chord_error *err);
 uint32_t model_choose_threads(const struct chord_model_options *options);
 
+// MEMORY_BUDGET when options->memory_scratch is too little for the largest batch.
+enum chord_status model_check_scratch(const struct chord_model_options *options, const struct hparams *hparams,
+                                      uint64_t scratch_bytes, struct chord_error *err);
+
 // The context: what was asked for, else the model's own cut to what `budget` bytes hold beside `fixed_bytes`.
 // MEMORY_BUDGET when even 64 tokens do not fit, or what was asked for does not.
 enum chord_status model_choose_context(const struct chord_model_options *options, const struct hparams *hparams,

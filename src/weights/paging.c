@@ -280,7 +280,9 @@ static enum chord_status create_pagers(struct paging *paging, const struct sched
     const uint64_t metadata =
         n_layers != 0 ? expert_pager_metadata_bytes(layers, n_layers, options->experts[0].n_experts) : 0;
     const uint64_t held = atomic_load(&account->total) + options->spare + metadata;
-    const uint64_t memory = account->ceiling > held ? account->ceiling - held : 0;
+    const uint64_t left = account->ceiling > held ? account->ceiling - held : 0;
+    const uint64_t in_region = memory_left(account, MEMORY_WEIGHTS);
+    const uint64_t memory = left < in_region ? left : in_region;
     const struct shares shares = share_out(schedule, layers, n_layers, memory, options->n_threads);
     const struct pager_options pager = {
         .policy = options->policy == WEIGHTS_LRU ? PAGER_LRU : PAGER_PIN,

@@ -87,10 +87,10 @@ static void test_printable(void **state)
     expect_printable("", 0, 64, "");
     expect_printable("a\0b\n\x1b[0m\x7f", 9, 64, "a?b??[0m?");
     expect_printable("\xe2\x96\x81the", 6, 64, "\xe2\x96\x81the");
-    expect_printable("\xe2\x96", 2, 64, "??");                // cut character
-    expect_printable("\xc0\x80\xff", 3, 64, "???");           // overlong, never valid
-    expect_printable("\xed\xa0\x80", 3, 64, "???");           // surrogate
-    expect_printable("\xf4\x90\x80\x80", 4, 64, "????");      // beyond U+10FFFF
+    expect_printable("\xe2\x96", 2, 64, "??");           // cut character
+    expect_printable("\xc0\x80\xff", 3, 64, "???");      // overlong, never valid
+    expect_printable("\xed\xa0\x80", 3, 64, "???");      // surrogate
+    expect_printable("\xf4\x90\x80\x80", 4, 64, "????"); // beyond U+10FFFF
     expect_printable("\xf4\x8f\xbf\xbf", 4, 64, "\xf4\x8f\xbf\xbf");
     expect_printable("12345678", 8, 12, "12345678");
     expect_printable("12345678", 8, 9, "12345678"); // just fits
@@ -212,6 +212,40 @@ static void test_resize(void **state)
     assert_int_equal(atomic_load(&account.total), held);
     for (uint64_t i = 0; i < 10; i++)
         assert_int_equal(block[i], (unsigned char)(i * 7));
+    memory_free(&account, block);
+    assert_int_equal(atomic_load(&account.total), 0);
+}
+
+static void test_region_ceilings(void **state)
+{
+    (void)state;
+    struct memory_account account;
+    struct chord_error err;
+    memory_account_init(&account, 100000);
+    account.region_ceiling[MEMORY_KV] = 9000;
+    void *block = memory_alloc(&account, MEMORY_KV, 6000, 1);
+    assert_non_null(block);
+    const uint64_t held = atomic_load(&account.total);
+    assert_int_equal(memory_left(&account, MEMORY_KV), 9000 - held);
+    assert_int_equal(memory_left(&account, MEMORY_SCRATCH), 100000 - held);
+    assert_null(memory_alloc(&account, MEMORY_KV, 6000, 1));
+    assert_int_equal(atomic_load(&account.total), held);
+    assert_int_equal(atomic_load(&account.held[MEMORY_KV]), held);
+    assert_int_equal(memory_account_fail(&account, &err, 6000, "a test"), CHORD_MEMORY_BUDGET);
+    assert_non_null(strstr(err.message, "memory.kv allows"));
+    assert_int_equal(memory_account_fail(&account, &err, 200000, "a test"), CHORD_MEMORY_BUDGET);
+    assert_null(strstr(err.message, "memory.kv"));
+    void *other = memory_alloc(&account, MEMORY_SCRATCH, 80000, 1);
+    assert_non_null(other);
+    assert_int_equal(memory_left(&account, MEMORY_SCRATCH), 100000 - atomic_load(&account.total));
+    account.region_ceiling[MEMORY_KV] = UINT64_MAX;
+    assert_null(memory_alloc(&account, MEMORY_KV, 30000, 1)); // of all there is too little, and nothing is counted
+    assert_int_equal(atomic_load(&account.held[MEMORY_KV]), held);
+    memory_free(&account, other);
+    account.region_ceiling[MEMORY_KV] = held;
+    assert_int_equal(memory_left(&account, MEMORY_KV), 0);
+    assert_true(memory_reserve(&account, MEMORY_KV, 0));
+    assert_false(memory_reserve(&account, MEMORY_KV, 1));
     memory_free(&account, block);
     assert_int_equal(atomic_load(&account.total), 0);
 }
@@ -489,6 +523,7 @@ int main(void)
         cmocka_unit_test(test_alloc_aligns),
         cmocka_unit_test(test_resize),
         cmocka_unit_test(test_ceiling),
+        cmocka_unit_test(test_region_ceilings),
         cmocka_unit_test(test_failure_injection),
         cmocka_unit_test(test_account_of_threads),
         cmocka_unit_test(test_hash),

@@ -134,6 +134,67 @@ static void the_budget_chooses_the_mode(void **state)
     tiny_free(&m);
 }
 
+// Each region stays below its own ceiling, however much there is for all; what is too little is refused with what would do.
+static void regions_have_ceilings(void **state)
+{
+    (void)state;
+    struct chord_error err;
+    struct chord_model_info info;
+    open_tiny(large, (struct chord_model_options){.mode = CHORD_MODE_MAPPED});
+    struct result *expected = run(530, 1);
+    assert_true(stats().ceiling_weights == UINT64_MAX && stats().ceiling_kv == UINT64_MAX);
+    chord_model_close(model);
+
+    struct chord_model_options options = {
+        .n_ctx = 1000, .memory_weights = 1000, .memory_kv = 1000, .memory_scratch = 1000};
+    uint64_t *const ceilings[] = {&options.memory_scratch, &options.memory_weights, &options.memory_kv};
+    static const char *const names[] = {"memory.scratch", "memory.weights", "memory.kv"};
+    for (int i = 0; i < 3; i++) {
+        assert_null(try_to_open(1u << 30, options, &err));
+        assert_int_equal(err.code, CHORD_MEMORY_BUDGET);
+        assert_non_null(strstr(err.message, names[i]));
+        *ceilings[i] = (uint64_t)((double)strtod(strrchr(err.message, 't') + 1, NULL) * 0x1p20);
+    }
+    model = try_to_open(1u << 30, options, &err);
+    if (model == NULL)
+        fail_msg("%s", err.message);
+    chord_model_info(model, &info);
+    assert_string_equal(info.mode, "paged");
+    assert_int_equal(stats().ceiling_kv, options.memory_kv);
+    struct result *got = run(530, 1);
+    if (got->end.finish == CHORD_FINISH_ERROR)
+        fail_msg("%s", got->end.error.message);
+    assert_same(got, expected);
+    assert_true(stats().held_weights <= options.memory_weights && stats().held_weights > options.memory_weights / 2);
+
+    uint32_t prompts[2][900]; // each of two fills the ceiling of keys and values, so one waits for the other
+    random_tokens(prompts[0], 900, 3);
+    random_tokens(prompts[1], 900, 4);
+    struct chord_job *jobs[] = {start(prompts[0], 900, sampling(1, 50)), start(prompts[1], 900, sampling(2, 50))};
+    uint64_t most_kv = 0;
+    while (chord_model_run(model, 0, NULL)) {
+        assert_true(stats().held_kv <= options.memory_kv);
+        most_kv = stats().held_kv > most_kv ? stats().held_kv : most_kv;
+    }
+    assert_true(most_kv > options.memory_kv / 2);
+    for (int i = 0; i < 2; i++) {
+        struct result *r = finish_job(jobs[i]);
+        assert_int_equal(r->end.finish, CHORD_FINISH_LENGTH);
+        result_free(r);
+    }
+    chord_model_close(model);
+
+    options = (struct chord_model_options){.memory_kv = 2u << 20}; // without a context asked for, that of the ceiling
+    model = try_to_open(1u << 30, options, &err);
+    chord_model_info(model, &info);
+    assert_string_equal(info.mode, "mapped");
+    assert_true(info.n_ctx < 2048 && info.n_ctx >= 64);
+    chord_model_close(model);
+    result_free(expected);
+    result_free(got);
+    tiny_free(&m);
+}
+
 // A step reads what is not pinned, whoever shares it: a prompt's chunk, or a token of each of four texts.
 static void a_pass_serves_all(void **state)
 {
@@ -257,6 +318,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_budget_gives_the_same_text),
         cmocka_unit_test(the_budget_chooses_the_mode),
+        cmocka_unit_test(regions_have_ceilings),
         cmocka_unit_test(a_pass_serves_all),
         cmocka_unit_test(pins_are_what_remains),
         cmocka_unit_test(pins_are_preloaded_and_dropped),

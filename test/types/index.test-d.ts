@@ -18,6 +18,8 @@ expectAssignable<LoadOptions>({ cache: { mode: 'mapped' }, kv: { type: 'f16' }, 
 expectNotAssignable<LoadOptions>({ cache: { mode: 'paged' } })
 expectAssignable<LoadOptions>({ kv: { type: 'q8_0' } })
 expectNotAssignable<LoadOptions>({ kv: { type: 'f32' } })
+expectAssignable<LoadOptions>({ memory: { total: '8GiB', weights: '2GiB', kv: 1e9 } })
+expectNotAssignable<LoadOptions>({ memory: { weight: 1 } })
 expectError(loadModel())
 expectError(loadModel('model.gguf', { treads: 2 }))
 expectError(loadModel('model.gguf', { context: '512' }))
