@@ -148,7 +148,7 @@ class Generation {
       return
     }
     const chosen = this.#events.filter(({ token }) => token !== null)
-    const { promptTokens, generatedTokens, promptSeconds, generateSeconds } = final
+    const { promptTokens, generatedTokens, guessedTokens = 0, acceptedTokens = 0, promptSeconds, generateSeconds } = final
     this.#settled = true
     this.#release()
     this.#resolve({
@@ -156,6 +156,7 @@ class Generation {
       tokens: chosen.map(({ token }) => token),
       finishReason: final.finish,
       usage: { promptTokens, completionTokens: generatedTokens },
+      speculation: { guessedTokens, acceptedTokens },
       timings: {
         promptMs: promptSeconds * 1000,
         completionMs: generateSeconds * 1000,

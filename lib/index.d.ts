@@ -258,8 +258,26 @@ export interface GenerateOptions {
   logitBias?: Record<number, number> | Map<number, number>
   /** Log-probabilities of the chosen tokens, and of this many of the most likely ones (0 to 64). Default: none. */
   logprobs?: number
+  /**
+   * Computes guesses of the next tokens in one step with the last known one. The text, its tokens and log-probabilities are the same
+   * as without: a guess counts only where it is the token that is chosen from its logits.
+   *
+   * `'lookup'`, the default, guesses from where the last tokens stood before, in the prompt or the text: of use where a text is edited,
+   * quoted or repeats itself. How many guesses a step takes is decided by how often they came true and by what steps of so many tokens
+   * take on this machine, both measured; where they do not pay none is computed.
+   */
+  speculate?: false | 'lookup' | SpeculateOptions
   /** An abort cancels; the promise and the stream then reject with the signal's reason. */
   signal?: AbortSignal
+}
+
+export interface SpeculateOptions {
+  /** Guess from prompt and text. Default true. */
+  lookup?: boolean
+  /** At most so many guesses in a step, 1 to 15. Default 15. */
+  guesses?: number
+  /** As many guesses as there are, whether they pay or not: for tests and benchmarks. Default false. */
+  always?: boolean
 }
 
 /**
@@ -313,6 +331,8 @@ export interface Result {
   /** `'stop'`: the model or a stop string ended the text. `'length'`: `maxTokens` or the context did. `'cancelled'`: you did. */
   finishReason: 'stop' | 'length' | 'cancelled'
   usage: { promptTokens: number; completionTokens: number }
+  /** Of the option `speculate`: tokens computed ahead, and those of them that came true. */
+  speculation: { guessedTokens: number; acceptedTokens: number }
   /** completionPerSecond: tokens per second from the first one, which comes with the prompt, to the last. */
   timings: { promptMs: number; completionMs: number; promptPerSecond: number; completionPerSecond: number }
   /** With the option `logprobs`: one entry per token. */
@@ -439,6 +459,9 @@ export interface Stats {
     steps: number
     promptTokens: number
     generatedTokens: number
+    /** Of the option `speculate`: tokens computed ahead, and those of them that came true. */
+    guessedTokens: number
+    acceptedTokens: number
     /** Of all steps. */
     weightBytesUsed: number
     /** In steps, without those waited for weights. */

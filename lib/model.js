@@ -36,7 +36,8 @@ class Model {
 
   generate(prompt, options) {
     this.#assertOpen()
-    const { signal, logitBias, ...native } = v.options('generate()', options, GENERATE)
+    const { signal, logitBias, speculate = { lookup: true }, ...native } = v.options('generate()', options, GENERATE)
+    native.speculate = speculate
     if (logitBias) {
       for (const token of logitBias.tokens) v.tokenIds("option 'logitBias' of generate(), keys", [token], this.#info.vocabulary)
       Object.assign(native, { biasTokens: logitBias.tokens, biasValues: logitBias.values })

@@ -33,6 +33,7 @@ const GENERATE = {
   stop: v.strings,
   logitBias: v.logitBias,
   logprobs: v.integer({ least: 0, most: 64 }),
+  speculate: v.speculate,
   signal: v.signal,
 }
 

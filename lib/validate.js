@@ -143,6 +143,16 @@ function logitBias(name, value) {
   return { tokens: Uint32Array.from(entries, ([token]) => Number(token)), values: Float32Array.from(entries, ([, bias]) => bias) }
 }
 
+const SPECULATE = { lookup: boolean, guesses: integer({ least: 1, most: 15 }), always: boolean }
+
+/** false, 'lookup' or an object: what the addon takes. */
+function speculate(name, value) {
+  if (value === false) return {}
+  if (value === 'lookup') return { lookup: true }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalidOption(name, "false, 'lookup' or an object", value)
+  return { lookup: true, ...checkObject(name, value, SPECULATE, 'speculate') }
+}
+
 // ---- Options objects --------------------------------------------------------------------------------------------------
 
 const letters = (name) => name.toLowerCase().replace(/[^a-z0-9]/g, '')
@@ -217,5 +227,5 @@ function tokenIds(name, value, limit = 2 ** 32) {
 
 module.exports = {
   boolean, callback, closest, filePath, guestMemory, integer, invalid, invalidOption, logitBias, memory, number, objectSchema, oneOf, options,
-  signal, size, sizeOrAuto, string, strings, tokenIds,
+  signal, size, sizeOrAuto, speculate, string, strings, tokenIds,
 }

@@ -144,6 +144,15 @@ struct chord_string {
     uint64_t n_bytes;
 };
 
+// Guesses of the next tokens that are computed in one step with the last known one. No effect on tokens, text and
+// log-probabilities: a guess counts only where it is the token that is chosen from its logits.
+#define CHORD_MAX_GUESSES 15u
+struct chord_speculation {
+    bool lookup;          // guess from where the last tokens stood before in prompt or text. Default false
+    uint32_t max_guesses; // per step and generation, at most CHORD_MAX_GUESSES, 0: that. Default 0
+    bool always;          // also where it does not pay by what was measured: for tests and benchmarks. Default false
+};
+
 // Defaults by chord_generate_options_init.
 struct chord_generate_options {
     uint64_t max_tokens;     // UINT64_MAX: until the context is full. Default UINT64_MAX
@@ -164,6 +173,7 @@ struct chord_generate_options {
     uint32_t n_stop;
     const struct chord_logit_bias *logit_bias; // copied
     uint32_t n_logit_bias;
+    struct chord_speculation speculation;
 };
 void chord_generate_options_init(struct chord_generate_options *options);
 
@@ -214,6 +224,7 @@ struct chord_output {
     // From here on valid when finish != CHORD_RUNNING.
     struct chord_error error;       // with CHORD_FINISH_ERROR
     uint64_t n_prompt, n_generated; // tokens; an end-of-generation token is not counted and not in the events
+    uint64_t n_guessed, n_accepted; // guesses computed, and those of them that came true
     double prompt_seconds, generate_seconds;
     const float *logits; // chord_evaluate: [n_vocab], else NULL
     uint64_t n_logits;
@@ -273,6 +284,7 @@ struct chord_stats {
     uint64_t kv_blocks, kv_block_bytes, kv_tokens;
     uint64_t n_steps; // batches run
     uint64_t n_prompt_tokens, n_generated_tokens;
+    uint64_t n_guessed_tokens, n_accepted_tokens; // by speculation: computed ahead, and those that came true
     uint64_t weight_bytes_used; // handed to kernels, over all steps
     double compute_seconds;     // in steps, but for stall_seconds
     double stall_seconds;       // paged: that threads waited for weights, on average over the threads

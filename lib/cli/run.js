@@ -8,6 +8,11 @@ const { bytes, figure, gigabytesPerSecond, seconds } = require('./format.js')
 const DEMO = path.resolve(__dirname, '..', '..', 'models', 'demo.gguf')
 const DEMO_TOKENS = 200
 
+function howToSpeculate(name, given) {
+  if (given !== 'lookup' && given !== 'off') throw new UsageError(`--${name}: expected 'lookup' or 'off', got '${given}'`)
+  return given === 'off' ? false : given
+}
+
 const SAMPLING = {
   'max-tokens': { value: 'N', help: 'end after N tokens (default: when the model ends the text)', read: integer(1) },
   temperature: { value: 'T', help: 'how freely tokens are chosen; 0: always the most likely (default 0.8)', read: number(0) },
@@ -15,16 +20,18 @@ const SAMPLING = {
   'top-p': { value: 'P', help: 'choose among the tokens that together have probability P (default 0.95)', read: number(0, 1) },
   'min-p': { value: 'P', help: 'choose among the tokens P times as likely as the best (default 0.05)', read: number(0, 1) },
   seed: { value: 'N', help: 'the same seed gives the same text', read: integer(0) },
+  speculate: { value: 'HOW', help: "'lookup' guesses from the text's own past, 'off' does not; same text (default lookup)", read: howToSpeculate },
   stop: { value: 'TEXT', help: 'end before TEXT; may be given several times', read: text, multiple: true },
 }
 
 const camel = (name) => name.replace(/-(\w)/g, (_, letter) => letter.toUpperCase())
 
-function summary({ usage, timings, finishReason }, model) {
+function summary({ usage, timings, speculation, finishReason }, model) {
   const { memory, paging, work } = model.stats()
   return [
     `${usage.promptTokens} prompt tokens in ${seconds(timings.promptMs / 1000)} (${figure(timings.promptPerSecond)}/s)`,
     `${usage.completionTokens} tokens in ${seconds(timings.completionMs / 1000)} (${figure(timings.completionPerSecond)}/s)`,
+    ...(speculation.guessedTokens > 0 ? [`${speculation.acceptedTokens} of ${speculation.guessedTokens} guesses came true`] : []),
     finishReason,
     `peak ${bytes(memory.peakBytes)}${paging ? '' : ' beside the weights'}`,
     ...(paging ? [`${bytes(paging.readBytes)} read at ${gigabytesPerSecond(paging.readBandwidth)}`, `waited ${seconds(work.stallSeconds)} for them`] : []),

@@ -72,6 +72,8 @@ static napi_value make_final(napi_env env, const struct chord_output *output)
     bool ok = util_set_string(env, final, "finish", names[output->finish]) &&
               util_set_double(env, final, "promptTokens", (double)output->n_prompt) &&
               util_set_double(env, final, "generatedTokens", (double)output->n_generated) &&
+              util_set_double(env, final, "guessedTokens", (double)output->n_guessed) &&
+              util_set_double(env, final, "acceptedTokens", (double)output->n_accepted) &&
               util_set_double(env, final, "promptSeconds", output->prompt_seconds) &&
               util_set_double(env, final, "generateSeconds", output->generate_seconds) &&
               util_set_double(env, final, "nll", output->nll) &&
@@ -189,6 +191,18 @@ static bool read_bias(napi_env env, napi_value object, struct generate_arguments
     return true;
 }
 
+// speculate: { lookup, guesses, always }, all optional.
+static bool read_speculation(napi_env env, napi_value object, struct chord_speculation *speculation)
+{
+    napi_value given;
+    NAPI_TRY(env, napi_get_named_property(env, object, "speculate", &given));
+    if (util_is_nullish(env, given))
+        return true;
+    return util_option_bool(env, given, "lookup", &speculation->lookup) &&
+           util_option_u32(env, given, "guesses", &speculation->max_guesses) &&
+           util_option_bool(env, given, "always", &speculation->always);
+}
+
 static bool read_options(napi_env env, napi_value object, struct generate_arguments *a)
 {
     struct chord_generate_options *o = &a->options;
@@ -208,7 +222,7 @@ static bool read_options(napi_env env, napi_value object, struct generate_argume
               util_option_u32(env, object, "penaltyLastN", &o->penalty_last_n) &&
               util_option_double(env, object, "seed", &seed) &&
               util_option_double(env, object, "logprobs", &n_logprobs) && read_stop(env, object, a) &&
-              read_bias(env, object, a);
+              read_bias(env, object, a) && read_speculation(env, object, &o->speculation);
     if (!ok)
         return false;
     o->n_logprobs = n_logprobs >= 0 && n_logprobs <= 64 ? (int32_t)n_logprobs : -1;

@@ -11,10 +11,11 @@
 #define MAX_THREADS 256u
 
 // What a job takes beside its KV blocks, for the context that is promised to be one that a job can fill: sampler and logits
-// by the token of the vocabulary; lists of tokens and blocks, with what surrounds a block, by the block; all else at once.
+// by the token of the vocabulary; lists of tokens (of the text, of the chains to look it up) and blocks, with what surrounds a
+// block, by the block; all else at once.
 #define JOB_BYTES 131072u
 #define JOB_VOCABULARY_BYTES 16u
-#define JOB_BLOCK_BYTES (KV_BLOCK_TOKENS * sizeof(uint32_t) + 256)
+#define JOB_BLOCK_BYTES (2 * KV_BLOCK_TOKENS * sizeof(uint32_t) + 256)
 
 // Of the memory that is free, the part that a model leaves to whatever else happens on the machine.
 #define SPARED_PART 16

@@ -82,6 +82,8 @@ void chord_job_take(struct chord_job *job, struct chord_output *out)
         out->error = job->error;
         out->n_prompt = job->n_prompt;
         out->n_generated = job->n_generated;
+        out->n_guessed = job->n_guessed;
+        out->n_accepted = job->n_accepted;
         const uint64_t prompt_end = job->prompt_done_ns != 0 ? job->prompt_done_ns : job->finished_ns;
         if (job->started_ns != 0) {
             out->prompt_seconds = (double)(prompt_end - job->started_ns) * 1e-9;
@@ -110,6 +112,7 @@ static void job_destroy(struct chord_job *job)
     kv_cache_free(&job->kv);
     sampler_free(job->sampler, account);
     stop_matcher_free(job->stop, account);
+    job_free_guesses(job);
     output_free(account, &job->pending);
     output_free(account, &job->taken);
     memory_free(account, job->choice);
@@ -226,6 +229,7 @@ static void accept_generated(struct chord_job *job, float *logits)
         job_finish(job, CHORD_FINISH_ERROR, &error);
         return;
     }
+    job_check_guess(job, job->choice->token);
     if (tokenizer_is_end_of_generation(job->model->tokenizer.tokenizer, job->choice->token)) {
         release_held(job);
         finish = CHORD_FINISH_STOP;
@@ -427,6 +431,8 @@ enum chord_status chord_generate(struct chord_model *model, const uint32_t *prom
         status = create_stop_matcher(job, options, err);
     if (status == CHORD_OK)
         status = create_text_output(job, err);
+    if (status == CHORD_OK)
+        status = job_create_guesses(job, &options->speculation, err);
     if (status != CHORD_OK) {
         job_release(job);
         return status;

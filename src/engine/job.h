@@ -5,6 +5,7 @@
 #ifndef CHORD_ENGINE_JOB_H
 #define CHORD_ENGINE_JOB_H
 
+#include "engine/lookup.h"
 #include "engine/model.h"
 #include "sampler/sampler.h"
 #include "sampler/stop.h"
@@ -19,6 +20,20 @@ struct job_output {
     uint64_t n_events, event_capacity;
     struct chord_token_logprob *tops;
     uint64_t n_tops, top_capacity;
+};
+
+// What a generation knows of its own future.
+struct job_guesses {
+    struct chord_speculation options;
+    struct lookup lookup;
+    struct guess_rates rates; // of this text, from its first guess on
+    bool has_rates;
+    uint32_t tokens[CHORD_MAX_GUESSES]; // what may follow the last known token
+    enum guess_class classes[CHORD_MAX_GUESSES];
+    uint32_t n;         // of them
+    uint32_t n_in_step; // of them, the first ones, that the step under way computes
+    uint32_t n_true;    // of them, the first ones, that have come true
+    bool wrong;         // the next one has not
 };
 
 struct chord_job {
@@ -41,6 +56,8 @@ struct chord_job {
     char *released; // what the stop matcher gives for one piece
     struct sampler_choice *choice;
     bool wants_logprobs;
+    struct job_guesses *guesses;    // NULL: none are made
+    uint64_t n_guessed, n_accepted; // written before the finish is published
 
     uint64_t first_scored;
     double nll;
@@ -66,6 +83,15 @@ static inline bool job_in_prompt(const struct chord_job *job)
 
 // Logits after `position`: chooses the next token, keeps them, or scores the token that follows. May finish the job.
 void job_accept_logits(struct chord_job *job, uint64_t position, float *logits);
+
+// In guesses.c. Sees to it that the job makes guesses, if the options ask for any.
+enum chord_status job_create_guesses(struct chord_job *job, const struct chord_speculation *options,
+                                     struct chord_error *err);
+void job_free_guesses(struct chord_job *job);
+// Guesses for the next step of jobs[n_jobs], which all generate: sets what of it is to be computed (n_in_step).
+void jobs_choose_guesses(struct step_costs *costs, struct chord_job *const *jobs, uint32_t n_jobs, bool beside_prompts);
+// `token` was chosen: was it the one guessed?
+void job_check_guess(struct chord_job *job, uint32_t token);
 
 // Ends the job: gives out held text, frees its cache, publishes the finish. `error` only with CHORD_FINISH_ERROR.
 void job_finish(struct chord_job *job, enum chord_finish finish, const struct chord_error *error);

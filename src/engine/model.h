@@ -5,6 +5,7 @@
 #include "backend/backend.h"
 #include "base/alloc.h"
 #include "chord.h"
+#include "engine/speculate.h"
 #include "gguf/gguf.h"
 #include "graph/graph.h"
 #include "graph/kv.h"
@@ -40,6 +41,9 @@ struct scheduler {
         uint32_t row;
     } outputs[BATCH_MAX_ROWS];
     uint32_t n_rows, n_outputs;
+    uint64_t backend_ns; // of this step
+    struct step_costs costs;
+    struct guess_rates rates; // of all jobs: what a new one starts from
 };
 
 struct chord_model {
@@ -63,7 +67,7 @@ struct chord_model {
     char *name; // general.name, terminated
     const char *quantization;
 
-    _Atomic uint64_t n_steps, n_prompt_tokens, n_generated_tokens, compute_ns;
+    _Atomic uint64_t n_steps, n_prompt_tokens, n_generated_tokens, n_guessed_tokens, n_accepted_tokens, compute_ns;
     _Atomic uint64_t kv_tokens, kv_blocks; // positions stored by jobs in the scheduler, and the blocks they hold
 };
 

@@ -1,7 +1,8 @@
 // Scheduler: gathers the work of all jobs into batches, so that one pass over the weights serves them all.
 //
-// A step is one batch: a row for each job that generates, then prompt tokens of the others in order of arrival, up to
-// BATCH_MAX_ROWS. Nothing of a step is committed before its trunk has run, so an aborted step can simply be run again.
+// A step is one batch: a row for each job that generates, with those of its guesses that pay, then prompt tokens of the others in order of arrival, up to
+// BATCH_MAX_ROWS. The rows of guesses that do not come true leave nothing behind: n_done does not count them, and what they wrote
+// into the cache the next step overwrites. Nothing of a step is committed before its trunk has run, so an aborted step can simply be run again.
 #include "engine/job.h"
 
 #include <stdatomic.h>
@@ -14,6 +15,7 @@ enum chord_status scheduler_init(struct chord_model *model, struct chord_error *
 {
     if (uv_mutex_init(&model->scheduler.mutex) != 0)
         return chord_fail(err, CHORD_THREAD, "the system refused a lock for the scheduler");
+    guess_rates_init(&model->scheduler.rates);
     model->has_scheduler = true;
     return CHORD_OK;
 }
@@ -97,7 +99,13 @@ static bool wants_logits(const struct chord_job *job, uint64_t position)
 {
     if (job->kind == JOB_SCORE)
         return position + 1 >= job->first_scored && position + 1 < job->n_tokens;
-    return position + 1 == job->n_tokens;
+    return position + 1 >= job->n_tokens;
+}
+
+// A row beyond the known tokens is that of a guess.
+static uint32_t token_at(const struct chord_job *job, uint64_t position)
+{
+    return position < job->n_tokens ? job->tokens[position] : job->guesses->tokens[position - job->n_tokens];
 }
 
 static void add_rows(struct scheduler *s, struct chord_job *job, uint64_t n)
@@ -105,7 +113,7 @@ static void add_rows(struct scheduler *s, struct chord_job *job, uint64_t n)
     for (uint64_t position = job->n_done; position < job->n_done + n; position++) {
         if (wants_logits(job, position))
             s->outputs[s->n_outputs++] = (struct batch_output){job, s->n_rows};
-        s->rows[s->n_rows++] = (struct batch_row){.token = job->tokens[position],
+        s->rows[s->n_rows++] = (struct batch_row){.token = token_at(job, position),
                                                   .position = (uint32_t)position,
                                                   .in_prompt = position < job->n_prompt,
                                                   .kv = &job->kv};
@@ -125,13 +133,55 @@ static bool reserve_kv(const struct scheduler *s, struct chord_job *job, uint64_
     return false;
 }
 
-static void gather_batch(struct chord_model *model)
+// Gives each generating job what the next step is to compute of its guesses.
+static void choose_guesses(struct scheduler *s)
+{
+    struct chord_job *jobs[SPECULATE_MAX_ROWS];
+    uint32_t n_jobs = 0, n_guessing = 0;
+    bool beside_prompts = false;
+    for (struct chord_job *job = s->active; job != NULL; job = job->next) {
+        if (job->finish != CHORD_RUNNING)
+            continue;
+        beside_prompts |= job_in_prompt(job);
+        if (job_in_prompt(job))
+            continue;
+        if (job->guesses != NULL)
+            job->guesses->n_in_step = 0;
+        n_guessing += job->guesses != NULL;
+        if (n_jobs < SPECULATE_MAX_ROWS)
+            jobs[n_jobs] = job;
+        n_jobs++;
+    }
+    if (n_guessing > 0 && n_jobs < SPECULATE_MAX_ROWS)
+        jobs_choose_guesses(&s->costs, jobs, n_jobs, beside_prompts);
+}
+
+static void add_generated_rows(struct scheduler *s, struct chord_job *job)
+{
+    // Guesses are not worth an error: without room for them the known token goes alone.
+    if (job->guesses != NULL && job->guesses->n_in_step > 0) {
+        if (kv_cache_reserve(&job->kv, job->n_done + 1 + job->guesses->n_in_step, NULL) == CHORD_OK) {
+            add_rows(s, job, 1 + job->guesses->n_in_step);
+            return;
+        }
+        job->guesses->n_in_step = 0;
+    }
+    if (reserve_kv(s, job, 1))
+        add_rows(s, job, 1);
+}
+
+static void gather_batch(struct chord_model *model, bool with_guesses)
 {
     struct scheduler *s = &model->scheduler;
     s->n_rows = s->n_outputs = 0;
+    if (with_guesses)
+        choose_guesses(s);
     for (struct chord_job *job = s->active; job != NULL && s->n_rows < BATCH_MAX_ROWS; job = job->next)
-        if (job->finish == CHORD_RUNNING && !job_in_prompt(job) && reserve_kv(s, job, 1))
-            add_rows(s, job, 1);
+        if (job->finish == CHORD_RUNNING && !job_in_prompt(job)) {
+            if (!with_guesses && job->guesses != NULL)
+                job->guesses->n_in_step = 0;
+            add_generated_rows(s, job);
+        }
     uint64_t room = BATCH_MAX_ROWS - s->n_rows;
     if (s->n_rows > 0 && room > BATCH_MAX_PROMPT_ROWS_BESIDE_GENERATION)
         room = BATCH_MAX_PROMPT_ROWS_BESIDE_GENERATION;
@@ -152,6 +202,20 @@ static void gather_batch(struct chord_model *model)
 static struct chord_job *job_of_row(struct batch_row *row)
 {
     return (struct chord_job *)((char *)row->kv - offsetof(struct chord_job, kv));
+}
+
+static bool is_guess(struct batch_row *row)
+{
+    const struct chord_job *job = job_of_row(row);
+    return job->kind == JOB_GENERATE && row->position >= job->n_tokens;
+}
+
+static bool has_guesses(struct scheduler *s)
+{
+    for (uint32_t i = 0; i < s->n_rows; i++)
+        if (is_guess(&s->rows[i]))
+            return true;
+    return false;
 }
 
 struct abort_check {
@@ -185,9 +249,14 @@ static void fail_batch(struct scheduler *s, const struct chord_error *error)
 static void commit(struct chord_model *model)
 {
     struct scheduler *s = &model->scheduler;
-    uint64_t n_prompt = 0;
+    uint64_t n_prompt = 0, n_guessed = 0;
     for (uint32_t i = 0; i < s->n_rows; i++) {
         struct chord_job *job = job_of_row(&s->rows[i]);
+        if (is_guess(&s->rows[i])) {
+            n_guessed++;
+            job->n_guessed++;
+            continue;
+        }
         n_prompt += job_in_prompt(job);
         job->n_done++;
         if (i + 1 == s->n_rows || job_of_row(&s->rows[i + 1]) != job)
@@ -195,7 +264,22 @@ static void commit(struct chord_model *model)
     }
     atomic_fetch_add(&model->n_steps, 1);
     atomic_fetch_add(&model->n_prompt_tokens, n_prompt);
-    atomic_fetch_add(&model->n_generated_tokens, s->n_rows - n_prompt);
+    atomic_fetch_add(&model->n_generated_tokens, s->n_rows - n_prompt - n_guessed);
+    atomic_fetch_add(&model->n_guessed_tokens, n_guessed);
+}
+
+// Whether the row is of the text as it is by now: that of a guess is, once that token has been chosen. It then counts as known.
+static bool belongs_to_text(struct chord_model *model, const struct batch_row *row, struct chord_job *job)
+{
+    if (job->kind != JOB_GENERATE || row->position < job->n_done)
+        return true;
+    if (row->position + 1 != job->n_tokens || job->tokens[row->position] != row->token)
+        return false;
+    job->n_done++;
+    job->n_accepted++;
+    atomic_fetch_add(&model->n_generated_tokens, 1);
+    atomic_fetch_add(&model->n_accepted_tokens, 1);
+    return true;
 }
 
 static enum chord_status run_outputs(struct chord_model *model, struct chord_error *err)
@@ -209,16 +293,31 @@ static enum chord_status run_outputs(struct chord_model *model, struct chord_err
         const uint32_t n = left < BATCH_MAX_OUTPUTS ? left : BATCH_MAX_OUTPUTS;
         for (uint32_t i = 0; i < n; i++)
             rows[i] = s->outputs[first + i].row;
+        const uint64_t begin = os_now_ns();
         const enum chord_status status = backend_run_head(model->backend, rows, n, &logits, err);
+        s->backend_ns += os_now_ns() - begin;
         if (status != CHORD_OK)
             return status;
         for (uint32_t i = 0; i < n; i++) {
             const struct batch_output *output = &s->outputs[first + i];
-            if (output->job->finish == CHORD_RUNNING)
-                job_accept_logits(output->job, s->rows[output->row].position, logits + (uint64_t)i * n_vocab);
+            const struct batch_row *row = &s->rows[output->row];
+            if (output->job->finish == CHORD_RUNNING && belongs_to_text(model, row, output->job))
+                job_accept_logits(output->job, row->position, logits + (uint64_t)i * n_vocab);
         }
     }
     return CHORD_OK;
+}
+
+static enum chord_status reserve_scratch(struct chord_model *model, struct chord_error *err)
+{
+    struct scheduler *s = &model->scheduler;
+    for (bool again = false;; again = true) {
+        const uint32_t n_outputs = s->n_outputs < BATCH_MAX_OUTPUTS ? s->n_outputs : BATCH_MAX_OUTPUTS;
+        const enum chord_status status = backend_reserve(model->backend, s->n_rows, n_outputs, err);
+        if (status == CHORD_OK || again || !has_guesses(s))
+            return status;
+        gather_batch(model, false);
+    }
 }
 
 static void run_step(struct chord_model *model, const struct chord_cancel *cancel)
@@ -227,18 +326,22 @@ static void run_step(struct chord_model *model, const struct chord_cancel *cance
     struct chord_error error;
     struct abort_check check = {.scheduler = s, .cancel = cancel};
     const uint64_t begin = os_now_ns();
-    const uint32_t n_outputs = s->n_outputs < BATCH_MAX_OUTPUTS ? s->n_outputs : BATCH_MAX_OUTPUTS;
     enum chord_status status = weights_check_unchanged(model->weights, &error);
     // Scratch of a prompt is worth more as memory for weights, where these do not fit.
     if (weights_mode(model->weights) == WEIGHTS_PAGED && s->n_rows <= SMALL_BATCH_ROWS)
         backend_trim(model->backend, SMALL_BATCH_ROWS);
     if (status == CHORD_OK)
-        status = backend_reserve(model->backend, s->n_rows, n_outputs, &error);
+        status = reserve_scratch(model, &error);
+    const uint64_t trunk_begin = os_now_ns();
     if (status == CHORD_OK)
         status = backend_run_trunk(model->backend, s->rows, s->n_rows, abort_requested, &check, &error);
     if (status == CHORD_OK) {
+        s->backend_ns = os_now_ns() - trunk_begin;
+        const bool generated_only = !s->rows[s->n_rows - 1].in_prompt;
         commit(model);
         status = run_outputs(model, &error);
+        if (status == CHORD_OK && generated_only)
+            step_costs_learn(&s->costs, s->n_rows, s->backend_ns);
     }
     if (status != CHORD_OK && status != CHORD_CANCELLED)
         fail_batch(s, &error);
@@ -254,7 +357,7 @@ bool chord_model_run(struct chord_model *model, double seconds, struct chord_can
         take_incoming(s);
         sweep(model);
         weights_settle(model->weights, model->spare);
-        gather_batch(model);
+        gather_batch(model, true);
         if (s->n_rows > 0)
             run_step(model, cancel);
         sweep(model);
