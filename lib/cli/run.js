@@ -20,7 +20,7 @@ const SAMPLING = {
   'top-p': { value: 'P', help: 'choose among the tokens that together have probability P (default 0.95)', read: number(0, 1) },
   'min-p': { value: 'P', help: 'choose among the tokens P times as likely as the best (default 0.05)', read: number(0, 1) },
   seed: { value: 'N', help: 'the same seed gives the same text', read: integer(0) },
-  speculate: { value: 'HOW', help: "'lookup' guesses from the text's own past, 'off' does not; same text (default lookup)", read: howToSpeculate },
+  speculate: { value: 'HOW', help: "'lookup' (default) or 'off': guess on from the text's past; same text", read: howToSpeculate },
   stop: { value: 'TEXT', help: 'end before TEXT; may be given several times', read: text, multiple: true },
 }
 

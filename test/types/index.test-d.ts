@@ -47,6 +47,10 @@ export async function stream() {
 expectType<ReadableStream<string>>(generation.readable)
 expectType<void>(generation.cancel())
 
+expectAssignable<GenerateOptions>({ speculate: false })
+expectAssignable<GenerateOptions>({ speculate: { guesses: 4 } })
+expectNotAssignable<GenerateOptions>({ speculate: true })
+expectType<number>((await generation).speculation.acceptedTokens)
 expectAssignable<GenerateOptions>({ stop: ['\n', 'END'], logitBias: { 5: -Infinity }, logprobs: 3, seed: 1 })
 expectAssignable<GenerateOptions>({ stop: '\n', logitBias: new Map([[5, 1.5]]) })
 expectError(model.generate('Once', { max_tokens: 3 }))
