@@ -13,6 +13,8 @@
 
 // Of offsets, lengths and addresses of reads: a multiple of what any file system asks for.
 #define STREAM_ALIGNMENT 4096u
+// A read that ends early is gone on with; so many in a row that bring nothing new mean the end of the file.
+#define STREAM_MOST_IDLE_READS 32u
 
 struct os_stream {
     intptr_t fd;

@@ -97,6 +97,7 @@ enum chord_status os_stream_read(const struct os_stream *stream, uint64_t offset
 {
     const uint64_t end = stream->size - offset < n_bytes ? stream->size : offset + n_bytes;
     uint64_t at = offset;
+    uint32_t n_idle = 0;
     while (at < end) {
         // After a read that ended within a block, direct reads go on from that block's beginning.
         const uint64_t from = at - at % STREAM_ALIGNMENT;
@@ -107,6 +108,8 @@ enum chord_status os_stream_read(const struct os_stream *stream, uint64_t offset
         if (n < 0)
             return chord_fail(err, CHORD_IO, "reading %" PRIu64 " bytes at %" PRIu64 " failed: %s", end - from, from,
                               strerror(errno));
+        if (n > 0 && from + (uint64_t)n <= at && ++n_idle < STREAM_MOST_IDLE_READS)
+            continue;
         if (from + (uint64_t)n <= at)
             return chord_fail(err, CHORD_IO,
                               "the file ends at %" PRIu64 ", %" PRIu64 " bytes short of what was to be read",

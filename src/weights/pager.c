@@ -304,9 +304,12 @@ enum chord_status pager_preload(struct pager *pager, double seconds, const _Atom
     const uint64_t deadline = os_now_ns() + (uint64_t)(seconds * 1e9);
     enum chord_status status = CHORD_OK;
     uv_mutex_lock(&pager->mutex);
-    for (uint32_t i = 0; i < pager->n_tiles && !pager->in_pass; i++)
-        if (pager->slots[i].state == SLOT_FAILED)
-            pager->slots[i].state = SLOT_ABSENT;
+    if (!pager->in_pass) { // what failed before is tried again
+        pager->pass++;
+        for (uint32_t i = 0; i < pager->n_tiles; i++)
+            if (pager->slots[i].state == SLOT_FAILED)
+                pager->slots[i].state = SLOT_ABSENT;
+    }
     pager->preloading = true;
     uv_cond_broadcast(&pager->work);
     for (;;) {

@@ -23,6 +23,7 @@
     {'target_name': 'test_paged', 'includes': ['test.gypi']},
     {'target_name': 'test_paged_experts', 'includes': ['test.gypi']},
     {'target_name': 'test_pager', 'includes': ['test.gypi']},
+    {'target_name': 'test_pager_faults', 'includes': ['test.gypi']},
     {'target_name': 'test_pool', 'includes': ['test.gypi']},
     {'target_name': 'test_pretokenizers', 'includes': ['test.gypi']},
     {'target_name': 'test_quant', 'includes': ['test.gypi']},
