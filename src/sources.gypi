@@ -155,7 +155,6 @@
       'src/kernels/avx512/bf16.c',
       'src/kernels/avx512/f16.c',
       'src/kernels/avx512/f32.c',
-      'src/kernels/avx512/gemm_floats.c',
       'src/kernels/avx512/q2_k.c',
       'src/kernels/avx512/q3_k.c',
       'src/kernels/avx512/q4_0.c',
@@ -193,10 +192,11 @@
       'src/kernels/neon/vector.c',
     ],
 
-    # Of the tiers that multiply integers.
+    # Beside those of the tiers without a tile unit.
     'chord_kernels_avx512_int8_c': [
       'src/kernels/avx512/gemm.c',
       'src/kernels/avx512/gemm_columns.c',
+      'src/kernels/avx512/gemm_floats.c',
       'src/kernels/avx512/gemm_q2_k.c',
       'src/kernels/avx512/gemm_q3_k.c',
       'src/kernels/avx512/gemm_q4_0.c',
@@ -213,6 +213,7 @@
     'chord_kernels_amx_c': [
       'src/kernels/amx/gemm.c',
       'src/kernels/amx/gemm_columns.c',
+      'src/kernels/amx/gemm_floats.c',
       'src/kernels/amx/gemm_q2_k.c',
       'src/kernels/amx/gemm_q3_k.c',
       'src/kernels/amx/gemm_q4_0.c',

@@ -64,7 +64,9 @@ static double rounding_bound(const struct kernels *k, const struct gemm_case *g)
     const uint32_t block_size = quant_traits(g->type)->block_size;
     double steps;
     if (has_bf16_products(k, g->type))
-        steps = (double)g->n; // one chain
+        steps = (double)g->n;        // one chain
+    else if (k->gemm.rounds_to_bf16) // products of parts in one chain, and those that are left out
+        return (6.0 * (double)g->n + 8.0) * UNIT;
     else if (block_size == 1)
         steps = strcmp(k->tier, "scalar") != 0 ? 256.0 + (double)g->n / 256.0 : (double)g->n;
     else if (block_size == 32)
@@ -165,6 +167,8 @@ static void check_row(const struct kernels *k, const struct gemm_case *g, const 
                                  ? (double)in->x[c * g->n + e]
                                  : (double)in->scales[c * g->n + e / per_scale] * in->q[c * g->n + e];
             want += y * w;
+            if (k->gemm.rounds_to_bf16) // parts that would be subnormal
+                flushed += FLT_MIN * (1.0 + fabs(y) + fabs(w));
             terms += fabs(y) * (fabs(row[e].step) * (row[e].code + row[e].zero) + fabs(row[e].min));
         }
         // Sums of quarters (mins) below 2^22 are exact in any order, and so are sums of integers.

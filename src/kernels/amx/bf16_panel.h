@@ -22,6 +22,15 @@ _Static_assert(sizeof(bf16_panel) <= PANEL_BYTES, "panel of bfloat16");
 #define AMX_TILE_COLUMNS 32
 extern tile_kernel *const TIER(gemm_tiles_bf16)[AMX_TILE_COLUMNS];
 
+// Columns that meet float types are cut into parts of bfloat16 that add up to the number, each the rounded rest of those before:
+// [element / 32][part][element % 32]. So are weights: [half of the rows][element / 32][part], one part of BF16, two of F16, three
+// of F32. Products of parts i and j are left out where i + j is 3 or more: what is lost is 2^-24 of a product at most.
+#define FLOAT_PARTS 3
+#define FLOAT_PANEL_N 128
+extern tile_kernel *const TIER(gemm_tiles_1_part)[AMX_TILE_COLUMNS];
+extern tile_kernel *const TIER(gemm_tiles_2_parts)[AMX_TILE_COLUMNS];
+extern tile_kernel *const TIER(gemm_tiles_3_parts)[AMX_TILE_COLUMNS];
+
 // Sets the tile registers up for calls of so many columns, at most 16. _tile_release() after the last tile of a call.
 void TIER(gemm_configure_tiles)(uint32_t n_columns);
 
@@ -35,6 +44,25 @@ typedef uint16_t bf16_row[BF16_PANEL_N];
 ALWAYS_INLINE __m512i round_to_bf16(__m512 low, __m512 high)
 {
     return (__m512i)_mm512_cvtne2ps_pbh(high, low);
+}
+
+// 16 numbers that bfloat16 holds, of the lower or the upper half.
+ALWAYS_INLINE __m512 floats_of_bf16(__m512i bf16, const int half)
+{
+    const __m256i words = half == 0 ? _mm512_castsi512_si256(bf16) : _mm512_extracti64x4_epi64(bf16, 1);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(words), 16));
+}
+
+// 32 numbers in parts, `stride` bytes apart, aligned to 64.
+ALWAYS_INLINE void store_parts(__m512 low, __m512 high, const uint32_t n_parts, uint8_t *to, uint64_t stride)
+{
+    UNROLL
+    for (uint32_t i = 0; i < n_parts; i++, to += stride) {
+        const __m512i part = round_to_bf16(low, high);
+        _mm512_store_si512(to, part);
+        low = _mm512_sub_ps(low, floats_of_bf16(part, 0));
+        high = _mm512_sub_ps(high, floats_of_bf16(part, 1));
+    }
 }
 
 // 0 .. 15, from `first` on.

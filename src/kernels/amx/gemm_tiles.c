@@ -1,6 +1,7 @@
 // The tiles of the GEMM on the tile unit of AMX: TDPBF16PS, up to 32 columns by 32 rows.
 //
-// A sum is one chain over pairs of elements in their order, whatever else is multiplied beside it.
+// A sum is one chain over groups of 32 elements, their parts, and pairs of elements in their order, whatever else is
+// multiplied beside it.
 #include "kernels/amx/bf16_panel.h"
 
 // ---- the unit --------------------------------------------------------------------------------------------------------
@@ -88,7 +89,7 @@ ALWAYS_INLINE void finish_part(const struct tile *t, const struct part *p, uint3
 #define STORE_SUMS(tile, part) _tile_stored(tile, (part).to, (part).to_stride)
 
 // The columns are larger than L2; what the panels of the next elements read is brought there bit by bit, by each panel that
-// meets these. At k.
+// meets these. At k; for columns of one part.
 ALWAYS_INLINE void prefetch_next_elements(const struct tile *t, uint64_t k)
 {
     const uint32_t share = (AMX_TILE_COLUMNS + t->n_turns - 1) / t->n_turns;
@@ -98,21 +99,35 @@ ALWAYS_INLINE void prefetch_next_elements(const struct tile *t, uint64_t k)
         _mm_prefetch((const char *)(next + c * t->column_stride), _MM_HINT_T1);
 }
 
-static void multiply_up_to_16(const struct tile *t)
+// How numbers are cut into parts of bfloat16, and which parts are multiplied: those whose numbers add up to less than
+// n_orders.
+struct parts {
+    uint32_t of_weights, of_columns, n_orders;
+    uint32_t panel_n;
+};
+#define QUANTIZED_PARTS ((struct parts){1, 1, 1, BF16_PANEL_N})
+
+ALWAYS_INLINE void multiply_up_to_16(const struct tile *t, const struct parts parts)
 {
-    const bf16_tile(*w)[BF16_PANEL_N / 32] = t->panel;
+    const bf16_tile *w0 = t->panel, *w1 = w0 + parts.panel_n / 32 * parts.of_weights;
     sums_16x16 apart[2] __attribute__((aligned(64)));
     const struct part p0 = make_part(t, 0, t->n_columns, 0, apart[0]);
     const struct part p1 = make_part(t, 0, t->n_columns, 1, apart[1]);
     const uint8_t *y = t->column - p0.first * t->column_stride;
     LOAD_SUMS(0, p0);
     LOAD_SUMS(1, p1);
-    for (uint64_t k = 0; k < t->n; k += 32) {
-        _tile_loadd(4, y + 2 * k, t->column_stride);
-        _tile_loadd(6, w[0][k / 32], 64);
-        _tile_loadd(7, w[1][k / 32], 64);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_dpbf16ps(1, 4, 7);
+    for (uint64_t k = 0; k < t->n; k += 32, y += 64 * parts.of_columns) {
+        UNROLL
+        for (uint32_t i = 0; i < parts.of_weights; i++, w0++, w1++) {
+            _tile_loadd(6, w0, 64);
+            _tile_loadd(7, w1, 64);
+            UNROLL
+            for (uint32_t j = 0; i + j < parts.n_orders; j++) {
+                _tile_loadd(4, y + 64 * j, t->column_stride);
+                _tile_dpbf16ps(0, 4, 6);
+                _tile_dpbf16ps(1, 4, 7);
+            }
+        }
     }
     STORE_SUMS(0, p0);
     STORE_SUMS(1, p1);
@@ -120,9 +135,9 @@ static void multiply_up_to_16(const struct tile *t)
     finish_part(t, &p1, 0, 1, apart[1]);
 }
 
-static void multiply_up_to_32(const struct tile *t)
+ALWAYS_INLINE void multiply_up_to_32(const struct tile *t, const struct parts parts)
 {
-    const bf16_tile(*w)[BF16_PANEL_N / 32] = t->panel;
+    const bf16_tile *w0 = t->panel, *w1 = w0 + parts.panel_n / 32 * parts.of_weights;
     sums_16x16 apart[4] __attribute__((aligned(64)));
     const struct part p0 = make_part(t, 0, 16, 0, apart[0]);
     const struct part p1 = make_part(t, 0, 16, 1, apart[1]);
@@ -133,16 +148,23 @@ static void multiply_up_to_32(const struct tile *t)
     LOAD_SUMS(1, p1);
     LOAD_SUMS(2, p2);
     LOAD_SUMS(3, p3);
-    for (uint64_t k = 0; k < t->n; k += 32) {
-        _tile_loadd(4, y0 + 2 * k, t->column_stride);
-        _tile_loadd(6, w[0][k / 32], 64);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(7, w[1][k / 32], 64);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_loadd(5, y1 + 2 * k, t->column_stride);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
-        prefetch_next_elements(t, k);
+    for (uint64_t k = 0; k < t->n; k += 32, y0 += 64 * parts.of_columns, y1 += 64 * parts.of_columns) {
+        UNROLL
+        for (uint32_t i = 0; i < parts.of_weights; i++, w0++, w1++) {
+            _tile_loadd(6, w0, 64);
+            _tile_loadd(7, w1, 64);
+            UNROLL
+            for (uint32_t j = 0; i + j < parts.n_orders; j++) {
+                _tile_loadd(4, y0 + 64 * j, t->column_stride);
+                _tile_dpbf16ps(0, 4, 6);
+                _tile_dpbf16ps(1, 4, 7);
+                _tile_loadd(5, y1 + 64 * j, t->column_stride);
+                _tile_dpbf16ps(2, 5, 6);
+                _tile_dpbf16ps(3, 5, 7);
+            }
+        }
+        if (parts.of_columns == 1)
+            prefetch_next_elements(t, k);
     }
     STORE_SUMS(0, p0);
     STORE_SUMS(1, p1);
@@ -155,4 +177,18 @@ static void multiply_up_to_32(const struct tile *t)
 }
 
 #define TIMES_16(x) x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x
-tile_kernel *const TIER(gemm_tiles_bf16)[AMX_TILE_COLUMNS] = {TIMES_16(multiply_up_to_16), TIMES_16(multiply_up_to_32)};
+#define DEFINE_TILES(name, ...)                       \
+    static void name##_up_to_16(const struct tile *t) \
+    {                                                 \
+        multiply_up_to_16(t, __VA_ARGS__);            \
+    }                                                 \
+    static void name##_up_to_32(const struct tile *t) \
+    {                                                 \
+        multiply_up_to_32(t, __VA_ARGS__);            \
+    }                                                 \
+    tile_kernel *const TIER(name)[AMX_TILE_COLUMNS] = {TIMES_16(name##_up_to_16), TIMES_16(name##_up_to_32)};
+
+DEFINE_TILES(gemm_tiles_bf16, QUANTIZED_PARTS)
+DEFINE_TILES(gemm_tiles_1_part, ((struct parts){1, FLOAT_PARTS, 3, FLOAT_PANEL_N}))
+DEFINE_TILES(gemm_tiles_2_parts, ((struct parts){2, FLOAT_PARTS, 3, FLOAT_PANEL_N}))
+DEFINE_TILES(gemm_tiles_3_parts, ((struct parts){3, FLOAT_PARTS, 3, FLOAT_PANEL_N}))
