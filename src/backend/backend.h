@@ -66,6 +66,11 @@ struct backend_tuning backend_tuning(const struct backend *backend);
 // Time that runs spent in the nodes of a layer so far (graph->n_layer: in those of none). From any thread.
 uint64_t backend_layer_ns(const struct backend *backend, uint32_t layer);
 
+// Experts that one row's router has chosen, the one with the largest weight first: experts[n_used].
+typedef void backend_route_trace(void *user, uint32_t layer, const uint32_t *experts, uint32_t n_used);
+// Calls trace(user, ...) on the running thread for every row and layer of every run to come; NULL: no more. Not during a run.
+void backend_trace_routes(struct backend *backend, backend_route_trace *trace, void *user);
+
 // Bytes of weights handed to kernels so far.
 uint64_t backend_weight_bytes(const struct backend *backend);
 

@@ -268,6 +268,23 @@ static void sum_row(const struct run *run, const struct graph_node *node, uint32
     }
 }
 
+void backend_trace_routes(struct backend *backend, backend_route_trace *trace, void *user)
+{
+    backend->trace_routes = trace;
+    backend->trace_user = user;
+}
+
+static void trace_rows(const struct run *run, const struct graph_node *node)
+{
+    uint32_t experts[MOST_EXPERTS];
+    for (uint32_t row = 0; row < run->n_rows; row++) {
+        const float *route = row_of(run, node->in[1], row);
+        for (uint32_t k = 0; k < node->experts.n_used; k++)
+            experts[k] = expert_of(route, k);
+        run->backend->trace_routes(run->backend->trace_user, node->layer, experts, node->experts.n_used);
+    }
+}
+
 static enum chord_status run_wave(const struct run *run, const struct graph_node *node, const uint32_t *experts,
                                   uint32_t n_experts)
 {
@@ -298,6 +315,8 @@ enum chord_status run_experts(const struct run *run, const struct graph_node *no
     uint32_t *chosen = backend->chosen;
     const uint32_t n_chosen = group_by_expert(run, node);
     enum chord_status status = CHORD_OK;
+    if (backend->trace_routes != NULL)
+        trace_rows(run, node);
     weights_begin_experts(backend->weights, node->weight[0]);
     for (uint32_t done = 0, n = 0; done < n_chosen && status == CHORD_OK; done += n) {
         n = weights_begin_wave(backend->weights, chosen + done, n_chosen - done);

@@ -28,11 +28,13 @@ struct backend {
     char *gemm_scratch;                    // [n_threads, gemm.scratch_bytes]
     float *normed;                         // [n_threads, normed_floats]: a row on its way into an activation
     uint64_t normed_floats;
-    char *attention_scratch;     // [n_threads, attention_scratch_bytes]
-    struct expert_group *groups; // [n_expert]: by expert
-    uint32_t *chosen;            // [n_expert]: those that any row chose, in the order of their use
-    uint32_t *route_columns;     // [row_capacity, n_expert_used]: the column of a row's k-th expert
-    float *partials;             // [n_head, PARTIAL_SLOTS, attention_partial_floats]
+    char *attention_scratch;           // [n_threads, attention_scratch_bytes]
+    struct expert_group *groups;       // [n_expert]: by expert
+    uint32_t *chosen;                  // [n_expert]: those that any row chose, in the order of their use
+    backend_route_trace *trace_routes; // NULL: nobody wants to know
+    void *trace_user;
+    uint32_t *route_columns; // [row_capacity, n_expert_used]: the column of a row's k-th expert
+    float *partials;         // [n_head, PARTIAL_SLOTS, attention_partial_floats]
     _Atomic uint64_t weight_bytes;
     _Atomic uint64_t *layer_ns; // [graph->n_layer + 1]
     struct tuning tuning;

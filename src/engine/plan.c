@@ -96,6 +96,7 @@ struct plan_parts {
     struct gguf *gguf;
     struct tokenizer *tokenizer;
     struct weights_layer_plan *layers;
+    bool has_experts;
 };
 
 static enum chord_status fill_plan(struct chord_plan *plan, struct plan_parts *parts, const char *path,
@@ -134,6 +135,7 @@ static enum chord_status fill_plan(struct chord_plan *plan, struct plan_parts *p
         .ring_bytes = budget.paging.ring_bytes,
         .n_plan_layers = h.n_layer + 1,
     };
+    parts->has_experts = h.n_expert != 0;
     for (uint32_t i = 0; i <= h.n_layer; i++)
         plan->layers[i] = (struct chord_plan_layer){parts->layers[i].n_bytes, parts->layers[i].pinned_bytes};
     if (budget.is_paged)
@@ -157,7 +159,11 @@ enum chord_status chord_model_plan(const char *path, const struct chord_model_op
     const double from_disk = (double)(out->step_bytes - out->pinned_bytes);
     const double reading = out->disk_bandwidth > 0 ? from_disk / out->disk_bandwidth : 0;
     out->seconds_per_token = out->read_bandwidth > 0 ? (double)out->step_bytes / out->read_bandwidth : 0;
-    out->seconds_per_token = reading > out->seconds_per_token ? reading : out->seconds_per_token;
+    // Experts are read after their router has chosen, while their layer waits; all else ahead of its use.
+    if (parts.has_experts)
+        out->seconds_per_token += reading;
+    else if (reading > out->seconds_per_token)
+        out->seconds_per_token = reading;
     add_warnings(out);
     return CHORD_OK;
 }

@@ -81,7 +81,9 @@ static void add_paging(const struct chord_model *model, struct chord_stats *out)
     pager_get_totals(pager, &totals);
     if (experts != NULL)
         expert_pager_add_totals(experts, &totals);
-    out->policy = totals.policy == PAGER_LRU ? "lru" : experts != NULL ? "expert" : "pin";
+    out->policy = totals.policy == PAGER_LRU ? "lru" : "pin";
+    if (experts != NULL)
+        out->policy = expert_pager_policy(experts) == EXPERT_CACHE_LRU ? "lru" : "expert";
     out->hits = totals.all.hits;
     out->misses = totals.all.misses;
     out->hit_bytes = totals.all.hit_bytes;

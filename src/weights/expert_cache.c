@@ -1,6 +1,6 @@
 #include "weights/expert_cache.h"
 
-#define N_CANDIDATES 24u
+#define N_CANDIDATES 64u
 #define FORGOTTEN 0.2f // share of the average that a token forgets
 #define LEAST_USE 1e-4f
 #define N_POWERS 64u // 0.8^64 is below LEAST_USE

@@ -3,7 +3,7 @@
 //
 // EXPERT_CACHE_PREDICTED evicts the expert whose next use is expected to be furthest away: the layers until its own layer comes
 // round, plus n_layers * (1 - p) / p, where p is the share of recent tokens that used it (an average that forgets a fifth with
-// every token). Of 24 experts picked at random the furthest goes. Knowing that layers come round in order is what least
+// every token). Of 64 experts picked at random the furthest goes. Knowing that layers come round in order is what least
 // recently used lacks: that one hits nothing as soon as there are fewer frames than one token uses.
 // EXPERT_CACHE_LRU evicts the expert whose use is longest ago.
 //

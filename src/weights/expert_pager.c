@@ -34,6 +34,7 @@ struct expert_pager {
     struct memory_account *account;
     const struct os_stream *streams;
     uint32_t n_layers, n_experts, n_model_layers;
+    enum expert_cache_policy policy;
     struct layer *layers; // [n_layers]
     struct tile *tiles;
     struct expert_cache *cache;
@@ -218,6 +219,7 @@ enum chord_status expert_pager_create(struct expert_pager **out, const struct ex
         return memory_account_fail(account, err, sizeof *pager, "the expert cache");
     pager->account = account;
     pager->streams = streams;
+    pager->policy = options->policy;
     pager->n_layers = options->n_layers;
     pager->n_experts = options->n_experts;
     pager->n_model_layers = options->n_model_layers;
@@ -594,6 +596,11 @@ void expert_pager_add_totals(struct expert_pager *pager, struct pager_totals *su
         add(&sum->all, &pager->stats[i]);
     sum->busy_ns += pager->busy_ns + (pager->n_reading > 0 ? os_now_ns() - pager->busy_since : 0);
     uv_mutex_unlock(&pager->mutex);
+}
+
+enum expert_cache_policy expert_pager_policy(const struct expert_pager *pager)
+{
+    return pager->policy;
 }
 
 uint64_t expert_pager_memory(struct expert_pager *pager)

@@ -78,6 +78,7 @@ void expert_pager_clear(struct expert_pager *pager);
 void expert_pager_add_layer(struct expert_pager *pager, uint32_t model_layer, struct pager_stats *sum);
 void expert_pager_add_totals(struct expert_pager *pager, struct pager_totals *sum);
 uint64_t expert_pager_memory(struct expert_pager *pager); // of frames, held
+enum expert_cache_policy expert_pager_policy(const struct expert_pager *pager);
 
 // Checks the pager's own rules: frames and memory as counted, tiles in memory only of experts that have a frame. For tests.
 bool expert_pager_sane(struct expert_pager *pager);

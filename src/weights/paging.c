@@ -285,7 +285,8 @@ static enum chord_status create_pagers(struct paging *paging, const struct sched
     const uint64_t memory = left < in_region ? left : in_region;
     const struct shares shares = share_out(schedule, layers, n_layers, memory, options->n_threads);
     const struct pager_options pager = {
-        .policy = options->policy == WEIGHTS_LRU ? PAGER_LRU : PAGER_PIN,
+        // With experts the choice is about them: what every step uses stays.
+        .policy = options->policy == WEIGHTS_LRU && n_layers == 0 ? PAGER_LRU : PAGER_PIN,
         .memory = shares.dense,
         .ring_bytes = shares.ring,
         .n_readers = PAGER_READERS_PER_FILE,

@@ -684,13 +684,31 @@ static void weight_bytes_are_counted(void **state)
     tiny_free(&m);
 }
 
+struct chosen {
+    bool any[2][12]; // [layer][expert]
+    uint32_t n_routes;
+};
+
+static void note_route(void *user, uint32_t layer, const uint32_t *experts, uint32_t n_used)
+{
+    struct chosen *chosen = user;
+    assert_true(layer < 2 && n_used == 3);
+    assert_true(experts[0] != experts[1] && experts[1] != experts[2] && experts[0] != experts[2]);
+    for (uint32_t k = 0; k < n_used; k++) {
+        assert_true(experts[k] < 12);
+        chosen->any[layer][experts[k]] = true;
+    }
+    chosen->n_routes++;
+}
+
 // Of experts, those that some row of the batch chose, once each.
 static void bytes_of_experts_are_counted(void **state)
 {
     (void)state;
     enum { n = 40 };
-    uint32_t tokens[n];
+    uint32_t tokens[n], n_chosen = 0;
     struct rig rig;
+    struct chosen chosen = {0};
     uint64_t all = 0;
     make_to_compare(3);
     random_tokens(tokens, n, 5);
@@ -698,12 +716,19 @@ static void bytes_of_experts_are_counted(void **state)
     for (uint32_t i = 0; i < m.n_tensors; i++)
         if (m.tensors[i].n_dimensions == 3)
             all += m.tensors[i].n_bytes;
-    const uint64_t step = rig.built.graph->weight_bytes, rest = step - all / 12 * 3;
+    const uint64_t of_one = all / 12 / m.options.n_layer, step = rig.built.graph->weight_bytes;
     free(run_sequence(&rig, tokens, n, 0, 1, 1));
     assert_int_equal(backend_weight_bytes(rig.backend), n * step);
+    backend_trace_routes(rig.backend, note_route, &chosen);
     free(run_sequence(&rig, tokens, n, n, n, n));
-    const uint64_t of_prompt = backend_weight_bytes(rig.backend) - n * step;
-    assert_in_range(of_prompt, step, rest + all);
+    backend_trace_routes(rig.backend, NULL, NULL);
+    free(run_sequence(&rig, tokens, 1, 0, 1, 1));
+    assert_int_equal(chosen.n_routes, n * m.options.n_layer);
+    for (uint32_t layer = 0; layer < 2; layer++)
+        for (uint32_t e = 0; e < 12; e++)
+            n_chosen += chosen.any[layer][e];
+    assert_in_range(n_chosen, 4, 12 * m.options.n_layer);
+    assert_int_equal(backend_weight_bytes(rig.backend), (n + 2) * step + (n_chosen - 3 * m.options.n_layer) * of_one);
     rig_close(&rig);
     tiny_free(&m);
 }
