@@ -56,7 +56,7 @@ async function timesOf(stream, n) {
 // of the n tokens after it, from the first to the last. together(prompts, n) -> tokens per second of all of them at once.
 
 function chordEngine(threads) {
-  const endless = { ignoreEos: true, temperature: 0 }
+  const endless = { ignoreEos: true, temperature: 0, speculate: false }
   let chord
   let model
   return {

@@ -18,7 +18,7 @@ if (positionals.length !== 1) {
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 const percentile = (numbers, share) => [...numbers].sort((a, b) => a - b)[Math.min(numbers.length - 1, Math.floor(numbers.length * share))]
-const endless = { ignoreEos: true, temperature: 0 }
+const endless = { ignoreEos: true, temperature: 0, speculate: false }
 
 async function timerDelays(ms) {
   const delays = []

@@ -54,7 +54,7 @@ async function child({ file, tokens, context, memory, cache, waitsForLimit }) {
   const ids = []
   let steady
   let at = performance.now()
-  for await (const { token } of model.generate(PROMPT, { maxTokens: tokens, temperature: 0, ignoreEos: true }).events()) {
+  for await (const { token } of model.generate(PROMPT, { maxTokens: tokens, temperature: 0, ignoreEos: true, speculate: false }).events()) {
     const now = performance.now()
     times.push((now - at) / 1000)
     ids.push(token)

@@ -29,7 +29,7 @@ async function measure(values, file, terminal) {
     const decode = []
     for (let round = 0; round <= rounds; round++) {
       terminal.progress(round === 0 ? 'warming up' : `round ${round} of ${rounds}`)
-      const options = { maxTokens: nTokens, ignoreEos: true, temperature: 0 }
+      const options = { maxTokens: nTokens, ignoreEos: true, temperature: 0, speculate: false }
       const { timings } = await model.generate(promptOf(nPrompt, round, model.info.vocabulary), options)
       if (round === 0) continue
       prefill.push(timings.promptPerSecond)
