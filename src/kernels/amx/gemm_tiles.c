@@ -88,17 +88,6 @@ ALWAYS_INLINE void finish_part(const struct tile *t, const struct part *p, uint3
     } while (0)
 #define STORE_SUMS(tile, part) _tile_stored(tile, (part).to, (part).to_stride)
 
-// The columns are larger than L2; what the panels of the next elements read is brought there bit by bit, by each panel that
-// meets these. At k; for columns of one part.
-ALWAYS_INLINE void prefetch_next_elements(const struct tile *t, uint64_t k)
-{
-    const uint32_t share = (AMX_TILE_COLUMNS + t->n_turns - 1) / t->n_turns;
-    const uint32_t first = t->turn * share, end = first + share < t->n_columns ? first + share : t->n_columns;
-    const uint8_t *next = t->column + 2 * (BF16_PANEL_N + k);
-    for (uint32_t c = first; c < end; c++)
-        _mm_prefetch((const char *)(next + c * t->column_stride), _MM_HINT_T1);
-}
-
 // How numbers are cut into parts of bfloat16, and which parts are multiplied: those whose numbers add up to less than
 // n_orders.
 struct parts {
@@ -106,6 +95,20 @@ struct parts {
     uint32_t panel_n;
 };
 #define QUANTIZED_PARTS ((struct parts){1, 1, 1, BF16_PANEL_N})
+
+// The columns are larger than L2; what the panels of the next elements read is brought there bit by bit, by each panel that
+// meets these. At k.
+ALWAYS_INLINE void prefetch_next_elements(const struct tile *t, uint64_t k, const struct parts parts)
+{
+    const uint32_t share = (AMX_TILE_COLUMNS + t->n_turns - 1) / t->n_turns;
+    const uint32_t first = t->turn * share, end = first + share < t->n_columns ? first + share : t->n_columns;
+    const uint8_t *next = t->column + (parts.panel_n + k) / 32 * 64 * parts.of_columns;
+    for (uint32_t c = first; c < end; c++) {
+        UNROLL
+        for (uint32_t j = 0; j < parts.of_columns; j++)
+            _mm_prefetch((const char *)(next + c * t->column_stride + 64 * j), _MM_HINT_T1);
+    }
+}
 
 ALWAYS_INLINE void multiply_up_to_16(const struct tile *t, const struct parts parts)
 {
@@ -163,8 +166,7 @@ ALWAYS_INLINE void multiply_up_to_32(const struct tile *t, const struct parts pa
                 _tile_dpbf16ps(3, 5, 7);
             }
         }
-        if (parts.of_columns == 1)
-            prefetch_next_elements(t, k);
+        prefetch_next_elements(t, k, parts);
     }
     STORE_SUMS(0, p0);
     STORE_SUMS(1, p1);
