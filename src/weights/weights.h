@@ -141,8 +141,9 @@ enum chord_status weights_read_rows(struct weights *weights, const struct weight
                                     uint64_t n_rows, float *out, struct chord_error *err);
 
 // Copies `n_bytes` from byte `offset` of file `file` (as in struct gguf_tensor) to `out`: whatever lies there, header and
-// padding included; the span must be inside the file. Of tiles in memory it is a copy; in paged mode all else is read past the page
-// cache, and not kept. From any thread, also while a step runs. FILE_CHANGED or IO; `out` is then unspecified.
+// padding included; the span must be inside the file. In paged mode tiles of the schedule that are in memory are copied; all
+// else, experts too, is read past the page cache and not kept. From any thread, also while a step runs. FILE_CHANGED or IO;
+// `out` is then unspecified.
 enum chord_status weights_read_bytes(struct weights *weights, uint32_t file, uint64_t offset, uint64_t n_bytes,
                                      void *out, struct chord_error *err);
 

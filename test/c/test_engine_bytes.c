@@ -151,13 +151,22 @@ static void beside_steps(void **state)
 static void in_paged_mode(void **state)
 {
     (void)state;
-    const struct tiny_options large = {
-        .n_layer = 12, .n_embd = 256, .n_head_kv = 1, .n_ff = 512, .n_ctx = 512, .type = QUANT_Q8_0};
-    for (int policy = CHORD_POLICY_PIN; policy <= CHORD_POLICY_LRU; policy++) {
-        const struct chord_model_options options = {
-            .mode = CHORD_MODE_PAGED, .policy = (enum chord_policy)policy, .memory = 11u << 20};
+    const struct tiny_options models[] = {
+        {.n_layer = 12, .n_embd = 256, .n_head_kv = 1, .n_ff = 512, .n_ctx = 512, .type = QUANT_Q8_0},
+        {.arch = "qwen3moe",
+         .n_layer = 4,
+         .n_embd = 256,
+         .n_head_kv = 1,
+         .n_ctx = 512,
+         .type = QUANT_Q8_0,
+         .n_expert = 16,
+         .n_ff_expert = 128},
+    };
+    for (int i = 0; i < 4; i++) {
+        const enum chord_policy policy = i % 2 == 0 ? CHORD_POLICY_PIN : CHORD_POLICY_LRU;
+        const struct chord_model_options options = {.mode = CHORD_MODE_PAGED, .policy = policy, .memory = 11u << 20};
         struct memory_account account;
-        struct gguf *gguf = open_split(large, 3, options, &account);
+        struct gguf *gguf = open_split(models[i / 2], 3, options, &account);
         const uint64_t end = n_files_bytes;
         uint64_t seed = 1;
         assert_int_equal(chord_model_read(model, 0, end, got, NULL), CHORD_OK); // nothing in memory yet
