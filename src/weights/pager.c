@@ -122,7 +122,7 @@ void pager_free(struct pager *pager)
 static void keep_what_comes_first(struct pager *pager)
 {
     uint32_t n_kept = 0, last = pager->first;
-    for (uint32_t i = pager->first; i < pager->end && n_kept < pager->n_frames; i++) {
+    for (uint32_t i = pager->first; i < pager->end && n_kept < pager->n_frames - pager->n_retired; i++) {
         if (!pager->slots[i].is_pinned)
             n_kept++;
         last = i + 1;

@@ -321,6 +321,28 @@ static void any_order_of_calls(void **state)
     free_world(&world);
 }
 
+// Frames that were given back are none to count on: tiles that a pass left in the others must not keep its first ones out.
+static void a_pass_after_one_that_was_left(void **state)
+{
+    struct world world;
+    (void)state;
+    make_world(&world);
+    const uint64_t frame = pager_frame_bytes(world.tiles, N_TILES);
+    struct pager *pager = make_pager(&world, PAGER_PIN, 0, 24);
+    struct pass pass = {.world = &world, .pager = pager};
+    assert_int_equal(pager_shrink(pager, 16 * frame), 16 * frame);
+    pager_begin_pass(pager, 0, N_TILES);
+    for (uint32_t part = 0; part < 12 * N_PARTS; part++)
+        use_part(&pass, part);
+    const void *bytes;
+    assert_int_equal(pager_acquire(pager, 12 + PAGER_LEAST_FRAMES - 1, &bytes, NULL), CHORD_OK); // all frames are full
+    pager_end_pass(pager);
+    run_pass(&pass, 0, N_TILES);
+    assert_int_equal(atomic_load(&pass.n_failed), 0);
+    pager_free(pager);
+    free_world(&world);
+}
+
 // The file becomes shorter: those tiles fail, with a reason; when it is whole again, so is the pager.
 static void a_failed_read_fails_its_tile(void **state)
 {
@@ -383,6 +405,7 @@ int main(void)
         cmocka_unit_test(lru_hits_nothing_over_a_scan),
         cmocka_unit_test(tiles_in_memory_are_copied),
         cmocka_unit_test(any_order_of_calls),
+        cmocka_unit_test(a_pass_after_one_that_was_left),
         cmocka_unit_test(a_failed_read_fails_its_tile),
         cmocka_unit_test(memory_that_is_missing),
     };
