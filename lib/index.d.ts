@@ -450,6 +450,7 @@ export interface Stats {
     tokenizer: { heldBytes: number }
     /** residentBytes: of the mapped files, in memory now; null where the system does not tell. */
     weights: { heldBytes: number; ceilingBytes: number | null; mappedBytes: number; residentBytes: number | null }
+    /** blocks: each once, however many texts share it. tokens: of all texts, each counted for itself. */
     kv: { heldBytes: number; ceilingBytes: number | null; blocks: number; blockBytes: number; tokens: number }
     scratch: { heldBytes: number; ceilingBytes: number | null }
   }
@@ -457,7 +458,10 @@ export interface Stats {
     /** Generations and the like that are unfinished. */
     running: number
     steps: number
+    /** Of prompts, computed. */
     promptTokens: number
+    /** Of prompts, not computed: a generation under way had computed the same beginning, and both now hold it once. */
+    reusedTokens: number
     generatedTokens: number
     /** Of the option `speculate`: tokens computed ahead, and those of them that came true. */
     guessedTokens: number

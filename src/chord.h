@@ -284,6 +284,7 @@ struct chord_stats {
     uint64_t kv_blocks, kv_block_bytes, kv_tokens;
     uint64_t n_steps; // batches run
     uint64_t n_prompt_tokens, n_generated_tokens;
+    uint64_t n_reused_tokens; // of prompts, not computed: another job had computed the same beginning
     uint64_t n_guessed_tokens, n_accepted_tokens; // by speculation: computed ahead, and those that came true
     uint64_t weight_bytes_used; // handed to kernels, over all steps
     double compute_seconds;     // in steps, but for stall_seconds

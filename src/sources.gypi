@@ -104,6 +104,7 @@
       'src/engine/lookup.c',
       'src/engine/model.c',
       'src/engine/plan.c',
+      'src/engine/prefix.c',
       'src/engine/scheduler.c',
       'src/engine/speculate.c',
       'src/engine/tensors.c',

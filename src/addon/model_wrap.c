@@ -373,6 +373,7 @@ napi_value wrap_model_stats(napi_env env, napi_callback_info info)
         util_set_double(env, work, "promptTokens", (double)s.n_prompt_tokens) &&
         util_set_double(env, work, "generatedTokens", (double)s.n_generated_tokens) &&
         util_set_double(env, work, "guessedTokens", (double)s.n_guessed_tokens) &&
+        util_set_double(env, work, "reusedTokens", (double)s.n_reused_tokens) &&
         util_set_double(env, work, "acceptedTokens", (double)s.n_accepted_tokens) &&
         util_set_double(env, work, "weightBytesUsed", (double)s.weight_bytes_used) &&
         util_set_double(env, work, "computeSeconds", s.compute_seconds) &&

@@ -93,6 +93,10 @@ void jobs_choose_guesses(struct step_costs *costs, struct chord_job *const *jobs
 // `token` was chosen: was it the one guessed?
 void job_check_guess(struct chord_job *job, uint32_t token);
 
+// In prefix.c. Gives the job the KV blocks that another job of the list `active` has computed for an equal beginning of its prompt,
+// as far as the job has none. False: an earlier job of the list is about to compute more of them, and this one does best to wait.
+bool job_share_prefix(struct chord_job *job, struct chord_job *active);
+
 // Ends the job: gives out held text, frees its cache, publishes the finish. `error` only with CHORD_FINISH_ERROR.
 void job_finish(struct chord_job *job, enum chord_finish finish, const struct chord_error *error);
 

@@ -42,6 +42,7 @@ struct scheduler {
     } outputs[BATCH_MAX_ROWS];
     uint32_t n_rows, n_outputs;
     uint64_t backend_ns; // of this step
+    uint32_t kv_stamp;   // of the last count of KV blocks
     struct step_costs costs;
     struct guess_rates rates; // of all jobs: what a new one starts from
 };
@@ -68,6 +69,7 @@ struct chord_model {
     const char *quantization;
 
     _Atomic uint64_t n_steps, n_prompt_tokens, n_generated_tokens, n_guessed_tokens, n_accepted_tokens, compute_ns;
+    _Atomic uint64_t n_reused_tokens;
     _Atomic uint64_t kv_tokens, kv_blocks; // positions stored by jobs in the scheduler, and the blocks they hold
 };
 

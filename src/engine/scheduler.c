@@ -61,13 +61,14 @@ static void sweep(struct chord_model *model)
 {
     struct scheduler *s = &model->scheduler;
     uint64_t kv_tokens = 0, kv_blocks = 0;
+    s->kv_stamp += s->kv_stamp == UINT32_MAX ? 2 : 1;
     for (struct chord_job **at = &s->active; *at != NULL;) {
         struct chord_job *job = *at;
         if (job->finish == CHORD_RUNNING && is_cancelled(job))
             job_finish(job, CHORD_FINISH_CANCELLED, NULL);
         if (job->finish == CHORD_RUNNING) {
             kv_tokens += job->n_done;
-            kv_blocks += job->kv.n_blocks;
+            kv_blocks += kv_cache_count(&job->kv, s->kv_stamp);
             at = &job->next;
             continue;
         }
@@ -186,7 +187,7 @@ static void gather_batch(struct chord_model *model, bool with_guesses)
     if (s->n_rows > 0 && room > BATCH_MAX_PROMPT_ROWS_BESIDE_GENERATION)
         room = BATCH_MAX_PROMPT_ROWS_BESIDE_GENERATION;
     for (struct chord_job *job = s->active; job != NULL && room > 0; job = job->next) {
-        if (job->finish != CHORD_RUNNING || !job_in_prompt(job))
+        if (job->finish != CHORD_RUNNING || !job_in_prompt(job) || !job_share_prefix(job, s->active))
             continue;
         const uint64_t left = job->n_tokens - job->n_done;
         const uint64_t n = left < room ? left : room;
@@ -268,6 +269,14 @@ static void commit(struct chord_model *model)
     atomic_fetch_add(&model->n_guessed_tokens, n_guessed);
 }
 
+// Hands on what the step computed of prompts while whoever computed it is still there: the logits may end it.
+static void share_prefixes(struct scheduler *s)
+{
+    for (struct chord_job *job = s->active; job != NULL; job = job->next)
+        if (job->finish == CHORD_RUNNING && job_in_prompt(job))
+            job_share_prefix(job, s->active);
+}
+
 // Whether the row is of the text as it is by now: that of a guess is, once that token has been chosen. It then counts as known.
 static bool belongs_to_text(struct chord_model *model, const struct batch_row *row, struct chord_job *job)
 {
@@ -339,6 +348,8 @@ static void run_step(struct chord_model *model, const struct chord_cancel *cance
         s->backend_ns = os_now_ns() - trunk_begin;
         const bool generated_only = !s->rows[s->n_rows - 1].in_prompt;
         commit(model);
+        if (!generated_only)
+            share_prefixes(s);
         status = run_outputs(model, &error);
         if (status == CHORD_OK && generated_only)
             step_costs_learn(&s->costs, s->n_rows, s->backend_ns);

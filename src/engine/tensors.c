@@ -148,6 +148,7 @@ void chord_model_stats(struct chord_model *model, struct chord_stats *out)
         .n_prompt_tokens = atomic_load(&model->n_prompt_tokens),
         .n_generated_tokens = atomic_load(&model->n_generated_tokens),
         .n_guessed_tokens = atomic_load(&model->n_guessed_tokens),
+        .n_reused_tokens = atomic_load(&model->n_reused_tokens),
         .n_accepted_tokens = atomic_load(&model->n_accepted_tokens),
         .weight_bytes_used = backend_weight_bytes(model->backend),
         .decode_threads = backend_tuning(model->backend).n_threads,

@@ -8,6 +8,7 @@
 // Stands before the data of a block, one cache line, so that the data stays aligned for the kernels.
 struct kv_block {
     _Alignas(64) _Atomic uint32_t n_references;
+    uint32_t stamp; // of the last count that met it
 };
 
 static struct kv_block *block_of(void *data)
@@ -49,6 +50,7 @@ static void *block_create(struct kv_cache *cache)
         return NULL;
     os_prefer_large_pages(block + 1, cache->layout->block_bytes);
     atomic_init(&block->n_references, 1);
+    block->stamp = 0;
     return block + 1;
 }
 
@@ -65,7 +67,7 @@ void kv_cache_free(struct kv_cache *cache)
     if (cache->account != NULL)
         memory_free(cache->account, (void *)cache->blocks);
     cache->blocks = NULL;
-    cache->n_blocks = cache->capacity = 0;
+    cache->n_blocks = cache->capacity = cache->n_shared = 0;
 }
 
 static enum chord_status reserve_table(struct kv_cache *cache, uint32_t n_blocks, struct chord_error *err)
@@ -103,4 +105,32 @@ enum chord_status kv_cache_reserve(struct kv_cache *cache, uint64_t n_tokens, st
         cache->blocks[cache->n_blocks++] = data;
     }
     return CHORD_OK;
+}
+
+enum chord_status kv_cache_share(struct kv_cache *cache, struct kv_cache *from, uint32_t first, uint32_t n_blocks,
+                                 struct chord_error *err)
+{
+    const enum chord_status status = reserve_table(cache, n_blocks, err);
+    if (status != CHORD_OK)
+        return status;
+    for (uint32_t i = first; i < n_blocks; i++)
+        atomic_fetch_add(&block_of(from->blocks[i])->n_references, 1);
+    while (cache->n_blocks > first)
+        block_release(cache, cache->blocks[--cache->n_blocks]);
+    memcpy((void *)(cache->blocks + first), (void *)(from->blocks + first), (n_blocks - first) * sizeof *cache->blocks);
+    cache->n_blocks = cache->n_shared = n_blocks;
+    if (from->n_shared < n_blocks)
+        from->n_shared = n_blocks;
+    return CHORD_OK;
+}
+
+uint32_t kv_cache_count(struct kv_cache *cache, uint32_t stamp)
+{
+    uint32_t n = cache->n_blocks - cache->n_shared;
+    for (uint32_t i = 0; i < cache->n_shared; i++) {
+        struct kv_block *block = block_of(cache->blocks[i]);
+        n += block->stamp != stamp;
+        block->stamp = stamp;
+    }
+    return n;
 }

@@ -1,10 +1,13 @@
 // KV cache: blocks of KV_BLOCK_TOKENS tokens, allocated as the text grows, never all at once.
 //
 // A block holds the keys and values of its tokens for all layers and KV heads; within it, for layer l and KV head h, first the
-// keys and then the values as kernels/kernels.h defines them. Blocks are reference-counted (atomically), so that
-// sequences can share those of an equal prefix.
+// keys and then the values as kernels/kernels.h defines them.
 //
-// A kv_cache belongs to one sequence and is used by one thread at a time.
+// Blocks are reference-counted (atomically), so that sequences share those of an equal prefix. A sequence writes only behind the
+// blocks that it shares: what is shared is whole blocks whose every position has been computed, and a sequence that departs
+// within a block computes that block for itself. So a block that has several owners never changes.
+//
+// A kv_cache belongs to one sequence and is used by one thread at a time; those that share blocks by one thread in all.
 #ifndef CHORD_GRAPH_KV_H
 #define CHORD_GRAPH_KV_H
 
@@ -43,6 +46,7 @@ struct kv_cache {
     struct memory_account *account;
     void **blocks; // [n_blocks], what struct attention_args takes
     uint32_t n_blocks, capacity;
+    uint32_t n_shared; // of the blocks, none but the first ones that have been shared with another cache
 };
 
 void kv_cache_init(struct kv_cache *cache, const struct kv_layout *layout, struct memory_account *account);
@@ -50,5 +54,14 @@ void kv_cache_free(struct kv_cache *cache); // may be called on a zeroed cache
 
 // Makes room for positions 0 .. n_tokens - 1, keeping what is there. On failure the cache is as before.
 enum chord_status kv_cache_reserve(struct kv_cache *cache, uint64_t n_tokens, struct chord_error *err);
+
+// Lets the cache have exactly the blocks first .. n_blocks - 1 of `from`, which has as many, behind its own first ones; what it held there
+// and behind is given up. first <= cache->n_blocks; both are of one layout and account. On failure the cache is as before.
+enum chord_status kv_cache_share(struct kv_cache *cache, struct kv_cache *from, uint32_t first, uint32_t n_blocks,
+                                 struct chord_error *err);
+
+// The blocks of the cache that no earlier call with the same `stamp` counted: summed over caches, each shared block
+// counts once. Stamps are not 0, and a new count takes one that differs from that of the last.
+uint32_t kv_cache_count(struct kv_cache *cache, uint32_t stamp);
 
 #endif

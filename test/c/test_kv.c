@@ -169,6 +169,61 @@ static void the_budget_is_a_ceiling(void **state)
     }
 }
 
+static void shared_blocks_are_held_once(void **state)
+{
+    (void)state;
+    struct kv_layout layout;
+    struct kv_cache a, b;
+    kv_layout_init(&layout, KV_F16, 2, 1, 4);
+    kv_cache_init(&a, &layout, &account);
+    kv_cache_init(&b, &layout, &account);
+    assert_int_equal(kv_cache_reserve(&a, 1000, NULL), CHORD_OK);
+    fill_from(&a, 0);
+    assert_int_equal(kv_cache_reserve(&b, 64, NULL), CHORD_OK);
+    assert_int_equal(kv_cache_share(&b, &a, 0, 5, NULL), CHORD_OK); // gives up its own
+    assert_int_equal(b.n_blocks, 5);
+    assert_int_equal(kv_cache_count(&a, 1) + kv_cache_count(&b, 1), 16);
+    assert_int_equal(kv_cache_count(&b, 2) + kv_cache_count(&a, 2), 16);
+    assert_int_equal(kv_cache_reserve(&b, 6 * 64, NULL), CHORD_OK);
+    fill_from(&b, 5);
+    assert_int_equal(kv_cache_count(&b, 3) + kv_cache_count(&a, 3), 17);
+    assert_int_equal(kv_cache_share(&b, &a, 5, 12, NULL), CHORD_OK);
+    assert_int_equal(kv_cache_count(&b, 4) + kv_cache_count(&a, 4), 16);
+    for (uint32_t i = 0; i < 12; i++)
+        assert_ptr_equal(a.blocks[i], b.blocks[i]);
+    kv_cache_free(&a);
+    assert_int_equal(kv_cache_count(&b, 5), 12);
+    check_contents(&b);
+    assert_true(atomic_load(&account.total) < 13 * (layout.block_bytes + 128));
+    kv_cache_free(&b);
+    assert_int_equal(atomic_load(&account.total), 0);
+}
+
+static void a_failed_share_leaves_both_caches(void **state)
+{
+    (void)state;
+    struct kv_layout layout;
+    struct kv_cache a, b;
+    struct chord_error err;
+    kv_layout_init(&layout, KV_F16, 1, 2, 8);
+    kv_cache_init(&a, &layout, &account);
+    kv_cache_init(&b, &layout, &account);
+    assert_int_equal(kv_cache_reserve(&a, 1000, NULL), CHORD_OK);
+    assert_int_equal(kv_cache_reserve(&b, 200, NULL), CHORD_OK);
+    fill_from(&a, 0);
+    fill_from(&b, 0);
+    atomic_store(&account.fail_after, 0);
+    assert_int_equal(kv_cache_share(&b, &a, 2, 16, &err), CHORD_OUT_OF_MEMORY); // a larger table
+    atomic_store(&account.fail_after, -1);
+    assert_int_equal(b.n_blocks, 4);
+    assert_int_equal(kv_cache_count(&a, 1) + kv_cache_count(&b, 1), 20);
+    check_contents(&a);
+    check_contents(&b);
+    kv_cache_free(&a);
+    kv_cache_free(&b);
+    assert_int_equal(atomic_load(&account.total), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -179,6 +234,8 @@ int main(void)
         TEST(a_zeroed_cache_can_be_freed),
         TEST(every_failed_allocation_leaves_the_cache),
         TEST(the_budget_is_a_ceiling),
+        TEST(shared_blocks_are_held_once),
+        TEST(a_failed_share_leaves_both_caches),
 #undef TEST
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

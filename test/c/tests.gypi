@@ -25,6 +25,7 @@
     {'target_name': 'test_pager', 'includes': ['test.gypi']},
     {'target_name': 'test_pager_faults', 'includes': ['test.gypi']},
     {'target_name': 'test_pool', 'includes': ['test.gypi']},
+    {'target_name': 'test_prefix', 'includes': ['test.gypi']},
     {'target_name': 'test_pretokenizers', 'includes': ['test.gypi']},
     {'target_name': 'test_quant', 'includes': ['test.gypi']},
     {'target_name': 'test_quant_dot', 'includes': ['test.gypi']},
