@@ -157,18 +157,28 @@ static void choose_guesses(struct scheduler *s)
         jobs_choose_guesses(&s->costs, jobs, n_jobs, beside_prompts);
 }
 
-static void add_generated_rows(struct scheduler *s, struct chord_job *job)
+static bool is_generating(const struct chord_job *job)
 {
-    // Guesses are not worth an error: without room for them the known token goes alone.
-    if (job->guesses != NULL && job->guesses->n_in_step > 0) {
-        if (kv_cache_reserve(&job->kv, job->n_done + 1 + job->guesses->n_in_step, NULL) == CHORD_OK) {
-            add_rows(s, job, 1 + job->guesses->n_in_step);
-            return;
-        }
-        job->guesses->n_in_step = 0;
+    return job->finish == CHORD_RUNNING && !job_in_prompt(job);
+}
+
+// Guesses are not worth an error, neither this job's nor another's: every known token has its room before the first guess, and without
+// room for its guesses goes alone.
+static void add_generated_rows(struct scheduler *s, bool with_guesses)
+{
+    for (struct chord_job *job = s->active; job != NULL; job = job->next)
+        if (is_generating(job))
+            reserve_kv(s, job, 1);
+    for (struct chord_job *job = s->active; job != NULL && s->n_rows < BATCH_MAX_ROWS; job = job->next) {
+        if (!is_generating(job))
+            continue;
+        uint32_t n_guesses = with_guesses && job->guesses != NULL ? job->guesses->n_in_step : 0;
+        if (n_guesses > 0 && kv_cache_reserve(&job->kv, job->n_done + 1 + n_guesses, NULL) != CHORD_OK)
+            n_guesses = 0;
+        if (job->guesses != NULL)
+            job->guesses->n_in_step = n_guesses;
+        add_rows(s, job, 1 + n_guesses);
     }
-    if (reserve_kv(s, job, 1))
-        add_rows(s, job, 1);
 }
 
 static void gather_batch(struct chord_model *model, bool with_guesses)
@@ -177,12 +187,7 @@ static void gather_batch(struct chord_model *model, bool with_guesses)
     s->n_rows = s->n_outputs = 0;
     if (with_guesses)
         choose_guesses(s);
-    for (struct chord_job *job = s->active; job != NULL && s->n_rows < BATCH_MAX_ROWS; job = job->next)
-        if (job->finish == CHORD_RUNNING && !job_in_prompt(job)) {
-            if (!with_guesses && job->guesses != NULL)
-                job->guesses->n_in_step = 0;
-            add_generated_rows(s, job);
-        }
+    add_generated_rows(s, with_guesses);
     uint64_t room = BATCH_MAX_ROWS - s->n_rows;
     if (s->n_rows > 0 && room > BATCH_MAX_PROMPT_ROWS_BESIDE_GENERATION)
         room = BATCH_MAX_PROMPT_ROWS_BESIDE_GENERATION;

@@ -95,6 +95,10 @@ static void own_limits_count(void **state)
     assert_true(held_kib > 0);
     const struct rlimit lower = {.rlim_cur = held_kib * 1024 + 64 * MIB, .rlim_max = before.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_DATA, &lower), 0);
+    struct rlimit taken;
+    assert_int_equal(getrlimit(RLIMIT_DATA, &taken), 0);
+    if (taken.rlim_cur != lower.rlim_cur)
+        skip(); // an emulator keeps the limits of its guest from itself
     const uint64_t available = os_memory_available();
     assert_int_equal(setrlimit(RLIMIT_DATA, &before), 0);
     assert_true(available <= 65 * MIB);

@@ -415,6 +415,33 @@ static void memory_runs_out_for_guesses_first(void **state)
     close_tiny();
 }
 
+// The last block of the cache goes to a token that is known, not to guesses of a job that comes before.
+static void guesses_take_no_room_from_texts_beside_them(void **state)
+{
+    (void)state;
+    uint32_t guessing_prompt[KV_BLOCK_TOKENS], other_prompt[KV_BLOCK_TOKENS];
+    open_tiny((struct tiny_options){.n_ctx = 1024, .n_embd = 256}, (struct chord_model_options){0});
+    for (uint32_t i = 0; i < KV_BLOCK_TOKENS; i++)
+        guessing_prompt[i] = 7;
+    repetitive_tokens(other_prompt, KV_BLOCK_TOKENS, 5);
+    struct chord_generate_options options = options_of(0, 1, 500);
+    const struct chord_logit_bias always_7 = {.token = 7, .bias = 100};
+    options.logit_bias = &always_7;
+    options.n_logit_bias = 1;
+    options.speculation = lookup_always;
+    struct chord_job *guessing = start(guessing_prompt, KV_BLOCK_TOKENS - 1, options);
+    struct chord_job *other = start(other_prompt, KV_BLOCK_TOKENS, options_of(0, 1, 2));
+    chord_model_run(model, 0, NULL); // both prompts: each holds one block
+    model->account.ceiling = atomic_load(&model->account.total) + model->kv_layout.block_bytes * 3 / 2;
+    struct result *r = finish_job(other);
+    assert_int_equal(r->end.finish, CHORD_FINISH_LENGTH);
+    assert_int_equal(r->n_tokens, 2);
+    chord_job_cancel(guessing);
+    result_free(finish_job(guessing));
+    result_free(r);
+    close_tiny();
+}
+
 static void too_many_guesses_are_refused(void **state)
 {
     (void)state;
@@ -444,6 +471,7 @@ int main(void)
         cmocka_unit_test(a_guessed_end_ends),
         cmocka_unit_test(cancelling_gives_a_beginning),
         cmocka_unit_test(memory_runs_out_for_guesses_first),
+        cmocka_unit_test(guesses_take_no_room_from_texts_beside_them),
         cmocka_unit_test(too_many_guesses_are_refused),
     };
     return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);
