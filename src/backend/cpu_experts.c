@@ -309,24 +309,59 @@ static enum chord_status run_wave(const struct run *run, const struct graph_node
     return status == CHORD_OK ? run_pass(&down, prepare_hidden_row) : status;
 }
 
+// Whether expert a goes before expert b: those that generated tokens chose; then those of a prompt, the one that most of its tokens
+// chose first, for it is the first that stays in memory.
+static bool goes_first(const struct expert_group *a, const struct expert_group *b)
+{
+    if (a->n_matvec != 0 || b->n_matvec != 0)
+        return b->n_matvec == 0;
+    return a->n > b->n;
+}
+
+// Returns how many of the chosen experts generated tokens chose; these come first.
+static uint32_t sort_chosen(const struct expert_group *groups, uint32_t *chosen, uint32_t n)
+{
+    uint32_t n_generated = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t expert = chosen[i];
+        uint32_t at = i;
+        for (; at > 0 && goes_first(&groups[expert], &groups[chosen[at - 1]]); at--)
+            chosen[at] = chosen[at - 1];
+        chosen[at] = expert;
+        n_generated += groups[expert].n_matvec != 0;
+    }
+    return n_generated;
+}
+
+static enum chord_status run_waves(const struct run *run, const struct graph_node *node, uint32_t *experts, uint32_t n,
+                                   bool is_prompt)
+{
+    struct backend *backend = run->backend;
+    enum chord_status status = CHORD_OK;
+    for (uint32_t done = 0, n_wave = 0; done < n && status == CHORD_OK; done += n_wave) {
+        n_wave = weights_begin_wave(backend->weights, experts + done, n - done, is_prompt);
+        for (uint32_t i = done; i < done + n_wave; i++)
+            backend->groups[experts[i]].in_wave = true;
+        status = run_wave(run, node, experts + done, n_wave);
+        for (uint32_t i = done; i < done + n_wave; i++)
+            backend->groups[experts[i]].in_wave = false;
+        weights_end_wave(backend->weights);
+    }
+    return status;
+}
+
 enum chord_status run_experts(const struct run *run, const struct graph_node *node)
 {
     struct backend *backend = run->backend;
     uint32_t *chosen = backend->chosen;
     const uint32_t n_chosen = group_by_expert(run, node);
-    enum chord_status status = CHORD_OK;
+    const uint32_t n_generated = sort_chosen(backend->groups, chosen, n_chosen);
     if (backend->trace_routes != NULL)
         trace_rows(run, node);
     weights_begin_experts(backend->weights, node->weight[0]);
-    for (uint32_t done = 0, n = 0; done < n_chosen && status == CHORD_OK; done += n) {
-        n = weights_begin_wave(backend->weights, chosen + done, n_chosen - done);
-        for (uint32_t i = done; i < done + n; i++)
-            backend->groups[chosen[i]].in_wave = true;
-        status = run_wave(run, node, chosen + done, n);
-        for (uint32_t i = done; i < done + n; i++)
-            backend->groups[chosen[i]].in_wave = false;
-        weights_end_wave(backend->weights);
-    }
+    enum chord_status status = run_waves(run, node, chosen, n_generated, false);
+    if (status == CHORD_OK)
+        status = run_waves(run, node, chosen + n_generated, n_chosen - n_generated, true);
     if (status != CHORD_OK)
         return status;
     return for_each_row(run, node, width_of(backend, node->out[0]) * node->experts.n_used, sum_row);

@@ -3,7 +3,9 @@
 #define N_CANDIDATES 64u
 #define FORGOTTEN 0.2f // share of the average that a token forgets
 #define LEAST_USE 1e-4f
-#define N_POWERS 64u // 0.8^64 is below LEAST_USE
+#define N_POWERS 64u     // 0.8^64 is below LEAST_USE
+#define PASSING_PART 16u // of all frames, lent to experts that pass through
+#define LEAST_PASSING 2u
 
 struct item {
     uint32_t frame;
@@ -17,6 +19,7 @@ struct frame {
     uint32_t item;
     uint8_t state;
     bool is_held;
+    bool is_passing;
     uint64_t last_use;
 };
 
@@ -28,7 +31,11 @@ struct expert_cache {
     struct frame *frames;  // [n_frames]
     uint32_t *free_frames; // [n_frames], the first n_free count
     uint32_t n_free, n_retired;
+    uint32_t *passing; // [n_frames / PASSING_PART + LEAST_PASSING]: frames with is_passing, the first n_passing count
+    uint32_t *layer_frames; // [n_layers]: how many hold an expert of the layer
+    uint32_t n_passing;
     uint32_t layer, token;
+    bool token_begins; // with the next use
     uint64_t n_uses, n_evictions, random;
     float powers[N_POWERS]; // (1 - FORGOTTEN)^i
 };
@@ -36,7 +43,8 @@ struct expert_cache {
 uint64_t expert_cache_bytes(uint32_t n_layers, uint32_t n_experts, uint32_t n_frames)
 {
     return sizeof(struct expert_cache) + (uint64_t)n_layers * n_experts * sizeof(struct item) +
-           (uint64_t)n_frames * (sizeof(struct frame) + sizeof(uint32_t));
+           (uint64_t)n_frames * (sizeof(struct frame) + sizeof(uint32_t)) +
+           ((uint64_t)n_layers + n_frames / PASSING_PART + LEAST_PASSING) * sizeof(uint32_t);
 }
 
 enum chord_status expert_cache_create(struct expert_cache **out, uint32_t n_layers, uint32_t n_experts,
@@ -50,8 +58,12 @@ enum chord_status expert_cache_create(struct expert_cache **out, uint32_t n_laye
         cache->items = memory_zalloc(account, MEMORY_METADATA, n_items, sizeof *cache->items);
         cache->frames = memory_zalloc(account, MEMORY_METADATA, n_frames, sizeof *cache->frames);
         cache->free_frames = memory_zalloc(account, MEMORY_METADATA, n_frames, sizeof *cache->free_frames);
+        cache->passing =
+            memory_zalloc(account, MEMORY_METADATA, n_frames / PASSING_PART + LEAST_PASSING, sizeof *cache->passing);
+        cache->layer_frames = memory_zalloc(account, MEMORY_METADATA, n_layers, sizeof *cache->layer_frames);
     }
-    if (cache == NULL || cache->items == NULL || cache->frames == NULL || cache->free_frames == NULL) {
+    if (cache == NULL || cache->items == NULL || cache->frames == NULL || cache->free_frames == NULL ||
+        cache->passing == NULL || cache->layer_frames == NULL) {
         expert_cache_free(cache);
         return memory_account_fail(account, err, expert_cache_bytes(n_layers, n_experts, n_frames),
                                    "the list of experts");
@@ -77,6 +89,8 @@ void expert_cache_free(struct expert_cache *cache)
 {
     if (cache == NULL)
         return;
+    memory_free(cache->account, cache->layer_frames);
+    memory_free(cache->account, cache->passing);
     memory_free(cache->account, cache->free_frames);
     memory_free(cache->account, cache->frames);
     memory_free(cache->account, cache->items);
@@ -85,7 +99,7 @@ void expert_cache_free(struct expert_cache *cache)
 
 void expert_cache_begin_layer(struct expert_cache *cache, uint32_t layer)
 {
-    cache->token += layer <= cache->layer;
+    cache->token_begins = cache->token_begins || layer <= cache->layer;
     cache->layer = layer;
 }
 
@@ -121,9 +135,10 @@ static uint32_t next_random(struct expert_cache *cache, uint32_t below)
     return (uint32_t)(((cache->random >> 33) * below) >> 31);
 }
 
+// Frames of passing experts are found by their list.
 static bool can_go(const struct frame *frame)
 {
-    return frame->state == FRAME_TAKEN && !frame->is_held;
+    return frame->state == FRAME_TAKEN && !frame->is_held && !frame->is_passing;
 }
 
 // Whether the expert in `frame` is the one to evict rather than that in `other`.
@@ -158,16 +173,77 @@ static uint32_t choose_victim(struct expert_cache *cache)
     return victim;
 }
 
+// The frame is no passing expert's any more.
+static void end_passing(struct expert_cache *cache, uint32_t frame)
+{
+    uint32_t i = 0;
+    if (!cache->frames[frame].is_passing)
+        return;
+    while (cache->passing[i] != frame)
+        i++;
+    cache->passing[i] = cache->passing[--cache->n_passing];
+    cache->frames[frame].is_passing = false;
+}
+
+// The frame loses its expert.
+static void vacate(struct expert_cache *cache, uint32_t frame)
+{
+    const uint32_t item = cache->frames[frame].item;
+    end_passing(cache, frame);
+    cache->items[item].frame = EXPERT_CACHE_NONE;
+    cache->layer_frames[item / cache->n_experts]--;
+    cache->frames[frame] = (struct frame){.state = FRAME_FREE};
+}
+
+static uint32_t evict(struct expert_cache *cache, uint32_t frame)
+{
+    if (frame == EXPERT_CACHE_NONE)
+        return frame;
+    vacate(cache, frame);
+    cache->n_evictions++;
+    return frame;
+}
+
+static uint32_t find_passing(const struct expert_cache *cache)
+{
+    for (uint32_t i = 0; i < cache->n_passing; i++)
+        if (!cache->frames[cache->passing[i]].is_held)
+            return cache->passing[i];
+    return EXPERT_CACHE_NONE;
+}
+
 static uint32_t take_frame(struct expert_cache *cache)
 {
     if (cache->n_free > 0)
         return cache->free_frames[--cache->n_free];
-    const uint32_t victim = choose_victim(cache);
-    if (victim == EXPERT_CACHE_NONE)
-        return EXPERT_CACHE_NONE;
-    cache->items[cache->frames[victim].item].frame = EXPERT_CACHE_NONE;
-    cache->n_evictions++;
-    return victim;
+    const uint32_t passing = find_passing(cache);
+    return evict(cache, passing != EXPERT_CACHE_NONE ? passing : choose_victim(cache));
+}
+
+static uint32_t most_passing(const struct expert_cache *cache)
+{
+    const uint32_t part = (cache->n_frames - cache->n_retired) / PASSING_PART;
+    return part < LEAST_PASSING ? LEAST_PASSING : part;
+}
+
+// A frame for an expert that passes through.
+static uint32_t lend_frame(struct expert_cache *cache)
+{
+    uint32_t frame = EXPERT_CACHE_NONE;
+    if (cache->n_passing < most_passing(cache))
+        frame = cache->n_free > 0 ? cache->free_frames[--cache->n_free] : evict(cache, choose_victim(cache));
+    return frame != EXPERT_CACHE_NONE ? frame : evict(cache, find_passing(cache));
+}
+
+static void seat(struct expert_cache *cache, uint32_t item, uint32_t frame, bool is_passing)
+{
+    cache->items[item].frame = frame;
+    if (frame == EXPERT_CACHE_NONE)
+        return;
+    cache->frames[frame] = (struct frame){.item = item, .state = FRAME_TAKEN, .is_passing = is_passing};
+    cache->layer_frames[item / cache->n_experts]++;
+    if (is_passing)
+        cache->passing[cache->n_passing++] = frame;
 }
 
 bool expert_cache_use(struct expert_cache *cache, uint32_t layer, uint32_t expert, uint32_t *frame)
@@ -175,18 +251,36 @@ bool expert_cache_use(struct expert_cache *cache, uint32_t layer, uint32_t exper
     const uint32_t index = item_of(cache, layer, expert);
     struct item *item = &cache->items[index];
     const bool is_hit = item->frame != EXPERT_CACHE_NONE;
+    cache->token += cache->token_begins;
+    cache->token_begins = false;
     item->use = use_of(cache, item) + FORGOTTEN;
     item->last_token = cache->token;
-    if (!is_hit) {
-        item->frame = take_frame(cache);
-        if (item->frame != EXPERT_CACHE_NONE)
-            cache->frames[item->frame] = (struct frame){.item = index, .state = FRAME_TAKEN};
-    }
+    if (is_hit)
+        end_passing(cache, item->frame);
+    else
+        seat(cache, index, take_frame(cache), false);
     *frame = item->frame;
     if (item->frame != EXPERT_CACHE_NONE) {
         cache->frames[item->frame].is_held = true;
         cache->frames[item->frame].last_use = ++cache->n_uses;
     }
+    return is_hit;
+}
+
+bool expert_cache_pass(struct expert_cache *cache, uint32_t layer, uint32_t expert, uint32_t *frame)
+{
+    const uint32_t index = item_of(cache, layer, expert);
+    const struct item *item = &cache->items[index];
+    const bool is_hit = item->frame != EXPERT_CACHE_NONE;
+    if (cache->policy == EXPERT_CACHE_LRU)
+        return expert_cache_use(cache, layer, expert, frame);
+    if (!is_hit) {
+        const bool stays = cache->n_free > 0 && cache->layer_frames[layer] < cache->n_frames / cache->n_layers;
+        seat(cache, index, stays ? take_frame(cache) : lend_frame(cache), !stays);
+    }
+    *frame = item->frame;
+    if (item->frame != EXPERT_CACHE_NONE)
+        cache->frames[item->frame].is_held = true;
     return is_hit;
 }
 
@@ -202,9 +296,9 @@ void expert_cache_drop(struct expert_cache *cache, uint32_t layer, uint32_t expe
     struct item *item = &cache->items[item_of(cache, layer, expert)];
     if (item->frame == EXPERT_CACHE_NONE)
         return;
-    cache->frames[item->frame] = (struct frame){.state = FRAME_FREE};
-    cache->free_frames[cache->n_free++] = item->frame;
-    item->frame = EXPERT_CACHE_NONE;
+    const uint32_t frame = item->frame;
+    vacate(cache, frame);
+    cache->free_frames[cache->n_free++] = frame;
 }
 
 uint32_t expert_cache_retire(struct expert_cache *cache)
@@ -231,19 +325,25 @@ uint64_t expert_cache_n_evictions(const struct expert_cache *cache)
 
 bool expert_cache_sane(const struct expert_cache *cache)
 {
-    uint32_t n_taken = 0, n_retired = 0, n_with_frame = 0;
+    uint32_t n_taken = 0, n_retired = 0, n_with_frame = 0, n_passing = 0, n_of_layers = 0;
     for (uint32_t i = 0; i < cache->n_frames; i++) {
         const struct frame *frame = &cache->frames[i];
         n_taken += frame->state == FRAME_TAKEN;
         n_retired += frame->state == FRAME_RETIRED;
-        if (frame->state == FRAME_TAKEN ? cache->items[frame->item].frame != i : frame->is_held)
+        n_passing += frame->is_passing;
+        if (frame->state == FRAME_TAKEN ? cache->items[frame->item].frame != i : frame->is_held || frame->is_passing)
             return false;
     }
+    for (uint32_t i = 0; i < cache->n_passing; i++)
+        if (!cache->frames[cache->passing[i]].is_passing)
+            return false;
+    for (uint32_t i = 0; i < cache->n_layers; i++)
+        n_of_layers += cache->layer_frames[i];
     for (uint32_t i = 0; i < cache->n_layers * cache->n_experts; i++)
         n_with_frame += cache->items[i].frame != EXPERT_CACHE_NONE;
     for (uint32_t i = 0; i < cache->n_free; i++)
         if (cache->frames[cache->free_frames[i]].state != FRAME_FREE)
             return false;
-    return n_with_frame == n_taken && n_retired == cache->n_retired &&
-           n_taken + n_retired + cache->n_free == cache->n_frames;
+    return n_with_frame == n_taken && n_of_layers == n_taken && n_passing == cache->n_passing &&
+           n_retired == cache->n_retired && n_taken + n_retired + cache->n_free == cache->n_frames;
 }

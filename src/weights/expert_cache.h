@@ -7,6 +7,9 @@
 // recently used lacks: that one hits nothing as soon as there are fewer frames than one token uses.
 // EXPERT_CACHE_LRU evicts the expert whose use is longest ago.
 //
+// A prompt uses nearly every expert of a layer once and then those of the next layer: kept like those of generated tokens, they
+// would push out what the next tokens are likely to use. They pass through: see expert_cache_pass.
+//
 // Nothing is allocated after the creation. Used by one thread at a time.
 #ifndef CHORD_WEIGHTS_EXPERT_CACHE_H
 #define CHORD_WEIGHTS_EXPERT_CACHE_H
@@ -43,6 +46,13 @@ uint32_t expert_cache_find(const struct expert_cache *cache, uint32_t layer, uin
 // released. *frame is its frame, or for one that had none a free one or that of the expert evicted, or EXPERT_CACHE_NONE
 // when all are held: then nothing is held. True: it had one.
 bool expert_cache_use(struct expert_cache *cache, uint32_t layer, uint32_t expert, uint32_t *frame);
+
+// As expert_cache_use, of an expert that only tokens of a prompt use; it does not count as a use. One that had no frame gets a
+// free one, to stay, as long as its layer has less than an even share of all frames; else it passes through: at most a sixteenth of
+// the frames, and at least two, are lent to such experts, and go to others first, passing or used. Under EXPERT_CACHE_LRU the
+// same as expert_cache_use.
+bool expert_cache_pass(struct expert_cache *cache, uint32_t layer, uint32_t expert, uint32_t *frame);
+
 void expert_cache_release(struct expert_cache *cache, uint32_t layer, uint32_t expert);
 
 // The expert, which may be held, has no frame any more.

@@ -349,10 +349,11 @@ static void put_present_first(struct expert_pager *pager, uint32_t *experts, uin
 }
 
 // Holds a frame for the expert. False: there is none.
-static bool hold(struct expert_pager *pager, uint32_t expert)
+static bool hold(struct expert_pager *pager, uint32_t expert, bool is_prompt)
 {
     uint32_t frame;
-    if (expert_cache_use(pager->cache, pager->layer, expert, &frame))
+    if (is_prompt ? expert_cache_pass(pager->cache, pager->layer, expert, &frame)
+                  : expert_cache_use(pager->cache, pager->layer, expert, &frame))
         return true;
     if (frame == EXPERT_CACHE_NONE)
         return false;
@@ -402,13 +403,13 @@ static void queue_reads(struct expert_pager *pager)
             want(pager, pager->wave[i], t);
 }
 
-uint32_t expert_pager_begin_wave(struct expert_pager *pager, uint32_t *experts, uint32_t n)
+uint32_t expert_pager_begin_wave(struct expert_pager *pager, uint32_t *experts, uint32_t n, bool is_prompt)
 {
     uv_mutex_lock(&pager->mutex);
     pager->in_wave = true;
     pager->wave_failed = false;
     put_present_first(pager, experts, n);
-    for (pager->n_wave = 0; pager->n_wave < n && hold(pager, experts[pager->n_wave]); pager->n_wave++) {
+    for (pager->n_wave = 0; pager->n_wave < n && hold(pager, experts[pager->n_wave], is_prompt); pager->n_wave++) {
         pager->wave[pager->n_wave] = experts[pager->n_wave];
         count_uses(pager, experts[pager->n_wave]);
     }
@@ -440,6 +441,18 @@ enum chord_status expert_pager_acquire(struct expert_pager *pager, uint32_t expe
     }
     uv_mutex_unlock(&pager->mutex);
     return status;
+}
+
+bool expert_pager_copy(struct expert_pager *pager, uint32_t layer, uint32_t expert, uint32_t part, uint32_t tile,
+                       uint64_t begin, uint64_t n_bytes, void *out)
+{
+    uv_mutex_lock(&pager->mutex); // nothing is evicted meanwhile
+    const struct tile *of = &tiles_at(pager, layer, expert)[pager->layers[layer].first_tile[part] + tile];
+    const uint8_t *bytes = atomic_load_explicit(&of->data, memory_order_acquire);
+    if (bytes != NULL)
+        memcpy(out, bytes + begin, n_bytes);
+    uv_mutex_unlock(&pager->mutex);
+    return bytes != NULL;
 }
 
 static void clear(struct expert_pager *pager)

@@ -15,6 +15,7 @@
 #include "weights/expert_cache.h"
 #include "weights/pager.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define EXPERT_PARTS 3u // gate, up, down
@@ -57,13 +58,18 @@ void expert_pager_free(struct expert_pager *pager); // no wave may be under way;
 void expert_pager_begin_layer(struct expert_pager *pager, uint32_t layer);
 // Starts a wave over the first of experts[n >= 1], each named once: returns how many, at least one. First puts those that are in
 // memory to the front of the list. The others are read in the order of the list: gate and up of all, then down.
-uint32_t expert_pager_begin_wave(struct expert_pager *pager, uint32_t *experts, uint32_t n);
+// is_prompt: no token being generated chose any of them.
+uint32_t expert_pager_begin_wave(struct expert_pager *pager, uint32_t *experts, uint32_t n, bool is_prompt);
 // Waits until tile `tile` of a matrix of an expert of the wave is in memory; *bytes is valid until the wave ends. From any
 // thread, any number of times. IO when something of the wave could not be read.
 enum chord_status expert_pager_acquire(struct expert_pager *pager, uint32_t expert, uint32_t part, uint32_t tile,
                                        const void **bytes, struct chord_error *err);
 // No tile of the wave is in use any more. What was not read yet is not read for it.
 void expert_pager_end_wave(struct expert_pager *pager);
+
+// Copies n_bytes from byte `begin` of a tile that is in memory; false: it is not. From any thread, at any time.
+bool expert_pager_copy(struct expert_pager *pager, uint32_t layer, uint32_t expert, uint32_t part, uint32_t tile,
+                       uint64_t begin, uint64_t n_bytes, void *out);
 
 // Gives memory of frames back, of none that the wave under way uses, until n_bytes are free or the least number of frames is left.
 // Returns the bytes. From any thread, at any time.

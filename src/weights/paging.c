@@ -442,6 +442,34 @@ static enum chord_status read_part(struct paging *paging, uint32_t file, uint64_
     return os_stream_read(&paging->streams[file], offset - slack, paging->rows, bytes, err);
 }
 
+static bool is_paged(const struct weight *weight)
+{
+    return weight->slots_begin < weight->slots_end || weight->expert_part != UINT32_MAX;
+}
+
+// Copies bytes of a tile of a matrix that is paged, when the tile is in memory.
+static bool copy_from_tile(struct paging *paging, const struct weight *weight, uint64_t tile, uint64_t begin,
+                           uint64_t n_bytes, void *out)
+{
+    if (weight->expert_part == UINT32_MAX)
+        return pager_copy(paging->pager, paging_slot(paging, weight, tile), begin, n_bytes, out);
+    const uint32_t n_tiles = (uint32_t)(weight->tensor->ne[1] / weight->tile_rows);
+    return expert_pager_copy(paging->experts, weight->expert_part / EXPERT_PARTS, (uint32_t)(tile / n_tiles),
+                             weight->expert_part % EXPERT_PARTS, (uint32_t)(tile % n_tiles), begin, n_bytes, out);
+}
+
+// Rows first .. first + n_rows - 1, of one tile and no more than fit, into paging->rows. With the mutex held.
+static enum chord_status read_rows(struct paging *paging, const struct weight *weight, uint64_t first, uint64_t n_rows,
+                                   const uint8_t **out, struct chord_error *err)
+{
+    const uint64_t begin = first % weight->tile_rows * weight->row_bytes, n_bytes = n_rows * weight->row_bytes;
+    *out = paging->rows;
+    if (is_paged(weight) && copy_from_tile(paging, weight, first / weight->tile_rows, begin, n_bytes, paging->rows))
+        return CHORD_OK;
+    return read_part(paging, weight->tensor->file, weight->tensor->offset + first * weight->row_bytes, n_bytes, out,
+                     err);
+}
+
 enum chord_status paging_read_rows(struct paging *paging, const struct weight *weight, uint64_t first, uint64_t n_rows,
                                    float *out, struct chord_error *err)
 {
@@ -449,10 +477,11 @@ enum chord_status paging_read_rows(struct paging *paging, const struct weight *w
     enum chord_status status = CHORD_OK;
     uv_mutex_lock(&paging->mutex);
     for (uint64_t done = 0; done < n_rows && status == CHORD_OK;) {
-        const uint64_t count = n_rows - done < fit ? n_rows - done : fit;
+        const uint64_t in_tile = weight->tile_rows - (first + done) % weight->tile_rows;
+        uint64_t count = n_rows - done < fit ? n_rows - done : fit;
         const uint8_t *rows;
-        status = read_part(paging, weight->tensor->file, weight->tensor->offset + (first + done) * weight->row_bytes,
-                           count * weight->row_bytes, &rows, err);
+        count = count < in_tile ? count : in_tile;
+        status = read_rows(paging, weight, first + done, count, &rows, err);
         for (uint64_t r = 0; r < count && status == CHORD_OK; r++, done++)
             weight->type->dequantize_row(rows + r * weight->row_bytes, out + done * weight->n, weight->n);
     }
@@ -500,7 +529,7 @@ static const struct weight *matrix_at(const struct paging *paging, const struct 
     return NULL;
 }
 
-// Bytes of a matrix of the schedule: from its tiles, as far as they are in memory.
+// Bytes of a matrix that is paged: from its tiles, as far as they are in memory.
 static enum chord_status read_from_tiles(struct paging *paging, const struct weight *weight, uint64_t offset,
                                          uint64_t n_bytes, uint8_t *out, struct chord_error *err)
 {
@@ -511,7 +540,7 @@ static enum chord_status read_from_tiles(struct paging *paging, const struct wei
         const uint64_t at = offset - tensor->offset + done, begin = at % tile_bytes;
         uint64_t count = n_bytes - done < ROWS_BYTES ? n_bytes - done : ROWS_BYTES;
         count = count < tile_bytes - begin ? count : tile_bytes - begin;
-        if (!pager_copy(paging->pager, paging_slot(paging, weight, at / tile_bytes), begin, count, out + done))
+        if (!copy_from_tile(paging, weight, at / tile_bytes, begin, count, out + done))
             status = read_from_file(paging, tensor->file, offset + done, count, out + done, err);
         done += count;
     }
@@ -525,7 +554,7 @@ enum chord_status paging_read_bytes(struct paging *paging, const struct weight *
     for (uint64_t done = 0, n_there; done < n_bytes && status == CHORD_OK; done += n_there) {
         uint8_t *to = (uint8_t *)out + done;
         const struct weight *weight = matrix_at(paging, items, file, offset + done, n_bytes - done, &n_there);
-        if (weight != NULL && weight->slots_begin < weight->slots_end)
+        if (weight != NULL && is_paged(weight))
             status = read_from_tiles(paging, weight, offset + done, n_there, to, err);
         else
             status = read_from_file(paging, file, offset + done, n_there, to, err);

@@ -190,9 +190,10 @@ void weights_begin_experts(struct weights *weights, const struct weight *weight)
         expert_pager_begin_layer(paging_experts(weights->paging), weight->expert_part / EXPERT_PARTS);
 }
 
-uint32_t weights_begin_wave(struct weights *weights, uint32_t *experts, uint32_t n)
+uint32_t weights_begin_wave(struct weights *weights, uint32_t *experts, uint32_t n, bool is_prompt)
 {
-    return weights->paging == NULL ? n : expert_pager_begin_wave(paging_experts(weights->paging), experts, n);
+    return weights->paging == NULL ? n
+                                   : expert_pager_begin_wave(paging_experts(weights->paging), experts, n, is_prompt);
 }
 
 void weights_end_wave(struct weights *weights)

@@ -124,7 +124,8 @@ weights_expert_pager(const struct weights *weights); // weights/expert_pager.h; 
 void weights_begin_experts(struct weights *weights, const struct weight *weight);
 // Then, again and again until all were used: the first of experts[n >= 1], at least one, as many as is returned, may be used until
 // the end of the wave; the list is put into the order in which they are at hand. In other modes all, in the order given.
-uint32_t weights_begin_wave(struct weights *weights, uint32_t *experts, uint32_t n);
+// is_prompt: only tokens of a prompt chose them; they are not kept at the cost of others.
+uint32_t weights_begin_wave(struct weights *weights, uint32_t *experts, uint32_t n, bool is_prompt);
 void weights_end_wave(struct weights *weights);
 
 // ---- Use -----------------------------------------------------------------------------------------------------------------
@@ -141,8 +142,8 @@ enum chord_status weights_read_rows(struct weights *weights, const struct weight
                                     uint64_t n_rows, float *out, struct chord_error *err);
 
 // Copies `n_bytes` from byte `offset` of file `file` (as in struct gguf_tensor) to `out`: whatever lies there, header and
-// padding included; the span must be inside the file. In paged mode tiles of the schedule that are in memory are copied; all
-// else, experts too, is read past the page cache and not kept. From any thread, also while a step runs. FILE_CHANGED or IO;
+// padding included; the span must be inside the file. In paged mode tiles that are in memory, experts' too, are copied; all
+// else is read past the page cache and not kept. From any thread, also while a step runs. FILE_CHANGED or IO;
 // `out` is then unspecified.
 enum chord_status weights_read_bytes(struct weights *weights, uint32_t file, uint64_t offset, uint64_t n_bytes,
                                      void *out, struct chord_error *err);

@@ -116,6 +116,85 @@ static void frequent_experts_stay(void **state)
     destroy();
 }
 
+// Passes an expert of a prompt through and lets go of it: its frame.
+static uint32_t pass(uint32_t layer, uint32_t expert)
+{
+    uint32_t frame;
+    const bool was_there = expert_cache_find(cache, layer, expert) != EXPERT_CACHE_NONE;
+    assert_int_equal(expert_cache_pass(cache, layer, expert, &frame), was_there);
+    assert_int_not_equal(frame, EXPERT_CACHE_NONE);
+    expert_cache_release(cache, layer, expert);
+    return frame;
+}
+
+// Hits of tokens that draw from four favourites of each layer and from others, a prompt of all experts before every n-th token.
+static uint32_t hits_beside_prompts(uint32_t tokens_per_prompt)
+{
+    enum { n_layers = 12, n_experts = 64, n_tokens = 200 };
+    uint32_t n_hits = 0;
+    random_state = 5;
+    create(n_layers, n_experts, 160, EXPERT_CACHE_PREDICTED);
+    for (uint32_t token = 0; token < n_tokens; token++) {
+        for (uint32_t layer = 0; token % tokens_per_prompt == tokens_per_prompt - 1 && layer < n_layers; layer++) {
+            expert_cache_begin_layer(cache, layer);
+            for (uint32_t e = 0; e < n_experts; e++)
+                pass(layer, e);
+        }
+        for (uint32_t layer = 0; layer < n_layers; layer++) {
+            expert_cache_begin_layer(cache, layer);
+            for (uint32_t i = 0; i < 3; i++)
+                n_hits += touch(layer, 10 * i + draw(4));
+            n_hits += touch(layer, 40 + draw(24));
+        }
+    }
+    destroy();
+    return n_hits;
+}
+
+static void prompts_leave_generated_tokens_their_hits(void **state)
+{
+    (void)state;
+    const uint32_t without = hits_beside_prompts(UINT32_MAX), with = hits_beside_prompts(5);
+    assert_true(without > 5500); // of 9600
+    assert_true(with >= without * 98 / 100);
+}
+
+// Frames lent to experts that pass are lent again, and given up before any other; one that is used stays.
+static void what_passes_goes_first(void **state)
+{
+    (void)state;
+    create(2, 40, 40, EXPERT_CACHE_PREDICTED);
+    for (uint32_t layer = 0; layer < 2; layer++) {
+        expert_cache_begin_layer(cache, layer);
+        for (uint32_t e = 0; e < 20; e++)
+            pass(layer, e); // stay: an even share of free frames
+    }
+    assert_int_equal(expert_cache_n_evictions(cache), 0);
+    expert_cache_begin_layer(cache, 0);
+    const uint32_t first = pass(0, 30), second = pass(0, 31);
+    assert_int_equal(expert_cache_n_evictions(cache), 2);
+    for (uint32_t e = 32; e < 40; e++) {
+        const uint32_t frame = pass(0, e);
+        assert_true(frame == first || frame == second);
+    }
+    assert_true(touch(0, 39)); // used: stays
+    const uint32_t kept = expert_cache_find(cache, 0, 39);
+    assert_false(touch(0, 30));
+    assert_true(expert_cache_find(cache, 0, 30) == (kept == first ? second : first));
+    assert_int_equal(expert_cache_find(cache, 0, 39), kept);
+    const uint64_t n_evictions = expert_cache_n_evictions(cache);
+    uint32_t a, b, c;
+    assert_false(expert_cache_pass(cache, 0, 33, &a));
+    assert_false(expert_cache_pass(cache, 0, 34, &b));
+    assert_false(expert_cache_pass(cache, 0, 35, &c)); // both frames are held
+    assert_int_not_equal(a, b);
+    assert_int_equal(c, EXPERT_CACHE_NONE);
+    assert_int_equal(expert_cache_n_evictions(cache), n_evictions + 2);
+    const uint32_t retired = expert_cache_retire(cache);
+    assert_true(retired != a && retired != b);
+    destroy();
+}
+
 static void held_experts_stay(void **state)
 {
     (void)state;
@@ -156,10 +235,15 @@ static void any_order_of_calls(void **state)
             const uint32_t before = expert_cache_find(cache, l, expert);
             if (kind < 10) {
                 uint32_t frame;
-                const bool is_hit = expert_cache_use(cache, l, expert, &frame);
+                const bool passes = draw(4) == 0;
+                const bool is_hit =
+                    passes ? expert_cache_pass(cache, l, expert, &frame) : expert_cache_use(cache, l, expert, &frame);
                 assert_int_equal(is_hit, before != EXPERT_CACHE_NONE);
                 assert_true(!is_hit || frame == before);
-                assert_int_equal(frame == EXPERT_CACHE_NONE, !is_hit && n_held + n_retired == n_frames);
+                if (!passes || n_held + n_retired == n_frames)
+                    assert_int_equal(frame == EXPERT_CACHE_NONE, !is_hit && n_held + n_retired == n_frames);
+                else if (n_held == 0)
+                    assert_int_not_equal(frame, EXPERT_CACHE_NONE);
                 if (frame != EXPERT_CACHE_NONE) {
                     assert_false(retired[frame]);
                     n_held += !held[l][expert];
@@ -210,6 +294,7 @@ static void nothing_is_allocated_after_the_creation(void **state)
     for (uint32_t i = 0; i < 600; i++) {
         expert_cache_begin_layer(cache, i % 6);
         touch(i % 6, draw(20));
+        pass(i % 6, draw(20));
     }
     assert_int_equal(atomic_load(&account.n_allocations), n);
     destroy();
@@ -239,6 +324,8 @@ int main(void)
         TEST(least_recently_used_goes),
         TEST(no_cliff_below_a_token),
         TEST(frequent_experts_stay),
+        TEST(prompts_leave_generated_tokens_their_hits),
+        TEST(what_passes_goes_first),
         TEST(held_experts_stay),
         TEST(any_order_of_calls),
         TEST(nothing_is_allocated_after_the_creation),

@@ -136,14 +136,14 @@ static void choose(struct world *world, uint32_t *experts, uint32_t n)
 }
 
 // Uses the experts of a layer wave by wave. Returns how many tiles could not be had.
-static uint32_t use_layer(struct world *world, uint32_t layer, uint32_t *experts, uint32_t n)
+static uint32_t use_layer(struct world *world, uint32_t layer, uint32_t *experts, uint32_t n, bool is_prompt)
 {
     uint32_t n_failed = 0;
     expert_pager_begin_layer(world->pager, layer);
     for (uint32_t done = 0; done < n;) {
         struct use use = {.world = world, .layer = layer, .experts = experts + done};
         uv_thread_t threads[N_THREADS];
-        use.n_experts = expert_pager_begin_wave(world->pager, experts + done, n - done);
+        use.n_experts = expert_pager_begin_wave(world->pager, experts + done, n - done, is_prompt);
         assert_in_range(use.n_experts, 1, n - done);
         for (uint32_t i = 0; i < N_THREADS; i++)
             assert_int_equal(uv_thread_create(&threads[i], use_experts, &use), 0);
@@ -180,7 +180,7 @@ static void any_order_and_memory(void **state)
             uint32_t experts[N_EXPERTS];
             const uint32_t n = 1 + below(&world, step % 10 == 0 ? N_EXPERTS : 3);
             choose(&world, experts, n);
-            assert_int_equal(use_layer(&world, step % N_LAYERS, experts, n), 0);
+            assert_int_equal(use_layer(&world, step % N_LAYERS, experts, n, below(&world, 3) == 0), 0);
             const uint32_t kind = below(&world, 12);
             if (kind == 0)
                 expert_pager_shrink(world.pager, below(&world, (uint32_t)most));
@@ -208,13 +208,98 @@ static void bytes_are_read_once(void **state)
     for (uint32_t round = 0; round < 3; round++)
         for (uint32_t l = 0; l < N_LAYERS; l++) {
             choose(&world, experts, 0);
-            use_layer(&world, l, experts, N_EXPERTS);
+            use_layer(&world, l, experts, N_EXPERTS, false);
         }
     const struct pager_stats stats = stats_of(&world);
     assert_int_equal(stats.hits, 2 * stats.misses);
     assert_int_equal(stats.hit_bytes, 2 * stats.miss_bytes);
     assert_int_equal(stats.evictions, 0);
     assert_true(stats.read_bytes >= stats.miss_bytes && stats.read_bytes < stats.miss_bytes + stats.misses * 8192);
+    free_world(&world);
+}
+
+// A prompt that uses all experts reads those that are absent once, and leaves all but two frames as they were. Without anything to
+// leave, as much of it as there is room for stays.
+static void a_prompt_passes_through(void **state)
+{
+    (void)state;
+    enum { n_frames = 3 * N_LAYERS };
+    struct world world;
+    uint32_t experts[N_EXPERTS];
+    make_world(&world);
+    assert_int_equal(create(&world, n_frames, EXPERT_CACHE_PREDICTED), CHORD_OK);
+    for (uint32_t round = 0; round < 3; round++)
+        for (uint32_t l = 0; l < N_LAYERS; l++) {
+            uint32_t generated[] = {(5 * l) % N_EXPERTS, (5 * l + 4) % N_EXPERTS, (5 * l + 8) % N_EXPERTS};
+            use_layer(&world, l, generated, 3, false);
+        }
+    struct pager_stats before = stats_of(&world);
+    assert_int_equal(before.evictions, 0);
+    for (uint32_t l = 0; l < N_LAYERS; l++) {
+        uint64_t tiles = 0;
+        choose(&world, experts, N_EXPERTS);
+        use_layer(&world, l, experts, N_EXPERTS, true);
+        const struct pager_stats after = stats_of(&world);
+        for (uint32_t p = 0; p < EXPERT_PARTS; p++)
+            tiles += world.layers[l].parts[p].n_tiles;
+        assert_int_equal(after.hits + after.misses - before.hits - before.misses, tiles * N_EXPERTS);
+        assert_in_range(after.misses - before.misses, tiles * (N_EXPERTS - 3), tiles * (N_EXPERTS - 1));
+        before = after;
+    }
+    uint32_t n_lost = 0;
+    for (uint32_t l = 0; l < N_LAYERS; l++)
+        for (uint32_t i = 0; i < 3; i++) {
+            uint8_t byte;
+            n_lost += !expert_pager_copy(world.pager, l, (5 * l + 4 * i) % N_EXPERTS, 0, 0, 0, 1, &byte);
+        }
+    assert_in_range(n_lost, 0, 2);
+    expert_pager_clear(world.pager);
+    for (uint32_t l = 0; l < N_LAYERS; l++) {
+        choose(&world, experts, N_EXPERTS);
+        use_layer(&world, l, experts, N_EXPERTS, true);
+        const uint32_t kept[] = {experts[0], experts[1], experts[2]};
+        uint8_t byte;
+        if (l == 0) // an even share of every layer, the first of the list
+            for (uint32_t i = 0; i < 3; i++)
+                assert_true(expert_pager_copy(world.pager, l, kept[i], 0, 0, 0, 1, &byte));
+    }
+    free_world(&world);
+}
+
+// Bytes of an expert, any of them, while others are used: those of the file, as long as it is in memory.
+static void copies_are_the_files_bytes(void **state)
+{
+    (void)state;
+    struct world world;
+    uint32_t experts[N_EXPERTS], n_copied = 0;
+    uint8_t *out;
+    make_world(&world);
+    out = malloc(9001);
+    assert_non_null(out);
+    assert_int_equal(create(&world, 8, EXPERT_CACHE_PREDICTED), CHORD_OK);
+    for (uint32_t step = 0; step < 200; step++) {
+        const uint32_t used = step % N_LAYERS, layer = below(&world, N_LAYERS), expert = below(&world, N_EXPERTS);
+        choose(&world, experts, 2);
+        use_layer(&world, used, experts, 2, false);
+        for (uint32_t i = 0; i < 3; i++) {
+            const uint32_t l = i == 0 ? used : layer, e = i == 0 ? experts[step % 2] : expert;
+            const uint32_t p = below(&world, EXPERT_PARTS);
+            const struct expert_part *part = &world.layers[l].parts[p];
+            const uint32_t tile = below(&world, part->n_tiles), begin = below(&world, part->tile_bytes);
+            const uint32_t n = 1 + below(&world, part->tile_bytes - begin);
+            const bool is_there = expert_pager_copy(world.pager, l, e, p, tile, begin, n, out);
+            assert_true(is_there || i != 0);
+            if (is_there)
+                assert_memory_equal(
+                    out, world.bytes + part->offset + ((uint64_t)e * part->n_tiles + tile) * part->tile_bytes + begin,
+                    n);
+            n_copied += is_there;
+        }
+    }
+    assert_in_range(n_copied, 201, 599); // some were not there
+    expert_pager_clear(world.pager);
+    assert_false(expert_pager_copy(world.pager, 0, experts[0], 0, 0, 0, 1, out));
+    free(out);
     free_world(&world);
 }
 
@@ -227,13 +312,13 @@ static void what_is_at_hand_comes_first(void **state)
     static const uint32_t expected[] = {6, 2, 8, 1, 0};
     make_world(&world);
     assert_int_equal(create(&world, 5, EXPERT_CACHE_PREDICTED), CHORD_OK);
-    use_layer(&world, 1, first, 2);
+    use_layer(&world, 1, first, 2, false);
     expert_pager_begin_layer(world.pager, 1);
-    assert_int_equal(expert_pager_begin_wave(world.pager, then, 5), 5);
+    assert_int_equal(expert_pager_begin_wave(world.pager, then, 5, false), 5);
     assert_memory_equal(then, expected, sizeof expected);
     expert_pager_end_wave(world.pager); // before anything was used: what is being read is waited for
     assert_true(expert_pager_sane(world.pager));
-    assert_int_equal(use_layer(&world, 1, then, 5), 0);
+    assert_int_equal(use_layer(&world, 1, then, 5, false), 0);
     free_world(&world);
 }
 
@@ -247,10 +332,10 @@ static void a_file_cut_short(void **state)
     assert_int_equal(create(&world, 3, EXPERT_CACHE_PREDICTED), CHORD_OK);
     for (uint32_t round = 0; round < 3; round++) {
         choose(&world, experts, N_EXPERTS);
-        assert_int_equal(use_layer(&world, N_LAYERS - 1, experts, N_EXPERTS), 0);
+        assert_int_equal(use_layer(&world, N_LAYERS - 1, experts, N_EXPERTS, round % 2 == 0), 0);
         assert_int_equal(truncate(world.path, 5000), 0);
         choose(&world, experts, N_EXPERTS);
-        assert_true(use_layer(&world, N_LAYERS - 1, experts, N_EXPERTS) > 0);
+        assert_true(use_layer(&world, N_LAYERS - 1, experts, N_EXPERTS, round % 2 == 0) > 0);
         write_file(&world, world.size);
     }
     free_world(&world);
@@ -290,6 +375,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_order_and_memory),        cmocka_unit_test(bytes_are_read_once),
+        cmocka_unit_test(a_prompt_passes_through),     cmocka_unit_test(copies_are_the_files_bytes),
         cmocka_unit_test(what_is_at_hand_comes_first), cmocka_unit_test(a_file_cut_short),
         cmocka_unit_test(memory_is_counted),
     };
