@@ -27,6 +27,7 @@
  * CLOSED                      the model has been closed
  * NOT_FOUND                   no key, tensor or token of that name
  * FILE_CHANGED                the model file changed while it was in use
+ * BUSY                        the session is generating a text or being saved
  * THREAD                      the system refused to start a thread
  * BINDING_NOT_FOUND           the compiled addon is not there; the message names the command that builds it
  */

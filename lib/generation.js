@@ -148,19 +148,19 @@ class Generation {
       return
     }
     const chosen = this.#events.filter(({ token }) => token !== null)
-    const { promptTokens, generatedTokens, guessedTokens = 0, acceptedTokens = 0, promptSeconds, generateSeconds } = final
+    const { promptTokens, generatedTokens, reusedTokens = 0, guessedTokens = 0, acceptedTokens = 0, promptSeconds, generateSeconds } = final
     this.#settled = true
     this.#release()
     this.#resolve({
       text: this.#texts.join(''),
       tokens: chosen.map(({ token }) => token),
       finishReason: final.finish,
-      usage: { promptTokens, completionTokens: generatedTokens },
+      usage: { promptTokens, reusedTokens, completionTokens: generatedTokens },
       speculation: { guessedTokens, acceptedTokens },
       timings: {
         promptMs: promptSeconds * 1000,
         completionMs: generateSeconds * 1000,
-        promptPerSecond: perSecond(promptTokens, promptSeconds),
+        promptPerSecond: perSecond(promptTokens - reusedTokens, promptSeconds),
         // The first token comes with the prompt.
         completionPerSecond: perSecond(Math.max(0, generatedTokens - 1), generateSeconds),
       },

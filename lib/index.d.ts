@@ -118,6 +118,17 @@ export class Model {
    */
   generate(prompt: string | ArrayLike<number>, options?: GenerateOptions): Generation
 
+  /**
+   * A text that is continued turn by turn. What a generation computed of it stays in memory until the session is closed or collected:
+   * ```js
+   * const session = model.session()
+   * await session.generate('The first line.')
+   * const more = [...session.tokens, ...model.tokenize(' And then', { bos: false })]
+   * await session.generate(more) // computes what is new
+   * ```
+   */
+  session(): Session
+
   /** The logits after the last token, one per token of the vocabulary. */
   evaluate(tokens: ArrayLike<number>, options?: { signal?: AbortSignal }): Promise<Float32Array>
 
@@ -281,6 +292,37 @@ export interface SpeculateOptions {
 }
 
 /**
+ * A text whose keys and values are kept between the generations that continue it. Made by {@link Model.session} and {@link Session.fork}.
+ *
+ * A token that was generated stays a generated one, and is computed as such should that have to be done again. So a text is the one
+ * that a single run gives in which the same tokens are prompt and the same are generated, whatever of it was reused.
+ */
+export class Session {
+  private constructor()
+
+  /** The text so far: the last prompt and what was generated after it, without an end-of-generation token. While a generation runs: as it was before. */
+  readonly tokens: number[]
+
+  /**
+   * As {@link Model.generate}, of the whole text so far: `prompt` is not appended. The longest prefix that it has in common
+   * with {@link tokens} is not computed again (but for the last token of the prompt), and what the session held behind that prefix is
+   * dropped: to go on from a text in several ways, {@link fork} it before.
+   *
+   * A generation that is cancelled or fails leaves the prompt and what was generated; one that ends before it began leaves the session as it
+   * was. One generation at a time: else `BUSY`.
+   */
+  generate(prompt: string | ArrayLike<number>, options?: GenerateOptions): Generation
+
+  /** Another session with the same text. The two share memory as far as their texts are the same. `BUSY` while a generation runs. */
+  fork(): Promise<Session>
+
+  /** Cancels what the session generates and gives back its memory. Further calls return the same promise. */
+  close(): Promise<void>
+
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/**
  * A text being generated. Iterating yields pieces of whole characters; awaiting gives the {@link Result}. Both may be done, in any
  * order, any number of times: every reader starts at the beginning of the text. To leave a loop early cancels the generation.
  *
@@ -330,7 +372,8 @@ export interface Result {
   tokens: number[]
   /** `'stop'`: the model or a stop string ended the text. `'length'`: `maxTokens` or the context did. `'cancelled'`: you did. */
   finishReason: 'stop' | 'length' | 'cancelled'
-  usage: { promptTokens: number; completionTokens: number }
+  /** reusedTokens: of promptTokens, those that a session or another generation had computed. */
+  usage: { promptTokens: number; reusedTokens: number; completionTokens: number }
   /** Of the option `speculate`: tokens computed ahead, and those of them that came true. */
   speculation: { guessedTokens: number; acceptedTokens: number }
   /** completionPerSecond: tokens per second from the first one, which comes with the prompt, to the last. */
@@ -450,7 +493,7 @@ export interface Stats {
     tokenizer: { heldBytes: number }
     /** residentBytes: of the mapped files, in memory now; null where the system does not tell. */
     weights: { heldBytes: number; ceilingBytes: number | null; mappedBytes: number; residentBytes: number | null }
-    /** blocks: each once, however many texts share it. tokens: of all texts, each counted for itself. */
+    /** Of generations and of sessions. blocks: each once, however many texts share it. tokens: of all texts, each counted for itself. */
     kv: { heldBytes: number; ceilingBytes: number | null; blocks: number; blockBytes: number; tokens: number }
     scratch: { heldBytes: number; ceilingBytes: number | null }
   }
@@ -460,7 +503,7 @@ export interface Stats {
     steps: number
     /** Of prompts, computed. */
     promptTokens: number
-    /** Of prompts, not computed: a generation under way had computed the same beginning, and both now hold it once. */
+    /** Of prompts, not computed: the session, another one, or a generation under way had computed the same beginning. It is held once. */
     reusedTokens: number
     generatedTokens: number
     /** Of the option `speculate`: tokens computed ahead, and those of them that came true. */
@@ -579,6 +622,7 @@ export type ChordErrorCode =
   | 'CLOSED'
   | 'NOT_FOUND'
   | 'FILE_CHANGED'
+  | 'BUSY'
   | 'THREAD'
   | 'BINDING_NOT_FOUND'
 

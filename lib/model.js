@@ -5,13 +5,11 @@ const { ChordError, located } = require('./errors.js')
 const { runJob, startGeneration } = require('./generation.js')
 const { GENERATE, LOAD, PERPLEXITY, PRELOAD, SIGNAL, WASM, nativeLoadOptions } = require('./options.js')
 const { measurePerplexity } = require('./perplexity.js')
+const { SECRET, Session } = require('./session.js')
 const { tokenizerOf } = require('./tokenizer.js')
 const v = require('./validate.js')
 const { makeWasmImports } = require('./wasm.js')
 
-const SECRET = Symbol('chord')
-// Node.js 18 has no such symbol of its own; libraries agree on this one.
-if (!Symbol.asyncDispose) Object.defineProperty(Symbol, 'asyncDispose', { value: Symbol.for('Symbol.asyncDispose') })
 
 const PRELOAD_SECONDS = 0.02
 const LONG_PROMPT = 8192 // characters; about a millisecond of work
@@ -35,17 +33,12 @@ class Model {
   }
 
   generate(prompt, options) {
+    return this.#generate(prompt, options, (tokens, native, listener) => binding.generate(this.#handle, tokens, native, listener))
+  }
+
+  session() {
     this.#assertOpen()
-    const { signal, logitBias, speculate = { lookup: true }, ...native } = v.options('generate()', options, GENERATE)
-    native.speculate = speculate
-    if (logitBias) {
-      for (const token of logitBias.tokens) v.tokenIds("option 'logitBias' of generate(), keys", [token], this.#info.vocabulary)
-      Object.assign(native, { biasTokens: logitBias.tokens, biasValues: logitBias.values })
-    }
-    return startGeneration(this.#promptTokens(prompt), (tokens, listener) => binding.generate(this.#handle, tokens, native, listener), {
-      signal,
-      withLogprobs: native.logprobs !== undefined,
-    })
+    return this.#makeSession(binding.sessionOpen(this.#handle))
   }
 
   async evaluate(tokens, options) {
@@ -127,6 +120,31 @@ class Model {
 
   [Symbol.asyncDispose]() {
     return this.close()
+  }
+
+  #makeSession(handle) {
+    const model = {
+      assertOpen: () => this.#assertOpen(),
+      closing: () => this.#closing,
+      generate: (prompt, options, submit) => this.#generate(prompt, options, submit),
+      makeSession: (other) => this.#makeSession(other),
+    }
+    return new Session(SECRET, model, handle)
+  }
+
+  /** A generation by `submit(tokens, options of the addon, listener)`. */
+  #generate(prompt, options, submit) {
+    this.#assertOpen()
+    const { signal, logitBias, speculate = { lookup: true }, ...native } = v.options('generate()', options, GENERATE)
+    native.speculate = speculate
+    if (logitBias) {
+      for (const token of logitBias.tokens) v.tokenIds("option 'logitBias' of generate(), keys", [token], this.#info.vocabulary)
+      Object.assign(native, { biasTokens: logitBias.tokens, biasValues: logitBias.values })
+    }
+    return startGeneration(this.#promptTokens(prompt), (tokens, listener) => submit(tokens, native, listener), {
+      signal,
+      withLogprobs: native.logprobs !== undefined,
+    })
   }
 
   #assertOpen() {

@@ -4,10 +4,11 @@
 //   chord_model       a loaded model: immutable weights, a tokenizer, and the scheduler of all work on it
 //   chord_tokenizer   a tokenizer without weights
 //   chord_job         one piece of work in a model's scheduler: a generation, an evaluation or a scoring
+//   chord_session     a text whose KV cache lives on between the generations that continue it
 //   chord_file        metadata and tensor directory of a file, for inspection
 //
 // Threads: every function may be called from any thread. chord_model_run must not run twice at once on one model;
-// everything else may run beside it. Two models share nothing.
+// everything else may run beside it, except where it is said otherwise. Two models share nothing.
 // Errors: fallible functions return enum chord_status and fill *err (which may be NULL). See base/status.h.
 // Strings handed in are UTF-8 with explicit lengths or NUL-terminated as stated; strings handed out are borrowed from the
 // object and valid until it is closed, unless stated otherwise.
@@ -39,7 +40,7 @@ enum chord_policy { CHORD_POLICY_AUTO, CHORD_POLICY_PIN, CHORD_POLICY_LRU };
 enum chord_kv_type { CHORD_KV_F16, CHORD_KV_Q8_0 };
 
 struct chord_model_options {
-    uint64_t memory;    // ceiling in bytes for everything chord allocates; 0: what the machine or container leaves free
+    uint64_t memory; // ceiling in bytes for everything chord allocates; 0: what the machine or container leaves free
     uint64_t memory_weights, memory_kv, memory_scratch; // of it at most for each of these; 0: no ceiling of its own
     uint32_t n_ctx;     // context in tokens; 0: the model's own, as far as the budget reaches
     uint32_t n_threads; // compute threads, 0: one per processor this process may use
@@ -58,7 +59,7 @@ struct chord_model;
 // Opens `path` (NUL-terminated; the first file of a split model). Reads the header only; weights are mapped.
 enum chord_status chord_model_open(const char *path, const struct chord_model_options *options,
                                    struct chord_model **out, struct chord_error *err);
-// Cancels what runs, frees all. Jobs must have been freed before; no other call may be under way. NULL is fine.
+// Cancels what runs, frees all, sessions too. Jobs must have been freed before; no other call may be under way. NULL is fine.
 void chord_model_close(struct chord_model *model);
 
 struct chord_model_info {
@@ -224,6 +225,7 @@ struct chord_output {
     // From here on valid when finish != CHORD_RUNNING.
     struct chord_error error;       // with CHORD_FINISH_ERROR
     uint64_t n_prompt, n_generated; // tokens; an end-of-generation token is not counted and not in the events
+    uint64_t n_reused;              // of n_prompt, not computed: the session or another job had them
     uint64_t n_guessed, n_accepted; // guesses computed, and those of them that came true
     double prompt_seconds, generate_seconds;
     const float *logits; // chord_evaluate: [n_vocab], else NULL
@@ -236,6 +238,43 @@ void chord_job_take(struct chord_job *job, struct chord_output *out);
 // Runs steps, each one batch over all jobs that have work, until `seconds` have passed (at least one step), or no job
 // has work, or `*cancel` is set. Returns whether work is left. Jobs' own errors are reported by their outputs.
 bool chord_model_run(struct chord_model *model, double seconds, struct chord_cancel *cancel);
+
+// ---- Sessions ----------------------------------------------------------------------------------------------------------
+
+// A session keeps the tokens of a text, prompt and what was generated, with their keys and values, when the generation has
+// ended. Its next generation computes of its prompt what the text does not begin with. A session lives until it is freed or its model
+// is closed.
+//
+// A token that was generated stays a generated one: where it has to be computed anew, that is done as it was when it was generated. The
+// text of a session is therefore what one run gives in which the same tokens are prompt and the same are generated,
+// bit for bit, whatever of it was reused, forked, saved and restored.
+struct chord_session;
+
+// An empty one.
+enum chord_status chord_session_open(struct chord_model *model, struct chord_session **out, struct chord_error *err);
+// Cancels what the session generates, and gives it back; the pointer is dead afterwards. Its memory is given back when the
+// model next runs or settles. NULL is fine.
+void chord_session_free(struct chord_session *session);
+// Does what chord_model_run does before its first step, and no step: ends cancelled jobs, frees sessions that were given
+// back. Not beside chord_model_run.
+void chord_model_settle(struct chord_model *model);
+
+// Like chord_generate, and with its errors, of the whole text so far, prompt: the longest prefix that it has in common with the
+// session's text is not computed again, but for its last token. What the session held behind that prefix is dropped. From the end
+// of the job on the session's text is the prompt and what was generated (with the tokens of a stop string, without an end-of-generation token), also
+// when the job was cancelled or failed; only a job that ends before it began leaves the session as it was.
+// BUSY while another generation of the session runs, or it is being saved.
+enum chord_status chord_session_generate(struct chord_session *session, const uint32_t *prompt, uint64_t n_prompt,
+                                         const struct chord_generate_options *options, struct chord_job **out,
+                                         struct chord_error *err);
+
+// How many tokens the session's text has; the first n_most of them go to out[n_most]. While a generation runs: of before it.
+uint64_t chord_session_tokens(const struct chord_session *session, uint32_t *out, uint64_t n_most);
+
+// Another session with the same text, which shares the KV blocks with this one until either writes to them. BUSY while the
+// session is in use. Not beside chord_model_run.
+enum chord_status chord_session_fork(struct chord_session *session, struct chord_session **out,
+                                     struct chord_error *err);
 
 // ---- Weights and figures ---------------------------------------------------------------------------------------------
 
@@ -279,16 +318,16 @@ struct chord_stats {
     uint64_t memory_budget, memory_held, memory_peak; // bytes that chord allocated, all regions
     uint64_t held_metadata, held_tokenizer, held_weights, held_kv, held_scratch;
     uint64_t ceiling_weights, ceiling_kv, ceiling_scratch; // UINT64_MAX: none of its own
-    uint64_t mapped_bytes;   // of model files
+    uint64_t mapped_bytes;                                 // of model files
     uint64_t resident_bytes; // of them in memory now; UINT64_MAX where the system cannot tell
     uint64_t kv_blocks, kv_block_bytes, kv_tokens;
     uint64_t n_steps; // batches run
     uint64_t n_prompt_tokens, n_generated_tokens;
-    uint64_t n_reused_tokens; // of prompts, not computed: another job had computed the same beginning
+    uint64_t n_reused_tokens; // of prompts, not computed: the session or another job had computed the same beginning
     uint64_t n_guessed_tokens, n_accepted_tokens; // by speculation: computed ahead, and those that came true
-    uint64_t weight_bytes_used; // handed to kernels, over all steps
-    double compute_seconds;     // in steps, but for stall_seconds
-    double stall_seconds;       // paged: that threads waited for weights, on average over the threads
+    uint64_t weight_bytes_used;                   // handed to kernels, over all steps
+    double compute_seconds;                       // in steps, but for stall_seconds
+    double stall_seconds;                         // paged: that threads waited for weights, on average over the threads
     // Paged mode, else 0 and NULL. Uses are of tiles: some rows of a matrix (weights/weights.h).
     const char *policy;    // "pin", "lru", "expert"; static
     uint64_t hits, misses; // uses of tiles that were, were not in memory before

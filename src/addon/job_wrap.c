@@ -71,6 +71,7 @@ static napi_value make_final(napi_env env, const struct chord_output *output)
     NAPI_TRY(env, napi_create_object(env, &final));
     bool ok = util_set_string(env, final, "finish", names[output->finish]) &&
               util_set_double(env, final, "promptTokens", (double)output->n_prompt) &&
+              util_set_double(env, final, "reusedTokens", (double)output->n_reused) &&
               util_set_double(env, final, "generatedTokens", (double)output->n_generated) &&
               util_set_double(env, final, "guessedTokens", (double)output->n_guessed) &&
               util_set_double(env, final, "acceptedTokens", (double)output->n_accepted) &&
@@ -276,31 +277,54 @@ static napi_value submit(napi_env env, struct model_box *model, struct job_box *
     return util_throw(env, error);
 }
 
-// generate(model, Uint32Array, options, listener) -> job handle
-napi_value wrap_job_generate(napi_env env, napi_callback_info info)
+// A generation of the model, or of its session `in`, if that is not NULL. `arguments`: tokens, options, listener.
+static napi_value start_generation(napi_env env, struct model_box *model, struct session_box *in,
+                                   struct chord_session *session, const napi_value *arguments)
 {
     struct chord_error error = {0};
     struct generate_arguments a = {0};
     const uint32_t *prompt;
     size_t n_prompt;
-    napi_value arguments[4];
     napi_value handle;
-    if (!util_arguments(env, info, 4, arguments))
-        return NULL;
-    struct model_box *model = model_box_get(env, arguments[0]);
-    if (model == NULL)
-        return NULL;
     chord_generate_options_init(&a.options);
     struct job_box *box = NULL;
-    if (read_options(env, arguments[2], &a) && util_get_u32s(env, arguments[1], &prompt, &n_prompt))
-        box = make_box(env, model, arguments[3], &handle);
+    if (read_options(env, arguments[1], &a) && util_get_u32s(env, arguments[0], &prompt, &n_prompt))
+        box = make_box(env, model, arguments[2], &handle);
     napi_value result = NULL;
     if (box != NULL) {
-        enum chord_status status = chord_generate(model->model, prompt, n_prompt, &a.options, &box->job, &error);
+        enum chord_status status =
+            in != NULL ? chord_session_generate(session, prompt, n_prompt, &a.options, &box->job, &error)
+                       : chord_generate(model->model, prompt, n_prompt, &a.options, &box->job, &error);
+        if (status == CHORD_OK && in != NULL) {
+            session_box_hold(in);
+            box->session = in;
+        }
         result = submit(env, model, box, handle, status, &error);
     }
     free_arguments(&a);
     return result;
+}
+
+// generate(model, Uint32Array, options, listener) -> job handle
+napi_value wrap_job_generate(napi_env env, napi_callback_info info)
+{
+    napi_value arguments[4];
+    if (!util_arguments(env, info, 4, arguments))
+        return NULL;
+    struct model_box *model = model_box_get(env, arguments[0]);
+    return model != NULL ? start_generation(env, model, NULL, NULL, arguments + 1) : NULL;
+}
+
+// sessionGenerate(session, Uint32Array, options, listener) -> job handle
+napi_value wrap_session_generate(napi_env env, napi_callback_info info)
+{
+    struct model_box *model;
+    struct chord_session *session;
+    napi_value arguments[4];
+    if (!util_arguments(env, info, 4, arguments))
+        return NULL;
+    struct session_box *box = session_box_get(env, arguments[0], &model, &session);
+    return box != NULL ? start_generation(env, model, box, session, arguments + 1) : NULL;
 }
 
 // evaluate(model, Uint32Array, listener) -> job handle

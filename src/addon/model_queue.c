@@ -79,6 +79,7 @@ void job_box_release(napi_env env, struct job_box *job)
         napi_delete_reference(env, job->callback);
     if (job->job != NULL)
         chord_job_free(job->job);
+    session_box_release(env, job->session);
     model_box_release(env, job->model);
     free(job);
 }
@@ -91,6 +92,8 @@ static void drop_job(napi_env env, struct job_box **at)
     job->next = NULL;
     chord_job_free(job->job);
     job->job = NULL;
+    session_box_release(env, job->session);
+    job->session = NULL;
     if (job->callback != NULL)
         napi_delete_reference(env, job->callback);
     job->callback = NULL;

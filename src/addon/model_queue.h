@@ -11,11 +11,12 @@
 #include "addon/task.h"
 
 struct job_box {
-    struct job_box *next;    // in model_box.jobs
-    struct model_box *model; // referenced
-    struct chord_job *job;   // NULL once finished
-    napi_ref callback;       // of the listener, strong while the job runs
-    uint32_t n_references;   // of the handle and of the queue
+    struct job_box *next;        // in model_box.jobs
+    struct model_box *model;     // referenced
+    struct chord_job *job;       // NULL once finished
+    struct session_box *session; // that the job works on, referenced; NULL: none
+    napi_ref callback;           // of the listener, strong while the job runs
+    uint32_t n_references;       // of the handle and of the queue
 };
 
 struct model_box {
@@ -44,6 +45,13 @@ struct model_box *model_box_get(napi_env env, napi_value handle);
 // Both take over what they are given and see to it that a slice is queued.
 void model_queue_job(napi_env env, struct model_box *box, struct job_box *job);
 napi_value model_queue_task(napi_env env, struct model_box *box, struct task *task, napi_value promise);
+
+// In session_wrap.c. Fetches the box of a handle, its model and its session, and sees to it that both are open: NULL with a
+// ChordError CLOSED otherwise.
+struct session_box *session_box_get(napi_env env, napi_value handle, struct model_box **model,
+                                    struct chord_session **session);
+void session_box_hold(struct session_box *box);
+void session_box_release(napi_env env, struct session_box *box); // NULL is fine
 
 void job_box_release(napi_env env, struct job_box *job);
 // In job_wrap.c: hands what the job has produced to its listener. Returns whether the job has finished. *delivered: false when

@@ -18,9 +18,16 @@ napi_value wrap_system_info(napi_env env, napi_callback_info info);
 
 // job_wrap.c
 napi_value wrap_job_generate(napi_env env, napi_callback_info info);
+napi_value wrap_session_generate(napi_env env, napi_callback_info info);
 napi_value wrap_job_evaluate(napi_env env, napi_callback_info info);
 napi_value wrap_job_score(napi_env env, napi_callback_info info);
 napi_value wrap_job_cancel(napi_env env, napi_callback_info info);
+
+// session_wrap.c
+napi_value wrap_session_open(napi_env env, napi_callback_info info);
+napi_value wrap_session_tokens(napi_env env, napi_callback_info info);
+napi_value wrap_session_fork(napi_env env, napi_callback_info info);
+napi_value wrap_session_close(napi_env env, napi_callback_info info);
 
 // bytes_wrap.c
 napi_value wrap_bytes_read(napi_env env, napi_callback_info info);

@@ -38,6 +38,7 @@
     X(CHORD_CLOSED, "CLOSED", "the object has been closed")                                                       \
     X(CHORD_NOT_FOUND, "NOT_FOUND", "no key, tensor or token of that name")                                       \
     X(CHORD_FILE_CHANGED, "FILE_CHANGED", "the model file changed while it was in use")                           \
+    X(CHORD_BUSY, "BUSY", "the object is at work on something else")                                              \
     X(CHORD_THREAD, "THREAD", "the system refused to start a thread")
 
 enum chord_status {

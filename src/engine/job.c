@@ -1,5 +1,7 @@
 #include "engine/job.h"
 
+#include "engine/session.h"
+
 #include <math.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -82,6 +84,7 @@ void chord_job_take(struct chord_job *job, struct chord_output *out)
         out->error = job->error;
         out->n_prompt = job->n_prompt;
         out->n_generated = job->n_generated;
+        out->n_reused = job->n_reused;
         out->n_guessed = job->n_guessed;
         out->n_accepted = job->n_accepted;
         const uint64_t prompt_end = job->prompt_done_ns != 0 ? job->prompt_done_ns : job->finished_ns;
@@ -120,6 +123,7 @@ static void job_destroy(struct chord_job *job)
     memory_free(account, job->piece);
     memory_free(account, job->released);
     memory_free(account, job->tokens);
+    memory_free(account, job->generated);
     uv_mutex_destroy(&job->mutex);
     memory_free(account, job);
 }
@@ -162,7 +166,6 @@ static void release_held(struct chord_job *job)
 void job_finish(struct chord_job *job, enum chord_finish finish, const struct chord_error *error)
 {
     struct chord_error memory_error;
-    kv_cache_free(&job->kv);
     if (job->kind == JOB_GENERATE && (finish == CHORD_FINISH_LENGTH || finish == CHORD_FINISH_CANCELLED))
         release_held(job);
     if (job->out_of_memory && finish != CHORD_FINISH_ERROR) {
@@ -170,6 +173,10 @@ void job_finish(struct chord_job *job, enum chord_finish finish, const struct ch
         finish = CHORD_FINISH_ERROR;
         error = &memory_error;
     }
+    if (job->session != NULL)
+        session_take_back(job);
+    else
+        kv_cache_free(&job->kv);
     uv_mutex_lock(&job->mutex);
     job->finished_ns = os_now_ns();
     job->finish = finish;
@@ -302,7 +309,7 @@ static enum chord_status job_create(struct chord_model *model, enum job_kind kin
         return memory_account_fail(account, err, capacity * sizeof *job->tokens, "a generation's tokens");
     }
     memcpy(job->tokens, tokens, n_tokens * sizeof *tokens);
-    job->n_tokens = job->n_prompt = n_tokens;
+    job->n_tokens = job->n_prompt = job->n_pure = n_tokens;
     job->capacity = capacity;
     *out = job;
     return CHORD_OK;
@@ -409,9 +416,9 @@ static enum chord_status create_text_output(struct chord_job *job, struct chord_
     return CHORD_OK;
 }
 
-enum chord_status chord_generate(struct chord_model *model, const uint32_t *prompt, uint64_t n_prompt,
-                                 const struct chord_generate_options *options, struct chord_job **out,
-                                 struct chord_error *err)
+enum chord_status job_create_generation(struct chord_model *model, const uint32_t *prompt, uint64_t n_prompt,
+                                        const struct chord_generate_options *options, struct chord_job **out,
+                                        struct chord_error *err)
 {
     struct chord_job *job;
     if (n_prompt >= model->n_ctx)
@@ -439,9 +446,18 @@ enum chord_status chord_generate(struct chord_model *model, const uint32_t *prom
     }
     for (uint64_t i = 0; i < n_prompt; i++)
         sampler_accept(job->sampler, prompt[i]);
-    scheduler_submit(model, job);
     *out = job;
     return CHORD_OK;
+}
+
+enum chord_status chord_generate(struct chord_model *model, const uint32_t *prompt, uint64_t n_prompt,
+                                 const struct chord_generate_options *options, struct chord_job **out,
+                                 struct chord_error *err)
+{
+    const enum chord_status status = job_create_generation(model, prompt, n_prompt, options, out, err);
+    if (status == CHORD_OK)
+        scheduler_submit(model, *out);
+    return status;
 }
 
 enum chord_status chord_evaluate(struct chord_model *model, const uint32_t *tokens, uint64_t n_tokens,

@@ -31,8 +31,9 @@ struct chord_tokenizer {
 
 struct scheduler {
     uv_mutex_t mutex;
-    struct chord_job *incoming; // guarded by the mutex; newest first
-    uint32_t n_jobs;            // guarded by the mutex: incoming and active
+    struct chord_job *incoming;     // guarded by the mutex; newest first
+    uint32_t n_jobs;                // guarded by the mutex: incoming and active
+    struct chord_session *sessions; // guarded by the mutex (session.h)
     // Of the thread in chord_model_run:
     struct chord_job *active; // in order of arrival
     struct batch_row rows[BATCH_MAX_ROWS];

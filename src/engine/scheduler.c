@@ -3,7 +3,7 @@
 // A step is one batch: a row for each job that generates, with those of its guesses that pay, then prompt tokens of the others in order of arrival, up to
 // BATCH_MAX_ROWS. The rows of guesses that do not come true leave nothing behind: n_done does not count them, and what they wrote
 // into the cache the next step overwrites. Nothing of a step is committed before its trunk has run, so an aborted step can simply be run again.
-#include "engine/job.h"
+#include "engine/session.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -31,7 +31,12 @@ void scheduler_submit(struct chord_model *model, struct chord_job *job)
     uv_mutex_unlock(&s->mutex);
 }
 
-// Appends what has come in to the active list, oldest first.
+static bool is_cancelled(const struct chord_job *job)
+{
+    return atomic_load_explicit(&job->cancelled, memory_order_relaxed);
+}
+
+// Appends what has come in to the active list, oldest first, and gives it the caches of sessions.
 static void take_incoming(struct scheduler *s)
 {
     uv_mutex_lock(&s->mutex);
@@ -49,11 +54,9 @@ static void take_incoming(struct scheduler *s)
     while (*end != NULL)
         end = &(*end)->next;
     *end = oldest_first;
-}
-
-static bool is_cancelled(const struct chord_job *job)
-{
-    return atomic_load_explicit(&job->cancelled, memory_order_relaxed);
+    for (struct chord_job *job = oldest_first; job != NULL; job = job->next)
+        if (job->session != NULL && !is_cancelled(job))
+            session_lend(job);
 }
 
 // Finishes cancelled jobs and drops finished ones from the active list.
@@ -78,6 +81,8 @@ static void sweep(struct chord_model *model)
         uv_mutex_unlock(&s->mutex);
         job_release(job);
     }
+    sessions_sweep(model, false);
+    sessions_count(model, s->kv_stamp, &kv_tokens, &kv_blocks);
     atomic_store_explicit(&model->kv_tokens, kv_tokens, memory_order_relaxed);
     atomic_store_explicit(&model->kv_blocks, kv_blocks, memory_order_relaxed);
 }
@@ -91,7 +96,14 @@ void scheduler_free(struct chord_model *model)
     for (struct chord_job *job = s->active; job != NULL; job = job->next)
         chord_job_cancel(job);
     sweep(model);
+    sessions_sweep(model, true);
     uv_mutex_destroy(&s->mutex);
+}
+
+void chord_model_settle(struct chord_model *model)
+{
+    take_incoming(&model->scheduler);
+    sweep(model);
 }
 
 // ---- A batch -----------------------------------------------------------------------------------------------------------
@@ -111,14 +123,16 @@ static uint32_t token_at(const struct chord_job *job, uint64_t position)
 
 static void add_rows(struct scheduler *s, struct chord_job *job, uint64_t n)
 {
-    for (uint64_t position = job->n_done; position < job->n_done + n; position++) {
+    const uint64_t first = job->n_done + job->n_in_step;
+    for (uint64_t position = first; position < first + n; position++) {
         if (wants_logits(job, position))
             s->outputs[s->n_outputs++] = (struct batch_output){job, s->n_rows};
         s->rows[s->n_rows++] = (struct batch_row){.token = token_at(job, position),
                                                   .position = (uint32_t)position,
-                                                  .in_prompt = position < job->n_prompt,
+                                                  .in_prompt = job_row_in_prompt(job, position),
                                                   .kv = &job->kv};
     }
+    job->n_in_step += (uint32_t)n;
 }
 
 // Room in the cache for n more tokens of the job. False: it takes no part in this step, for want of memory that
@@ -126,7 +140,7 @@ static void add_rows(struct scheduler *s, struct chord_job *job, uint64_t n)
 static bool reserve_kv(const struct scheduler *s, struct chord_job *job, uint64_t n)
 {
     struct chord_error error;
-    if (kv_cache_reserve(&job->kv, job->n_done + n, &error) == CHORD_OK)
+    if (kv_cache_reserve(&job->kv, job->n_done + job->n_in_step + n, &error) == CHORD_OK)
         return true;
     const bool others_hold_memory = s->n_rows > 0;
     if (!(job_in_prompt(job) && others_hold_memory))
@@ -181,26 +195,53 @@ static void add_generated_rows(struct scheduler *s, bool with_guesses)
     }
 }
 
+static void add_prompt_rows(struct scheduler *s, struct chord_job *job, uint64_t n)
+{
+    if (job->started_ns == 0)
+        job->started_ns = os_now_ns();
+    add_rows(s, job, n);
+}
+
+// A token that an earlier job of the session generated and whose row is not in the cache: of prompts, the matvec family's work too.
+static void add_rows_generated_before(struct scheduler *s)
+{
+    for (struct chord_job *job = s->active; job != NULL && s->n_rows < BATCH_MAX_ROWS; job = job->next)
+        if (job->finish == CHORD_RUNNING && job_in_prompt(job) && !job_row_in_prompt(job, job->n_done) &&
+            reserve_kv(s, job, 1))
+            add_prompt_rows(s, job, 1);
+}
+
+// Rows from the job's next one on that are computed as those of a prompt.
+static uint64_t count_prompt_rows(const struct chord_job *job, uint64_t most)
+{
+    const uint64_t first = job->n_done + job->n_in_step;
+    uint64_t n = 0;
+    while (n < most && first + n < job->n_tokens && job_row_in_prompt(job, first + n))
+        n++;
+    return n;
+}
+
 static void gather_batch(struct chord_model *model, bool with_guesses)
 {
     struct scheduler *s = &model->scheduler;
     s->n_rows = s->n_outputs = 0;
+    for (struct chord_job *job = s->active; job != NULL; job = job->next)
+        job->n_in_step = 0;
     if (with_guesses)
         choose_guesses(s);
     add_generated_rows(s, with_guesses);
+    add_rows_generated_before(s);
     uint64_t room = BATCH_MAX_ROWS - s->n_rows;
     if (s->n_rows > 0 && room > BATCH_MAX_PROMPT_ROWS_BESIDE_GENERATION)
         room = BATCH_MAX_PROMPT_ROWS_BESIDE_GENERATION;
     for (struct chord_job *job = s->active; job != NULL && room > 0; job = job->next) {
-        if (job->finish != CHORD_RUNNING || !job_in_prompt(job) || !job_share_prefix(job, s->active))
+        if (job->finish != CHORD_RUNNING || !job_in_prompt(job) ||
+            (job->n_in_step == 0 && !job_share_prefix(job, s->active)))
             continue;
-        const uint64_t left = job->n_tokens - job->n_done;
-        const uint64_t n = left < room ? left : room;
-        if (!reserve_kv(s, job, n))
+        const uint64_t n = count_prompt_rows(job, room);
+        if (n == 0 || !reserve_kv(s, job, n))
             continue;
-        if (job->started_ns == 0)
-            job->started_ns = os_now_ns();
-        add_rows(s, job, n);
+        add_prompt_rows(s, job, n);
         room -= n;
     }
 }
@@ -263,7 +304,7 @@ static void commit(struct chord_model *model)
             job->n_guessed++;
             continue;
         }
-        n_prompt += job_in_prompt(job);
+        n_prompt += s->rows[i].in_prompt;
         job->n_done++;
         if (i + 1 == s->n_rows || job_of_row(&s->rows[i + 1]) != job)
             job_progress(job);

@@ -124,6 +124,30 @@ enum chord_status kv_cache_share(struct kv_cache *cache, struct kv_cache *from, 
     return CHORD_OK;
 }
 
+void kv_cache_drop(struct kv_cache *cache, uint32_t n_blocks)
+{
+    while (cache->n_blocks > n_blocks)
+        block_release(cache, cache->blocks[--cache->n_blocks]);
+    if (cache->n_shared > cache->n_blocks)
+        cache->n_shared = cache->n_blocks;
+}
+
+enum chord_status kv_cache_truncate(struct kv_cache *cache, uint64_t n_tokens, struct chord_error *err)
+{
+    const uint32_t n_blocks = (uint32_t)((n_tokens + KV_BLOCK_TOKENS - 1) / KV_BLOCK_TOKENS);
+    if (n_tokens % KV_BLOCK_TOKENS != 0 && atomic_load(&block_of(cache->blocks[n_blocks - 1])->n_references) > 1) {
+        void *own = block_create(cache);
+        if (own == NULL)
+            return memory_account_fail(cache->account, err, cache->layout->block_bytes,
+                                       "a copy of 64 tokens of KV cache");
+        memcpy(own, cache->blocks[n_blocks - 1], cache->layout->block_bytes);
+        block_release(cache, cache->blocks[n_blocks - 1]);
+        cache->blocks[n_blocks - 1] = own;
+    }
+    kv_cache_drop(cache, n_blocks);
+    return CHORD_OK;
+}
+
 uint32_t kv_cache_count(struct kv_cache *cache, uint32_t stamp)
 {
     uint32_t n = cache->n_blocks - cache->n_shared;

@@ -3,9 +3,9 @@
 // A block holds the keys and values of its tokens for all layers and KV heads; within it, for layer l and KV head h, first the
 // keys and then the values as kernels/kernels.h defines them.
 //
-// Blocks are reference-counted (atomically), so that sequences share those of an equal prefix. A sequence writes only behind the
-// blocks that it shares: what is shared is whole blocks whose every position has been computed, and a sequence that departs
-// within a block computes that block for itself. So a block that has several owners never changes.
+// Blocks are reference-counted (atomically), so that sequences share those of an equal prefix. A block that has several owners never
+// changes: what a sequence that works shares is whole blocks whose every position has been computed, and one that has shared its
+// last, unfinished block while it rested calls kv_cache_truncate before it goes on.
 //
 // A kv_cache belongs to one sequence and is used by one thread at a time; those that share blocks by one thread in all.
 #ifndef CHORD_GRAPH_KV_H
@@ -59,6 +59,13 @@ enum chord_status kv_cache_reserve(struct kv_cache *cache, uint64_t n_tokens, st
 // and behind is given up. first <= cache->n_blocks; both are of one layout and account. On failure the cache is as before.
 enum chord_status kv_cache_share(struct kv_cache *cache, struct kv_cache *from, uint32_t first, uint32_t n_blocks,
                                  struct chord_error *err);
+
+// Keeps the first n_tokens positions (no more than there is room for) and gives up the blocks behind them. The last block is copied
+// if it is not full and has other owners, so that the next positions may be written. On failure the cache is as before.
+enum chord_status kv_cache_truncate(struct kv_cache *cache, uint64_t n_tokens, struct chord_error *err);
+
+// Gives up the blocks behind the first n_blocks, if there are more.
+void kv_cache_drop(struct kv_cache *cache, uint32_t n_blocks);
 
 // The blocks of the cache that no earlier call with the same `stamp` counted: summed over caches, each shared block
 // counts once. Stamps are not 0, and a new count takes one that differs from that of the last.

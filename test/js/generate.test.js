@@ -34,7 +34,7 @@ describe('golden results', () => {
     assert.equal(text, GOLDEN)
     assert.equal(tokens.length, 200)
     assert.equal(finishReason, 'length')
-    assert.deepEqual(usage, { promptTokens: 1, completionTokens: 200 })
+    assert.deepEqual(usage, { promptTokens: 1, reusedTokens: 0, completionTokens: 200 })
     assert.equal(stories.detokenize([1, ...tokens]), GOLDEN)
   })
 

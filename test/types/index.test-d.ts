@@ -1,7 +1,7 @@
 import { expectAssignable, expectError, expectNotAssignable, expectType } from 'tsd'
 import { ChordError, inspect, loadModel, loadTokenizer, plan, systemInfo, wasmCodes } from '../..'
 import type {
-  ChordErrorCode, Generation, GenerateOptions, GgufInfo, LoadOptions, MetadataScalar, Model, PerplexityResult, Plan, Result, Stats, SystemInfo, Tensor,
+  ChordErrorCode, Generation, GenerateOptions, GgufInfo, LoadOptions, MetadataScalar, Model, PerplexityResult, Plan, Result, Session, Stats, SystemInfo, Tensor,
   TokenEvent, Tokenizer, WasmImports, WasmMemory,
 } from '../..'
 
@@ -46,6 +46,16 @@ export async function stream() {
 }
 expectType<ReadableStream<string>>(generation.readable)
 expectType<void>(generation.cancel())
+
+// A session.
+const session = model.session()
+expectType<Session>(session)
+expectType<Generation>(session.generate([...session.tokens, 5], { maxTokens: 4 }))
+expectType<Promise<Session>>(session.fork())
+expectType<Promise<void>>(session.close())
+expectType<number>((await generation).usage.reusedTokens)
+expectError(model.session('text'))
+expectError((session.tokens = []))
 
 expectAssignable<GenerateOptions>({ speculate: false })
 expectAssignable<GenerateOptions>({ speculate: { guesses: 4 } })

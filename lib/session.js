@@ -1,0 +1,52 @@
+'use strict'
+
+const binding = require('./binding.js')
+const { ChordError, located } = require('./errors.js')
+
+const SECRET = Symbol('chord')
+// Node.js 18 has no such symbol of its own; libraries agree on this one.
+if (!Symbol.asyncDispose) Object.defineProperty(Symbol, 'asyncDispose', { value: Symbol.for('Symbol.asyncDispose') })
+
+/** A text whose keys and values are kept between the generations that continue it. From model.session(). */
+class Session {
+  #model // what it may call of its Model
+  #handle
+  #closing = null
+
+  constructor(secret, model, handle) {
+    if (secret !== SECRET) throw new TypeError('a Session is made by model.session()')
+    this.#model = model
+    this.#handle = handle
+  }
+
+  get tokens() {
+    this.#assertOpen()
+    return Array.from(binding.sessionTokens(this.#handle))
+  }
+
+  generate(prompt, options) {
+    this.#assertOpen()
+    return this.#model.generate(prompt, options, (tokens, native, listener) => binding.sessionGenerate(this.#handle, tokens, native, listener))
+  }
+
+  async fork() {
+    this.#assertOpen()
+    return this.#model.makeSession(await located(binding.sessionFork(this.#handle)))
+  }
+
+  close() {
+    this.#closing ??= this.#model.closing() ?? binding.sessionClose(this.#handle)
+    return this.#closing
+  }
+
+  [Symbol.asyncDispose]() {
+    return this.close()
+  }
+
+  #assertOpen() {
+    this.#model.assertOpen()
+    if (this.#closing) throw new ChordError('the session has been closed', { code: 'CLOSED' })
+  }
+}
+
+module.exports = { SECRET, Session }

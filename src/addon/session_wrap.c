@@ -1,0 +1,201 @@
+// Sessions of JavaScript. Their work goes through the queue of their model: generations as jobs, all else as tasks.
+#include "addon/wraps.h"
+
+#include <stdlib.h>
+
+struct session_box {
+    struct model_box *model;       // referenced
+    struct chord_session *session; // NULL once closed; gone with the model
+    uint32_t n_references;         // of the handle, of jobs and tasks; JavaScript thread
+};
+
+void session_box_release(napi_env env, struct session_box *box)
+{
+    if (box == NULL || --box->n_references > 0)
+        return;
+    if (box->model->model != NULL)
+        chord_session_free(box->session);
+    model_box_release(env, box->model);
+    free(box);
+}
+
+static void session_finalize(napi_env env, void *data, void *hint)
+{
+    (void)hint;
+    session_box_release(env, data);
+}
+
+// A handle for a session, which it takes over.
+static napi_value make_handle(napi_env env, struct model_box *model, struct chord_session *session)
+{
+    struct session_box *box = calloc(1, sizeof *box);
+    if (box == NULL) {
+        chord_session_free(session);
+        return util_throw_code(env, CHORD_OUT_OF_MEMORY, "no memory left for a session");
+    }
+    *box = (struct session_box){.model = model, .session = session, .n_references = 1};
+    model->n_references++;
+    napi_value handle = util_make_handle(env, HANDLE_SESSION, box, session_finalize);
+    if (handle == NULL)
+        session_box_release(env, box);
+    return handle;
+}
+
+struct session_box *session_box_get(napi_env env, napi_value handle, struct model_box **model,
+                                    struct chord_session **session)
+{
+    struct session_box *box = util_get_handle(env, handle, HANDLE_SESSION);
+    if (box == NULL)
+        return NULL;
+    if (box->session == NULL || box->model->closing || box->model->model == NULL) {
+        util_throw_code(env, CHORD_CLOSED,
+                        box->session == NULL ? "the session has been closed" : "the model has been closed");
+        return NULL;
+    }
+    *model = box->model;
+    *session = box->session;
+    return box;
+}
+
+void session_box_hold(struct session_box *box)
+{
+    box->n_references++;
+}
+
+// sessionOpen(model) -> handle
+napi_value wrap_session_open(napi_env env, napi_callback_info info)
+{
+    struct chord_error error = {0};
+    struct chord_session *session;
+    napi_value argument;
+    if (!util_arguments(env, info, 1, &argument))
+        return NULL;
+    struct model_box *model = model_box_get(env, argument);
+    if (model == NULL)
+        return NULL;
+    if (chord_session_open(model->model, &session, &error) != CHORD_OK)
+        return util_throw(env, &error);
+    return make_handle(env, model, session);
+}
+
+// sessionTokens(session) -> Uint32Array
+napi_value wrap_session_tokens(napi_env env, napi_callback_info info)
+{
+    struct model_box *model;
+    struct chord_session *session;
+    napi_value argument;
+    if (!util_arguments(env, info, 1, &argument) || session_box_get(env, argument, &model, &session) == NULL)
+        return NULL;
+    // The text may grow between the two looks, by what a generation leaves when it ends.
+    uint64_t n_most = chord_session_tokens(session, NULL, 0);
+    uint32_t *tokens = calloc((size_t)n_most + 1, sizeof *tokens);
+    if (tokens == NULL)
+        return util_throw_code(env, CHORD_OUT_OF_MEMORY, "no memory left for the tokens");
+    uint64_t n = chord_session_tokens(session, tokens, n_most);
+    napi_value out = util_make_u32s(env, tokens, (size_t)(n < n_most ? n : n_most));
+    free(tokens);
+    return out;
+}
+
+// ---- Tasks -----------------------------------------------------------------------------------------------------------
+
+struct session_task {
+    struct task task;
+    struct model_box *model; // held by the slice that runs the task
+    struct session_box *box; // referenced
+    struct chord_session *session;
+    struct chord_session *made;
+};
+
+static void session_task_destroy(napi_env env, struct task *task)
+{
+    struct session_task *t = (struct session_task *)task;
+    if (t->model->model != NULL)
+        chord_session_free(t->made);
+    session_box_release(env, t->box);
+    free(t);
+}
+
+static struct session_task *session_task_make(napi_env env, napi_value handle)
+{
+    struct session_task *t = calloc(1, sizeof *t);
+    if (t == NULL) {
+        util_throw_code(env, CHORD_OUT_OF_MEMORY, "no memory left");
+        return NULL;
+    }
+    t->box = session_box_get(env, handle, &t->model, &t->session);
+    if (t->box == NULL) {
+        free(t);
+        return NULL;
+    }
+    session_box_hold(t->box);
+    t->task.destroy = session_task_destroy;
+    return t;
+}
+
+static napi_value queue(napi_env env, struct session_task *t, napi_value cancel)
+{
+    struct model_box *model = t->model;
+    napi_value promise = task_prepare(env, &t->task, cancel);
+    return promise != NULL ? model_queue_task(env, model, &t->task, promise) : NULL;
+}
+
+static enum chord_status fork_execute(struct task *task, struct chord_error *error)
+{
+    struct session_task *t = (struct session_task *)task;
+    return chord_session_fork(t->session, &t->made, error);
+}
+
+static napi_value make_resolve(napi_env env, struct task *task)
+{
+    struct session_task *t = (struct session_task *)task;
+    struct chord_session *made = t->made;
+    t->made = NULL;
+    return make_handle(env, t->model, made);
+}
+
+// sessionFork(session) -> Promise<handle>
+napi_value wrap_session_fork(napi_env env, napi_callback_info info)
+{
+    napi_value argument;
+    if (!util_arguments(env, info, 1, &argument))
+        return NULL;
+    struct session_task *t = session_task_make(env, argument);
+    if (t == NULL)
+        return NULL;
+    t->task.execute = fork_execute;
+    t->task.resolve = make_resolve;
+    return queue(env, t, NULL);
+}
+
+static enum chord_status close_execute(struct task *task, struct chord_error *error)
+{
+    struct session_task *t = (struct session_task *)task;
+    (void)error;
+    chord_session_free(t->session);
+    chord_model_settle(t->model->model);
+    return CHORD_OK;
+}
+
+static napi_value close_resolve(napi_env env, struct task *task)
+{
+    napi_value undefined;
+    (void)task;
+    NAPI_TRY(env, napi_get_undefined(env, &undefined));
+    return undefined;
+}
+
+// sessionClose(session) -> Promise: cancels what the session generates and gives its memory back. Once only.
+napi_value wrap_session_close(napi_env env, napi_callback_info info)
+{
+    napi_value argument;
+    if (!util_arguments(env, info, 1, &argument))
+        return NULL;
+    struct session_task *t = session_task_make(env, argument);
+    if (t == NULL)
+        return NULL;
+    t->box->session = NULL;
+    t->task.execute = close_execute;
+    t->task.resolve = close_resolve;
+    return queue(env, t, NULL);
+}

@@ -1,0 +1,122 @@
+'use strict'
+
+const assert = require('node:assert/strict')
+const { ChordError, Session, loadModel } = require('../..')
+const { STORIES, testWith } = require('./helpers.js')
+
+const GREEDY = { temperature: 0, maxTokens: 30, logprobs: 0, ignoreEos: true }
+const STORY = 'Once upon a time, there was a little girl named Lily. She loved to play outside in the sunshine.'
+
+async function open(t) {
+  const model = await loadModel(STORIES)
+  t.after(() => model.close())
+  return model
+}
+
+const essence = ({ text, tokens, logprobs }) => ({ text, tokens, logprobs })
+
+testWith(STORIES, 'a session goes on where it ended, as one long generation does', async (t) => {
+  const model = await open(t)
+  const whole = await model.generate(STORY, { ...GREEDY, maxTokens: 60 })
+  const session = model.session()
+  assert.ok(session instanceof Session)
+  assert.deepEqual(session.tokens, [])
+  const first = await session.generate(STORY, GREEDY)
+  assert.deepEqual(session.tokens, [...model.tokenize(STORY), ...first.tokens])
+  const second = await session.generate(session.tokens, GREEDY)
+  assert.deepEqual([...first.tokens, ...second.tokens], whole.tokens)
+  assert.deepEqual([...first.logprobs, ...second.logprobs], whole.logprobs)
+  assert.equal(second.usage.reusedTokens, second.usage.promptTokens - 1)
+  assert.equal(second.usage.promptTokens, model.tokenize(STORY).length + 30)
+})
+
+testWith(STORIES, 'a turn computes what is new, and forks part', async (t) => {
+  const model = await open(t)
+  const session = model.session()
+  await session.generate(STORY, GREEDY)
+  const fork = await session.fork()
+  assert.deepEqual(fork.tokens, session.tokens)
+  const before = model.stats()
+  const turn = (text) => [...fork.tokens, ...model.tokenize(text, { bos: false })]
+  const prompts = [turn(' One day'), turn(' But then')]
+  const [one, other] = await Promise.all([session.generate(prompts[0], GREEDY), fork.generate(prompts[1], GREEDY)])
+  const { work } = model.stats()
+  const held = model.tokenize(STORY).length + 30
+  assert.equal(work.reusedTokens - before.work.reusedTokens, 2 * (held - 1))
+  assert.equal(work.promptTokens - before.work.promptTokens, prompts[0].length + prompts[1].length - 2 * held)
+  assert.notDeepEqual(one.tokens, other.tokens)
+  assert.ok(before.regions.kv.tokens >= held - 1)
+
+  // The same in another session, step by step.
+  const again = model.session()
+  await again.generate(STORY, GREEDY)
+  assert.deepEqual(essence(await again.generate(prompts[1], GREEDY)), essence(other))
+  // An edit: what is before it is reused, and the text is that of the edited prompt.
+  const edited = [...prompts[0].slice(0, 20), 5, ...prompts[0].slice(21, 25)]
+  const alone = await model.session().generate(edited, GREEDY)
+  const { usage, ...rest } = await session.generate(edited, GREEDY)
+  assert.equal(usage.reusedTokens, 20)
+  assert.deepEqual(essence(rest), essence(alone))
+})
+
+testWith(STORIES, 'sessions that begin alike hold the beginning once', async (t) => {
+  const model = await open(t)
+  const system = `${STORY} `.repeat(5)
+  const common = Math.floor((model.tokenize(system).length - 1) / 64) * 64
+  assert.ok(common >= 64)
+  const [one, other] = [model.session(), model.session()]
+  await one.generate(`${system}Then`, GREEDY)
+  const { usage } = await other.generate(`${system}One day`, GREEDY)
+  assert.ok(usage.reusedTokens >= common)
+  const { kv } = model.stats().regions
+  assert.ok(kv.blocks * 64 <= kv.tokens - common + 2 * 64)
+  await Promise.all([one.close(), other.close()])
+  assert.deepEqual([model.stats().regions.kv.tokens, model.stats().regions.kv.heldBytes], [0, 0])
+})
+
+testWith(STORIES, 'one generation of a session at a time', async (t) => {
+  const model = await open(t)
+  const session = model.session()
+  const running = session.generate(STORY, { ...GREEDY, maxTokens: 200 })
+  const busy = (error) => error instanceof ChordError && error.code === 'BUSY' && /generating/.test(error.message)
+  assert.throws(() => session.generate(STORY), busy)
+  await assert.rejects(session.fork(), busy)
+  assert.throws(() => session.generate(STORY, { maxToken: 1 }), /maxTokens/)
+  for await (const text of running) if (text) break // cancels
+  const { finishReason, tokens } = await running
+  assert.equal(finishReason, 'cancelled')
+  assert.deepEqual(session.tokens, [...model.tokenize(STORY), ...tokens])
+  const { text } = await session.generate(session.tokens, GREEDY)
+  assert.ok(text.length > 0)
+  assert.throws(() => new Session(), TypeError)
+})
+
+testWith(STORIES, 'sessions are closed by themselves or with their model', async (t) => {
+  const model = await open(t)
+  const session = model.session()
+  const running = session.generate(STORY, { ...GREEDY, maxTokens: 200 })
+  const closed = session.close()
+  assert.equal(session.close(), closed)
+  await closed
+  assert.equal((await running).finishReason, 'cancelled')
+  const isClosed = { code: 'CLOSED', message: /session/ }
+  assert.throws(() => session.tokens, isClosed)
+  assert.throws(() => session.generate('x'), isClosed)
+  await assert.rejects(session.fork(), isClosed)
+  const other = model.session()
+  await other.generate(STORY, GREEDY)
+  const forking = other.fork()
+  const ending = model.close()
+  await forking
+  await ending
+  await other.close()
+  await other[Symbol.asyncDispose]()
+  assert.throws(() => other.tokens, { code: 'CLOSED' })
+  assert.throws(() => model.session(), { code: 'CLOSED' })
+})
+
+testWith(STORIES, 'a generation outlives the variable of its session', async (t) => {
+  const model = await open(t)
+  const { finishReason } = await model.session().generate(STORY, { ...GREEDY, maxTokens: 100 })
+  assert.equal(finishReason, 'length')
+})
