@@ -106,10 +106,17 @@
       'win_delay_load_hook': 'false',
       'includes': ['src/common.gypi'],
       'sources': ['<@(chord_core_c)'],
-      'dependencies': [
-        'chord_tier_avx2', 'chord_tier_avxvnni', 'chord_tier_avx512', 'chord_tier_avx512vnni', 'chord_tier_avx512gfni',
-        'chord_tier_amx',
-        'chord_tier_neon', 'chord_tier_neon_dotprod', 'chord_tier_neon_i8mm',
+      'conditions': [
+        ['chord_fuzz==1', {
+          # clang takes minutes over instrumented kernels, which no fuzz target is about.
+          'defines': ['CHORD_SCALAR_ONLY'],
+        }, {
+          'dependencies': [
+            'chord_tier_avx2', 'chord_tier_avxvnni', 'chord_tier_avx512', 'chord_tier_avx512vnni', 'chord_tier_avx512gfni',
+            'chord_tier_amx',
+            'chord_tier_neon', 'chord_tier_neon_dotprod', 'chord_tier_neon_i8mm',
+          ],
+        }],
       ],
     },
   ],

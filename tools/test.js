@@ -55,10 +55,13 @@ const SUITES = {
   tsan: async () =>
     runPrograms(await buildVariant('tsan'), {
       names: programs().filter((name) => !SINGLE_THREADED.test(name)),
-      env: { TSAN_OPTIONS: 'halt_on_error=1' },
+      env: { TSAN_OPTIONS: 'halt_on_error=1', CHORD_TEST_QUICK: '1' },
       command: commandExists('setarch') ? ['setarch', '-R'] : [],
     }),
-  fuzz: async () => runFuzzers(await buildVariant('fuzz')),
+  fuzz: async () => {
+    ensureClang()
+    return runFuzzers(await build({ variant: 'fuzz', targets: fuzzTargets() }))
+  },
   aarch64: async () => {
     ensureEmulator('qemu-aarch64')
     ensureCrossTools()
@@ -76,7 +79,7 @@ const SUITES = {
 }
 
 // Tests of code that runs on one thread: ThreadSanitizer has nothing to say about them, and takes its time.
-const SINGLE_THREADED = /^test_(kernels|gemm|quant|sampler|stop|tokenizer|gguf|bpe|spm|vocabularies|unicode|pretokenizers|base|half)/
+const SINGLE_THREADED = /^test_(attention|kernels|gemm|quant|sampler|stop|tokenizer|gguf|bpe|spm|vocabularies|unicode|pretokenizers|base|half)/
 
 // ---- Building --------------------------------------------------------------------------------------------------------
 
@@ -87,8 +90,7 @@ async function buildRelease() {
 }
 
 async function buildVariant(variant) {
-  if (variant === 'fuzz') ensureClang()
-  else ensureTestLibraries()
+  ensureTestLibraries()
   return build({ variant })
 }
 
@@ -138,14 +140,17 @@ async function runTool(name, args, needs) {
   return { ok, n, output }
 }
 
-// The C tests: those that are there, and not those that are listed, so that none is forgotten.
-function programs() {
+// Programs of a folder of test/: those that are there, and not those that are listed, so that none is forgotten.
+function programsIn(folder, prefix) {
   return fs
-    .readdirSync(path.join(root, 'test', 'c'))
-    .filter((name) => /^test_\w+\.c$/.test(name))
+    .readdirSync(path.join(root, 'test', folder))
+    .filter((name) => name.startsWith(prefix) && name.endsWith('.c'))
     .map((name) => name.slice(0, -2))
     .sort()
 }
+
+const programs = () => programsIn('c', 'test_')
+const fuzzTargets = () => programsIn('fuzz', 'fuzz_')
 
 // Runs `names`, each as the last word of `command`.
 async function runPrograms(dir, { names, command: prefix = [], env = {} }) {
@@ -194,10 +199,9 @@ async function runJavaScript() {
 
 async function runFuzzers(dir) {
   const seconds = Number(process.env.FUZZ_SECONDS) || 20
-  const names = fs.readdirSync(path.join(root, 'test', 'fuzz')).filter((name) => /^fuzz_\w+\.c$/.test(name)).map((name) => name.slice(0, -2))
   let n = 0
   let failures = ''
-  for (const name of names.sort()) {
+  for (const name of fuzzTargets()) {
     const program = path.join(dir, name)
     if (!fs.existsSync(program)) {
       failures += `${name}: not built; is it in test/fuzz/fuzz.gypi?\n`

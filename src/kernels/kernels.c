@@ -1,4 +1,5 @@
 // The ladder of tiers, lowest first: which names exist in this build, what each needs, how a table is filled.
+// With CHORD_SCALAR_ONLY the folders of the tiers are not built: for programs that test no kernels (binding.gyp).
 #include "kernels/kernels.h"
 
 #include "os/cpu.h"
@@ -15,7 +16,8 @@ struct tier {
 
 static const struct tier ladder[] = {
     {"scalar", 0, kernels_init_scalar},
-#if defined(__x86_64__) || defined(_M_X64)
+#if defined(CHORD_SCALAR_ONLY)
+#elif defined(__x86_64__) || defined(_M_X64)
     {"avx2", CPU_AVX2, kernels_init_avx2},
     {"avxvnni", CPU_AVX2 | CPU_AVX_VNNI, kernels_init_avxvnni},
     {"avx512", CPU_AVX2 | CPU_AVX512, kernels_init_avx512},
@@ -57,7 +59,8 @@ const char *const *kernels_tier_names(void)
 {
     static const char *const names[] = {
         "scalar",
-#if defined(__x86_64__) || defined(_M_X64)
+#if defined(CHORD_SCALAR_ONLY)
+#elif defined(__x86_64__) || defined(_M_X64)
         "avx2",
         "avxvnni",
         "avx512",
