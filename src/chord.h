@@ -8,7 +8,8 @@
 //   chord_file        metadata and tensor directory of a file, for inspection
 //
 // Threads: every function may be called from any thread. chord_model_run must not run twice at once on one model;
-// everything else may run beside it, except where it is said otherwise. Two models share nothing.
+// everything else may run beside it, except where it is said otherwise. Two models share nothing, but that one may draft for
+// another (struct chord_speculation); it must not be closed while chord_generate is handed it.
 // Errors: fallible functions return enum chord_status and fill *err (which may be NULL). See base/status.h.
 // Strings handed in are UTF-8 with explicit lengths or NUL-terminated as stated; strings handed out are borrowed from the
 // object and valid until it is closed, unless stated otherwise.
@@ -149,7 +150,10 @@ struct chord_string {
 // log-probabilities: a guess counts only where it is the token that is chosen from its logits.
 #define CHORD_MAX_GUESSES 15u
 struct chord_speculation {
-    bool lookup;          // guess from where the last tokens stood before in prompt or text. Default false
+    bool lookup; // guess from where the last tokens stood before in prompt or text. Default false
+    // A smaller model of the same vocabulary that goes on with the text, or NULL. Default NULL. Used while it has nothing else to do; it
+    // may be closed at any time, and the generation then goes on without. Its share of memory is its own account's.
+    struct chord_model *draft;
     uint32_t max_guesses; // per step and generation, at most CHORD_MAX_GUESSES, 0: that. Default 0
     bool always;          // also where it does not pay by what was measured: for tests and benchmarks. Default false
 };
@@ -223,10 +227,11 @@ struct chord_output {
     enum chord_finish finish;
     uint64_t n_prompt_done; // prompt tokens computed so far
     // From here on valid when finish != CHORD_RUNNING.
-    struct chord_error error;       // with CHORD_FINISH_ERROR
-    uint64_t n_prompt, n_generated; // tokens; an end-of-generation token is not counted and not in the events
-    uint64_t n_reused;              // of n_prompt, not computed: the session or another job had them
-    uint64_t n_guessed, n_accepted; // guesses computed, and those of them that came true
+    struct chord_error error;              // with CHORD_FINISH_ERROR
+    uint64_t n_prompt, n_generated;        // tokens; an end-of-generation token is not counted and not in the events
+    uint64_t n_reused;                     // of n_prompt, not computed: the session or another job had them
+    uint64_t n_guessed, n_accepted;        // guesses computed, and those of them that came true
+    uint64_t n_drafted, n_accepted_drafts; // of them, by the draft model
     double prompt_seconds, generate_seconds;
     const float *logits; // chord_evaluate: [n_vocab], else NULL
     uint64_t n_logits;
@@ -324,10 +329,11 @@ struct chord_stats {
     uint64_t n_steps; // batches run
     uint64_t n_prompt_tokens, n_generated_tokens;
     uint64_t n_reused_tokens; // of prompts, not computed: the session or another job had computed the same beginning
-    uint64_t n_guessed_tokens, n_accepted_tokens; // by speculation: computed ahead, and those that came true
-    uint64_t weight_bytes_used;                   // handed to kernels, over all steps
-    double compute_seconds;                       // in steps, but for stall_seconds
-    double stall_seconds;                         // paged: that threads waited for weights, on average over the threads
+    uint64_t n_guessed_tokens, n_accepted_tokens;       // by speculation: computed ahead, and those that came true
+    uint64_t n_drafted_tokens, n_accepted_draft_tokens; // of them, by draft models
+    uint64_t weight_bytes_used;                         // handed to kernels, over all steps
+    double compute_seconds;                             // in steps, but for stall_seconds
+    double stall_seconds; // paged: that threads waited for weights, on average over the threads
     // Paged mode, else 0 and NULL. Uses are of tiles: some rows of a matrix (weights/weights.h).
     const char *policy;    // "pin", "lru", "expert"; static
     uint64_t hits, misses; // uses of tiles that were, were not in memory before

@@ -98,6 +98,7 @@
       'src/engine/budget.c',
       'src/engine/bytes.c',
       'src/engine/choices.c',
+      'src/engine/draft.c',
       'src/engine/guesses.c',
       'src/engine/inspect.c',
       'src/engine/job.c',

@@ -87,6 +87,8 @@ void chord_job_take(struct chord_job *job, struct chord_output *out)
         out->n_reused = job->n_reused;
         out->n_guessed = job->n_guessed;
         out->n_accepted = job->n_accepted;
+        out->n_drafted = job->n_drafted;
+        out->n_accepted_drafts = job->n_accepted_drafts;
         const uint64_t prompt_end = job->prompt_done_ns != 0 ? job->prompt_done_ns : job->finished_ns;
         if (job->started_ns != 0) {
             out->prompt_seconds = (double)(prompt_end - job->started_ns) * 1e-9;
@@ -166,6 +168,7 @@ static void release_held(struct chord_job *job)
 void job_finish(struct chord_job *job, enum chord_finish finish, const struct chord_error *error)
 {
     struct chord_error memory_error;
+    job_end_guesses(job);
     if (job->kind == JOB_GENERATE && (finish == CHORD_FINISH_LENGTH || finish == CHORD_FINISH_CANCELLED))
         release_held(job);
     if (job->out_of_memory && finish != CHORD_FINISH_ERROR) {
@@ -433,6 +436,7 @@ enum chord_status job_create_generation(struct chord_model *model, const uint32_
     if (status != CHORD_OK)
         return status;
     job->max_tokens = options->max_tokens;
+    job->never_ends = options->ignore_eos;
     status = create_sampler(job, options, err);
     if (status == CHORD_OK)
         status = create_stop_matcher(job, options, err);

@@ -5,6 +5,7 @@
 #ifndef CHORD_ENGINE_JOB_H
 #define CHORD_ENGINE_JOB_H
 
+#include "engine/draft.h"
 #include "engine/lookup.h"
 #include "engine/model.h"
 #include "sampler/sampler.h"
@@ -25,7 +26,8 @@ struct job_output {
 // What a generation knows of its own future.
 struct job_guesses {
     struct chord_speculation options;
-    struct lookup lookup;
+    struct lookup lookup;     // with options.lookup
+    struct draft draft;       // with options.draft
     struct guess_rates rates; // of this text, from its first guess on
     bool has_rates;
     uint32_t tokens[CHORD_MAX_GUESSES]; // what may follow the last known token
@@ -34,6 +36,7 @@ struct job_guesses {
     uint32_t n_in_step; // of them, the first ones, that the step under way computes
     uint32_t n_true;    // of them, the first ones, that have come true
     bool wrong;         // the next one has not
+    bool from_draft;    // what the step computes of them is the draft model's
 };
 
 struct chord_job {
@@ -64,8 +67,10 @@ struct chord_job {
     char *released; // what the stop matcher gives for one piece
     struct sampler_choice *choice;
     bool wants_logprobs;
+    bool never_ends;                // no end-of-generation token can be chosen
     struct job_guesses *guesses;    // NULL: none are made
     uint64_t n_guessed, n_accepted; // written before the finish is published
+    uint64_t n_drafted, n_accepted_drafts;
 
     uint64_t first_scored;
     double nll;
@@ -102,8 +107,12 @@ void job_accept_logits(struct chord_job *job, uint64_t position, float *logits);
 enum chord_status job_create_guesses(struct chord_job *job, const struct chord_speculation *options,
                                      struct chord_error *err);
 void job_free_guesses(struct chord_job *job);
-// Guesses for the next step of jobs[n_jobs], which all generate: sets what of it is to be computed (n_in_step).
-void jobs_choose_guesses(struct step_costs *costs, struct chord_job *const *jobs, uint32_t n_jobs, bool beside_prompts);
+// Nothing is guessed any more: gives back what a draft model holds for the job.
+void job_end_guesses(struct chord_job *job);
+// Guesses for the next step of jobs[n_jobs], which all generate: sets what of it is to be computed (n_in_step). Draft models are
+// run for it. `cancel` may be NULL.
+void jobs_choose_guesses(struct chord_model *model, struct chord_job *const *jobs, uint32_t n_jobs, bool beside_prompts,
+                         const struct chord_cancel *cancel);
 // `token` was chosen: was it the one guessed?
 void job_check_guess(struct chord_job *job, uint32_t token);
 

@@ -1,6 +1,7 @@
 #include "engine/model.h"
 
 #include "engine/budget.h"
+#include "engine/draft.h"
 #include "engine/job.h"
 #include "os/cpu.h"
 
@@ -125,6 +126,8 @@ static enum chord_status open_engine(struct chord_model *model, const struct cho
         status = budget_start_paging(model, options, err);
     if (status == CHORD_OK)
         status = scheduler_init(model, err);
+    if (status == CHORD_OK)
+        status = draft_host_create(model, err);
     return status;
 }
 
@@ -168,6 +171,7 @@ void chord_model_close(struct chord_model *model)
     if (model == NULL)
         return;
     scheduler_free(model);
+    draft_host_close(model->host);
     backend_free(model->backend);
     pool_free(model->pool);
     graph_free(model->graph);

@@ -45,8 +45,12 @@ struct scheduler {
     uint64_t backend_ns; // of this step
     uint32_t kv_stamp;   // of the last count of KV blocks
     struct step_costs costs;
-    struct guess_rates rates; // of all jobs: what a new one starts from
+    struct guess_rates rates;            // of all jobs: what a new one starts from
+    const struct draft_host *rated_host; // whose drafts the rate of drafts is of
+    double trial_ns;                     // time that may be spent on finding out whether drafts pay by now
 };
+
+struct draft_host;
 
 struct chord_model {
     struct memory_account account;
@@ -62,14 +66,16 @@ struct chord_model {
     struct backend *backend;
     struct scheduler scheduler;
     bool has_scheduler;
-    uint64_t budget; // bytes for everything; the account's ceiling is less while mapped weights take their part
-    uint64_t spare;  // paged: what the account keeps free between steps
+    struct draft_host *host; // what those hold of the model that it drafts for
+    uint64_t budget;         // bytes for everything; the account's ceiling is less while mapped weights take their part
+    uint64_t spare;          // paged: what the account keeps free between steps
     uint32_t n_ctx, n_threads;
     uint64_t n_params, file_bytes;
     char *name; // general.name, terminated
     const char *quantization;
 
     _Atomic uint64_t n_steps, n_prompt_tokens, n_generated_tokens, n_guessed_tokens, n_accepted_tokens, compute_ns;
+    _Atomic uint64_t n_drafted_tokens, n_accepted_draft_tokens; // of those guessed and accepted
     _Atomic uint64_t n_reused_tokens;
     _Atomic uint64_t kv_tokens, kv_blocks; // positions stored by jobs in the scheduler, and the blocks they hold
 };

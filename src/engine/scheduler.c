@@ -149,8 +149,9 @@ static bool reserve_kv(const struct scheduler *s, struct chord_job *job, uint64_
 }
 
 // Gives each generating job what the next step is to compute of its guesses.
-static void choose_guesses(struct scheduler *s)
+static void choose_guesses(struct chord_model *model, const struct chord_cancel *cancel)
 {
+    struct scheduler *s = &model->scheduler;
     struct chord_job *jobs[SPECULATE_MAX_ROWS];
     uint32_t n_jobs = 0, n_guessing = 0;
     bool beside_prompts = false;
@@ -168,7 +169,7 @@ static void choose_guesses(struct scheduler *s)
         n_jobs++;
     }
     if (n_guessing > 0 && n_jobs < SPECULATE_MAX_ROWS)
-        jobs_choose_guesses(&s->costs, jobs, n_jobs, beside_prompts);
+        jobs_choose_guesses(model, jobs, n_jobs, beside_prompts, cancel);
 }
 
 static bool is_generating(const struct chord_job *job)
@@ -221,14 +222,14 @@ static uint64_t count_prompt_rows(const struct chord_job *job, uint64_t most)
     return n;
 }
 
-static void gather_batch(struct chord_model *model, bool with_guesses)
+static void gather_batch(struct chord_model *model, bool with_guesses, const struct chord_cancel *cancel)
 {
     struct scheduler *s = &model->scheduler;
     s->n_rows = s->n_outputs = 0;
     for (struct chord_job *job = s->active; job != NULL; job = job->next)
         job->n_in_step = 0;
     if (with_guesses)
-        choose_guesses(s);
+        choose_guesses(model, cancel);
     add_generated_rows(s, with_guesses);
     add_rows_generated_before(s);
     uint64_t room = BATCH_MAX_ROWS - s->n_rows;
@@ -296,12 +297,16 @@ static void fail_batch(struct scheduler *s, const struct chord_error *error)
 static void commit(struct chord_model *model)
 {
     struct scheduler *s = &model->scheduler;
-    uint64_t n_prompt = 0, n_guessed = 0;
+    uint64_t n_prompt = 0, n_guessed = 0, n_drafted = 0;
     for (uint32_t i = 0; i < s->n_rows; i++) {
         struct chord_job *job = job_of_row(&s->rows[i]);
         if (is_guess(&s->rows[i])) {
             n_guessed++;
             job->n_guessed++;
+            if (job->guesses->from_draft) {
+                n_drafted++;
+                job->n_drafted++;
+            }
             continue;
         }
         n_prompt += s->rows[i].in_prompt;
@@ -313,6 +318,7 @@ static void commit(struct chord_model *model)
     atomic_fetch_add(&model->n_prompt_tokens, n_prompt);
     atomic_fetch_add(&model->n_generated_tokens, s->n_rows - n_prompt - n_guessed);
     atomic_fetch_add(&model->n_guessed_tokens, n_guessed);
+    atomic_fetch_add(&model->n_drafted_tokens, n_drafted);
 }
 
 // Hands on what the step computed of prompts while whoever computed it is still there: the logits may end it.
@@ -334,6 +340,10 @@ static bool belongs_to_text(struct chord_model *model, const struct batch_row *r
     job->n_accepted++;
     atomic_fetch_add(&model->n_generated_tokens, 1);
     atomic_fetch_add(&model->n_accepted_tokens, 1);
+    if (job->guesses->from_draft) {
+        job->n_accepted_drafts++;
+        atomic_fetch_add(&model->n_accepted_draft_tokens, 1);
+    }
     return true;
 }
 
@@ -371,7 +381,7 @@ static enum chord_status reserve_scratch(struct chord_model *model, struct chord
         const enum chord_status status = backend_reserve(model->backend, s->n_rows, n_outputs, err);
         if (status == CHORD_OK || again || !has_guesses(s))
             return status;
-        gather_batch(model, false);
+        gather_batch(model, false, NULL);
     }
 }
 
@@ -410,16 +420,19 @@ bool chord_model_run(struct chord_model *model, double seconds, struct chord_can
     struct scheduler *s = &model->scheduler;
     const double deadline = os_now_seconds() + seconds;
     bool stopping;
+    // The model may be drafting for others: that takes as long as a few of its tokens.
+    uv_mutex_lock(&model->host->running);
     do {
         take_incoming(s);
         sweep(model);
         weights_settle(model->weights, model->spare);
-        gather_batch(model, true);
+        gather_batch(model, true, cancel);
         if (s->n_rows > 0)
             run_step(model, cancel);
         sweep(model);
         stopping = cancel != NULL && atomic_load(&cancel->requested);
     } while (s->n_rows > 0 && !stopping && os_now_seconds() < deadline);
+    uv_mutex_unlock(&model->host->running);
     uv_mutex_lock(&s->mutex);
     const bool work_left = s->n_jobs > 0;
     uv_mutex_unlock(&s->mutex);

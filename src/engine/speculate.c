@@ -91,8 +91,9 @@ static double doubted(double cost, double first_guess)
     return first_guess > cost / 2 ? first_guess : cost / 2;
 }
 
+// *out_gain: that of the width, 1 where it is 0.
 static uint32_t best_width(const struct step_costs *costs, uint32_t n_base, const struct guess_offer *offers,
-                           uint32_t n, bool doubting)
+                           uint32_t n, bool doubting, double *out_gain)
 {
     const double without = n_base / costs->ns[n_base];
     double tokens = n_base, guessing_ns = 0, best_gain = LEAST_GAIN;
@@ -109,7 +110,17 @@ static uint32_t best_width(const struct step_costs *costs, uint32_t n_base, cons
             best = k;
         }
     }
+    *out_gain = best > 0 ? best_gain : 1;
     return best;
+}
+
+double speculate_gain(const struct step_costs *costs, uint32_t n_base, const struct guess_offer *offers, uint32_t n)
+{
+    double gain = 1;
+    if (n_base < SPECULATE_MAX_ROWS && costs->n_measured[n_base] >= LEAST_MEASURED)
+        best_width(costs, n_base, offers, n < SPECULATE_MAX_ROWS - n_base ? n : SPECULATE_MAX_ROWS - n_base, false,
+                   &gain);
+    return gain;
 }
 
 uint32_t speculate_choose(struct step_costs *costs, uint32_t n_base, const struct guess_offer *offers, uint32_t n)
@@ -118,9 +129,10 @@ uint32_t speculate_choose(struct step_costs *costs, uint32_t n_base, const struc
         return 0;
     const uint32_t room = SPECULATE_MAX_ROWS - n_base;
     n = n < room ? n : room;
-    uint32_t best = best_width(costs, n_base, offers, n, false);
+    double gain;
+    uint32_t best = best_width(costs, n_base, offers, n, false, &gain);
     if (++costs->n_since_doubt >= EXPLORE_AFTER) {
-        const uint32_t hopeful = best_width(costs, n_base, offers, n, true);
+        const uint32_t hopeful = best_width(costs, n_base, offers, n, true, &gain);
         if (hopeful != best)
             costs->n_since_doubt = 0;
         best = hopeful;

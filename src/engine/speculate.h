@@ -24,7 +24,7 @@ enum guess_class {
     GUESS_MATCH_5,
     GUESS_MATCH_8,
     GUESS_MATCH_16,
-    GUESS_DRAFT,
+    GUESS_DRAFT, // by a draft model
     N_GUESS_CLASSES
 };
 
@@ -60,6 +60,10 @@ struct guess_offer {
     float probability; // that it and those before it come true: descending over the offers
     double ns;         // that making it takes
 };
+
+// The tokens per time of the best number of offers[n], from the first on, by what is known, relative to a step with n_base rows
+// without any; 1 unless that is clearly more.
+double speculate_gain(const struct step_costs *costs, uint32_t n_base, const struct guess_offer *offers, uint32_t n);
 
 // How many of offers[n], from the first on, a step with n_base rows of known tokens should have, at most
 // SPECULATE_MAX_ROWS - n_base: those that make the most tokens of its time; 0 unless that is clearly more than without.

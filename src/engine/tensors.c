@@ -1,5 +1,5 @@
 // chord.h's view of a model's weights and figures: single tensors, preloading, statistics.
-#include "engine/model.h"
+#include "engine/draft.h"
 #include "weights/expert_pager.h"
 #include "weights/pager.h"
 
@@ -141,15 +141,17 @@ void chord_model_stats(struct chord_model *model, struct chord_stats *out)
         .held_scratch = atomic_load(&account->held[MEMORY_SCRATCH]),
         .mapped_bytes = weights_mapped_bytes(model->weights),
         .resident_bytes = weights_resident_bytes(model->weights),
-        .kv_blocks = atomic_load(&model->kv_blocks),
+        .kv_blocks = atomic_load(&model->kv_blocks) + atomic_load(&model->host->kv_blocks),
         .kv_block_bytes = model->kv_layout.block_bytes,
-        .kv_tokens = atomic_load(&model->kv_tokens),
+        .kv_tokens = atomic_load(&model->kv_tokens) + atomic_load(&model->host->kv_tokens),
         .n_steps = atomic_load(&model->n_steps),
         .n_prompt_tokens = atomic_load(&model->n_prompt_tokens),
         .n_generated_tokens = atomic_load(&model->n_generated_tokens),
         .n_guessed_tokens = atomic_load(&model->n_guessed_tokens),
         .n_reused_tokens = atomic_load(&model->n_reused_tokens),
         .n_accepted_tokens = atomic_load(&model->n_accepted_tokens),
+        .n_drafted_tokens = atomic_load(&model->n_drafted_tokens),
+        .n_accepted_draft_tokens = atomic_load(&model->n_accepted_draft_tokens),
         .weight_bytes_used = backend_weight_bytes(model->backend),
         .decode_threads = backend_tuning(model->backend).n_threads,
         .prefetch_bytes = backend_tuning(model->backend).prefetch.far,
