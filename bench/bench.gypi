@@ -2,6 +2,7 @@
 {
   'targets': [
     {'target_name': 'bench_attention', 'sources': ['attention.c', 'machine.c'], 'includes': ['program.gypi']},
+    {'target_name': 'bench_disk', 'sources': ['disk.c'], 'includes': ['program.gypi']},
     {'target_name': 'bench_experts', 'sources': ['experts.c'], 'includes': ['program.gypi']},
     {'target_name': 'bench_gemm', 'sources': ['gemm.c', 'machine.c'], 'includes': ['program.gypi']},
     {'target_name': 'bench_kernels', 'sources': ['kernels.c', 'machine.c'], 'includes': ['program.gypi']},

@@ -3,8 +3,8 @@
 //
 // Arms: `resident`, mapped with all memory of the machine; `pin` and `lru`, paged within each memory; `mapped`, mapped within it. Each
 // runs in a process of its own, in turn, the file's page cache dropped before. Where the system lets us (control groups, version 1 or 2, as root) each
-// process but the resident one gets a limit from outside: the memory, what bare Node holds, and 32 MiB. Before each run four `dd` with direct reads
-// measure the disk. Linux only.
+// process but the resident one gets a limit from outside: the memory, what bare Node holds, and 32 MiB. Before and after each run,
+// bench_disk measures the disk by direct reads. Rounds take all memories and arms in turn; medians follow. Linux only.
 
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import fs from 'node:fs'
@@ -16,11 +16,13 @@ import { parseArgs } from 'node:util'
 const require = createRequire(import.meta.url)
 const { loadModel, plan } = require('..')
 const { size } = require('../lib/validate.js')
+const { benchPrograms } = require('./programs.js')
 
 const ARMS = ['resident', 'pin', 'lru', 'mapped']
 const PROMPT = 'The river was wide and slow, and on its bank'
 const SLACK = 32 * 2 ** 20
-const PROBE_BLOCKS = 128 // of 2 MiB, each of four readers
+const PROBE_MB = 1024
+let program // (name, args) -> what a bench program printed
 const median = (numbers) => [...numbers].sort((a, b) => a - b)[numbers.length >> 1]
 const mib = (n) => (n / 2 ** 20).toFixed(0)
 
@@ -88,20 +90,10 @@ async function child({ file, tokens, context, memory, cache, waitsForLimit }) {
 const dropCache = () => execFileSync('dd', [`if=${file}`, 'iflag=nocache', 'count=0', 'status=none'])
 const cachedBytes = () => Number(execFileSync('fincore', ['--bytes', '--noheadings', '--output', 'RES', file], { encoding: 'utf8' }))
 
-/** Bytes per second that direct reads get, from four readers far apart in the file. */
+/** Bytes per second that direct reads get, spread over the file as those of tiles are. */
 async function probeDisk() {
-  const blocks = Math.floor(fs.statSync(file).size / 2 ** 21)
-  const count = Math.min(PROBE_BLOCKS, blocks >> 2)
-  const begin = performance.now()
-  await Promise.all(
-    [0, 1, 2, 3].map(
-      (i) => new Promise((resolve, reject) => {
-        const args = [`if=${file}`, 'of=/dev/null', 'bs=2M', 'iflag=direct', 'status=none', `skip=${(i * blocks) >> 2}`, `count=${count}`]
-        spawn('dd', args, { stdio: 'ignore' }).on('error', reject).on('close', resolve)
-      })
-    )
-  )
-  return (4 * count * 2 ** 21) / ((performance.now() - begin) / 1000)
+  const { bytes, seconds } = await program('bench_disk', [file, '--mb', PROBE_MB])
+  return bytes / seconds
 }
 
 /** A control group with a limit, or null where there are none to be had. */
@@ -130,8 +122,7 @@ async function runArm(arm, memory, limit) {
     memory: arm === 'resident' ? 'auto' : memory,
   }
   dropCache()
-  const bandwidth = await probeDisk()
-  dropCache()
+  const bandwidthBefore = await probeDisk()
   const before = cachedBytes()
   const group = arm === 'resident' ? null : makeGroup(limit)
   const running = spawn(process.execPath, [fileURLToPath(import.meta.url), '--child', JSON.stringify(options)], { stdio: ['pipe', 'pipe', 'inherit'] })
@@ -143,6 +134,7 @@ async function runArm(arm, memory, limit) {
   const groupPeakBytes = group && fs.existsSync(group.peak) ? Number(fs.readFileSync(group.peak, 'utf8')) : null
   if (group) fs.rmdirSync(group.folder)
   const cacheGrowth = cachedBytes() - before
+  const bandwidth = (bandwidthBefore + (await probeDisk())) / 2
   if (out === '') return { arm, memory, bandwidth, died: signal ?? 'without a word', limited: group !== null }
   return { arm, memory, bandwidth, limited: group !== null, cacheGrowth, groupPeakBytes, ...JSON.parse(out) }
 }
@@ -152,9 +144,7 @@ function row(result, resident) {
   if (result.died) return `${name.padEnd(18)} died (${result.died})\n`
   const parts = [`${result.seconds.toFixed(3)} s/token`, `disk ${(result.bandwidth / 1e9).toFixed(2)} GB/s`, `${(result.readPerToken / 1e9).toFixed(3)} GB/token`]
   if (result.streamedBytes !== null) {
-    // The plan's probe reads as the store does; dd, into small pages, may get less.
-    const bandwidth = Math.max(result.bandwidth, result.planned?.diskBandwidth ?? 0)
-    const floor = Math.max(resident?.seconds ?? 0, result.streamedBytes / bandwidth)
+    const floor = Math.max(resident?.seconds ?? 0, result.streamedBytes / result.bandwidth)
     parts.push(`${(result.seconds / floor).toFixed(2)} of its floor`, `hits ${(100 * result.hitShare).toFixed(1)} %, pinned ${(100 * result.pinnedShare).toFixed(1)} %`)
   }
   if (result.planned) parts.push(`plan ${result.planned.secondsPerToken.toFixed(3)} s at ${(result.planned.diskBandwidth / 1e9).toFixed(2)} GB/s`)
@@ -165,6 +155,19 @@ function row(result, resident) {
   return `${name.padEnd(18)} ${parts.join(', ')}${result.arm === 'resident' || result.limited ? '' : ', no limit from outside'}\n`
 }
 
+/** Medians of a memory's rounds, and how many times as long as `pin` the other arms took. */
+function summary(memory, results) {
+  const secondsOf = (arm) => median(results.filter((r) => r.memory === memory && r.arm === arm && !r.died).map((r) => r.seconds))
+  const arms = [...new Set(results.filter((r) => r.memory === memory).map((r) => r.arm))]
+  const pin = secondsOf('pin')
+  const parts = arms.map((arm) => {
+    const seconds = secondsOf(arm)
+    if (seconds === undefined) return `${arm} died`
+    return `${arm} ${seconds.toFixed(3)} s/token${arm === 'pin' || pin === undefined ? '' : ` (${(seconds / pin).toFixed(2)} x)`}`
+  })
+  return `${`${mib(memory)} MiB, medians`.padEnd(18)} ${parts.join(', ')}\n`
+}
+
 async function main() {
   const arms = values.arms.split(',')
   const memories = values.memory.split(',').filter(Boolean).map((text) => size('--memory', text))
@@ -172,6 +175,7 @@ async function main() {
     console.error('usage: node bench/paged.mjs MODEL.gguf --memory 1GiB,2GiB [--tokens 12] [--rounds 1] [--arms resident,pin,lru,mapped] [--context 1024] [--json]')
     process.exit(2)
   }
+  program = await benchPrograms(['bench_disk'])
   const bare = spawnSync(process.execPath, ['-e', "console.log(/VmHWM:\\s+(\\d+)/.exec(require('fs').readFileSync('/proc/self/status', 'utf8'))[1])"], { encoding: 'utf8' })
   const nodeBytes = Number(bare.stdout) * 1024
   const results = []
@@ -181,16 +185,16 @@ async function main() {
     if (!values.json) process.stdout.write(row(result, resident))
   }
   if (arms.includes('resident')) keep((resident = await runArm('resident')))
-  for (const memory of memories) {
-    for (let round = 0; round < Number(values.rounds); round++) {
+  for (let round = 0; round < Number(values.rounds); round++) {
+    for (const memory of memories) {
       for (const arm of arms.filter((arm) => arm !== 'resident')) {
-        const cache = arm === 'mapped' ? undefined : { mode: 'paged', policy: arm }
         const result = await runArm(arm, memory, memory + nodeBytes + SLACK)
-        const planned = cache?.policy === 'pin' ? await plan(file, { memory, context: Number(values.context), cache }) : undefined
+        const planned = arm === 'pin' ? await plan(file, { memory, context: Number(values.context), cache: { mode: 'paged', policy: arm } }) : undefined
         keep({ ...result, planned })
       }
     }
   }
+  if (!values.json && values.rounds > 1) for (const memory of memories) process.stdout.write(summary(memory, results))
   if (values.json) console.log(JSON.stringify(results))
 }
 
