@@ -25,6 +25,19 @@ export function plan(path: string | URL, options?: LoadOptions): Promise<Plan>
 /** The metadata and the tensor directory of a GGUF file, of any architecture. */
 export function inspect(path: string | URL): Promise<GgufInfo>
 
+/**
+ * Writes the model `input` (the first file of a split one) to the file `output` with its matrices in another type. Resolves when the new
+ * file is whole; only then does it bear its name, in place of one that did before. Whatever ends it earlier (an error, `signal`)
+ * leaves nothing behind.
+ *
+ * Memory does not grow with the model: its header, and some 0.8 MiB for each thread. The file is the same with any number of threads.
+ *
+ * ```js
+ * await quantize('model-F16.gguf', 'model-Q4_K_M.gguf', { type: 'Q4_K_M' })
+ * ```
+ */
+export function quantize(input: string | URL, output: string | URL, options: QuantizeOptions): Promise<QuantizeResult>
+
 /** The tokenizer of a GGUF file, without its weights; files that hold nothing else will do. */
 export function loadTokenizer(path: string | URL): Promise<Tokenizer>
 
@@ -94,6 +107,36 @@ export interface Progress {
   phase: string
   done: number
   total: number
+}
+
+/** A mix of types, named as llama.cpp names its files; `Q3_K`, `Q4_K` and `Q5_K` stand for their `_M`. Any case will do. */
+export type QuantizeType =
+  | 'F32' | 'F16' | 'BF16' | 'Q8_0' | 'Q4_0' | 'Q4_1' | 'Q5_0' | 'Q5_1'
+  | 'Q2_K' | 'Q2_K_S' | 'Q3_K_S' | 'Q3_K_M' | 'Q3_K_L' | 'Q4_K_S' | 'Q4_K_M' | 'Q5_K_S' | 'Q5_K_M' | 'Q6_K'
+
+export interface QuantizeOptions {
+  type: QuantizeType | (string & {})
+  /** Default: one per processor that this process may use. */
+  threads?: number
+  /** Also from matrices that are quantized; what they have lost stays lost. Default `false`: only from F32, F16 and BF16. */
+  requantize?: boolean
+  /** Its reason is what the promise is rejected with. */
+  signal?: AbortSignal
+  /** `phase` is `'weights'`, `done` and `total` are bytes of the input's tensors. */
+  onProgress?: (progress: Progress) => void
+}
+
+export interface QuantizeResult {
+  /** Of the new file. */
+  path: string
+  /** As it is written: `'Q4_K_M'`. */
+  type: string
+  /** Of the input's tensors. */
+  inputBytes: number
+  /** Of the new file. */
+  outputBytes: number
+  /** The most memory that was held at once. */
+  peakBytes: number
 }
 
 /** A loaded model. Made by {@link loadModel}. */

@@ -5,10 +5,11 @@ const { ChordError } = require('./errors.js')
 const { Generation } = require('./generation.js')
 const { inspect } = require('./inspect.js')
 const { Model, loadModel, plan } = require('./model.js')
+const { quantize } = require('./quantize.js')
 const { Session } = require('./session.js')
 const { Tokenizer, loadTokenizer } = require('./tokenizer.js')
 const { wasmCodes } = require('./wasm.js')
 
 const systemInfo = () => binding.systemInfo()
 
-module.exports = { ChordError, Generation, Model, Session, Tokenizer, inspect, loadModel, loadTokenizer, plan, systemInfo, wasmCodes }
+module.exports = { ChordError, Generation, Model, Session, Tokenizer, inspect, loadModel, loadTokenizer, plan, quantize, systemInfo, wasmCodes }

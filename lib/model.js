@@ -1,6 +1,7 @@
 'use strict'
 
 const binding = require('./binding.js')
+const { withCancel } = require('./cancel.js')
 const { ChordError, located } = require('./errors.js')
 const { runJob, startGeneration } = require('./generation.js')
 const { GENERATE, LOAD, PERPLEXITY, PRELOAD, SIGNAL, WASM, nativeLoadOptions } = require('./options.js')
@@ -178,22 +179,6 @@ class Model {
       throw v.invalid('prompt: this model has no token that begins a text (BOS), so an empty prompt leaves it nothing to start from; give it some text')
     }
     return Uint32Array.of(bos)
-  }
-}
-
-/** Runs `work(cancel handle)`; an abort of `signal` stops it, and then its reason is what is thrown. */
-async function withCancel(signal, work) {
-  if (!signal) return located(work(undefined))
-  signal.throwIfAborted()
-  const cancel = binding.makeCancel()
-  const onAbort = () => binding.requestCancel(cancel)
-  signal.addEventListener('abort', onAbort, { once: true })
-  try {
-    return await located(work(cancel))
-  } catch (error) {
-    throw signal.aborted && error.code === 'CANCELLED' ? signal.reason : error
-  } finally {
-    signal.removeEventListener('abort', onAbort)
   }
 }
 

@@ -38,6 +38,13 @@ const GENERATE = {
 }
 
 const PERPLEXITY = { context: v.integer({ least: 4 }), stride: v.integer({ least: 1 }), signal: v.signal, onProgress: v.callback }
+const QUANTIZE = {
+  type: v.string,
+  threads: v.integer({ least: 1, most: 1024 }),
+  requantize: v.boolean,
+  signal: v.signal,
+  onProgress: v.callback,
+}
 const SIGNAL = { signal: v.signal }
 const PRELOAD = { signal: v.signal, onProgress: v.callback }
 const WASM = { memory: v.guestMemory }
@@ -51,4 +58,4 @@ function nativeLoadOptions({ memory = {}, context, threads, cache = {}, kv = {} 
   return { ...ceilings, context, threads, mapped: mode === 'mapped', paged: mode === 'paged', lru: policy === 'lru', kvQ8_0: kv.type === 'q8_0' }
 }
 
-module.exports = { DETOKENIZE, GENERATE, LOAD, PERPLEXITY, PRELOAD, SIGNAL, TOKENIZE, WASM, nativeLoadOptions }
+module.exports = { DETOKENIZE, GENERATE, LOAD, PERPLEXITY, PRELOAD, QUANTIZE, SIGNAL, TOKENIZE, WASM, nativeLoadOptions }

@@ -6,6 +6,7 @@
 //   chord_job         one piece of work in a model's scheduler: a generation, an evaluation or a scoring
 //   chord_session     a text whose KV cache lives on between the generations that continue it
 //   chord_file        metadata and tensor directory of a file, for inspection
+//   chord_quantizer   a file that is being written in other types
 //
 // Threads: every function may be called from any thread. chord_model_run must not run twice at once on one model;
 // everything else may run beside it, except where it is said otherwise. Two models share nothing, but that one may draft for
@@ -404,6 +405,39 @@ struct chord_element_value {
 };
 // The first `n` elements (n <= n_elements) into out[n].
 void chord_value_elements(const struct chord_value *value, uint64_t n, struct chord_element_value *out);
+
+// ---- Quantizing ------------------------------------------------------------------------------------------------------
+
+struct chord_quantizer; // one conversion of a file; not to be run by two threads at once
+
+struct chord_quantize_options {
+    const char *type;   // "Q4_K_M", "Q8_0", ...; INVALID_ARGUMENT names all
+    uint32_t n_threads; // 0: one per processor this process may use
+    bool requantize;    // also from quantized tensors
+};
+
+// Opens the model at `input` (the first file of a split one), chooses a type for each tensor, and begins a file beside
+// `output`, which takes that name when it is whole. Errors as in quantize/quantize.h; nothing is left then.
+enum chord_status chord_quantize_open(const char *input, const char *output,
+                                      const struct chord_quantize_options *options, struct chord_quantizer **out,
+                                      struct chord_error *err);
+// Works for about `seconds`; *done == *total (bytes of the input's tensors) when the output is there under its name. After
+// that, or after a failure (CANCELLED when *cancel, which may be NULL, was set), only the functions below may be called.
+enum chord_status chord_quantize_run(struct chord_quantizer *quantizer, double seconds, struct chord_cancel *cancel,
+                                     uint64_t *done, uint64_t *total, struct chord_error *err);
+struct chord_quantize_info {
+    const char *type;      // as it is written: "Q4_K_M"; static
+    uint64_t input_bytes;  // of all tensors
+    uint64_t output_bytes; // of the output file
+    uint64_t memory_peak;  // the most bytes that were held at once
+};
+void chord_quantize_info(const struct chord_quantizer *quantizer, struct chord_quantize_info *out);
+// Ends the work for good, within a piece if a run is under way, and removes what was written. From any thread.
+void chord_quantize_stop(struct chord_quantizer *quantizer);
+// Removes what was written of an output that is not whole. NULL is fine.
+void chord_quantize_close(struct chord_quantizer *quantizer);
+
+// ---- Machine ---------------------------------------------------------------------------------------------------------
 
 // What this build and machine offer: features found, names of all tiers of this build (NULL-terminated static list, lowest first).
 struct chord_system_info {

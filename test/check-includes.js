@@ -20,11 +20,12 @@ const LAYERS = {
   kernels: ['base', 'os', 'quant'],
   weights: ['base', 'os', 'gguf', 'quant'],
   tokenizer: ['base', 'gguf'],
+  quantize: ['base', 'os', 'gguf', 'quant'],
   sampler: ['base'],
   graph: ['base', 'os', 'quant', 'kernels', 'weights'],
   backend: ['base', 'os', 'quant', 'kernels', 'weights', 'graph'],
   models: ['base', 'os', 'gguf', 'quant', 'weights', 'graph'],
-  engine: ['base', 'os', 'gguf', 'quant', 'kernels', 'weights', 'tokenizer', 'sampler', 'graph', 'backend', 'models', 'chord.h'],
+  engine: ['base', 'os', 'gguf', 'quant', 'kernels', 'weights', 'tokenizer', 'quantize', 'sampler', 'graph', 'backend', 'models', 'chord.h'],
   addon: ['chord.h'],
   'chord.h': ['base'],
 }

@@ -82,6 +82,11 @@ NAPI_MODULE_INIT()
         FUNCTION("openFile", wrap_file_open),
         FUNCTION("fileDirectory", wrap_file_directory),
         FUNCTION("fileElements", wrap_file_elements),
+        FUNCTION("openQuantizer", wrap_quantizer_open),
+        FUNCTION("runQuantizer", wrap_quantizer_run),
+        FUNCTION("quantizerInfo", wrap_quantizer_info),
+        FUNCTION("stopQuantizer", wrap_quantizer_stop),
+        FUNCTION("closeQuantizer", wrap_quantizer_close),
     };
     struct addon *addon = calloc(1, sizeof *addon);
     if (addon == NULL) {

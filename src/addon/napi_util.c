@@ -73,10 +73,12 @@ static const napi_type_tag handle_tags[] = {
     [HANDLE_TOKENIZER] = {0x47f0c2b95d1e4a8bULL, 0xa6d81e3f7b092c54ULL},
     [HANDLE_FILE] = {0x91be5a3c68d74f20ULL, 0x8e0d7c4b3f2a1695ULL},
     [HANDLE_SESSION] = {0x5d27f08e9b3c416aULL, 0xb60f3a91c7e8254dULL},
+    [HANDLE_QUANTIZER] = {0x3ad96c52e84b47f1ULL, 0xbc17f0a52d6e4983ULL},
 };
 static const char *const handle_names[] = {
     [HANDLE_MODEL] = "model",         [HANDLE_JOB] = "job",   [HANDLE_CANCEL] = "cancel",
     [HANDLE_TOKENIZER] = "tokenizer", [HANDLE_FILE] = "file", [HANDLE_SESSION] = "session",
+    [HANDLE_QUANTIZER] = "quantizer",
 };
 
 napi_value util_make_handle(napi_env env, enum handle_type type, void *data, napi_finalize finalize)

@@ -30,6 +30,7 @@
     {'target_name': 'test_pretokenizers', 'includes': ['test.gypi']},
     {'target_name': 'test_quant', 'includes': ['test.gypi']},
     {'target_name': 'test_quant_dot', 'includes': ['test.gypi']},
+    {'target_name': 'test_quantize', 'includes': ['test.gypi']},
     {'target_name': 'test_sampler', 'includes': ['test.gypi']},
     {'target_name': 'test_session', 'includes': ['test.gypi']},
     {'target_name': 'test_speculate', 'includes': ['test.gypi']},

@@ -1,7 +1,7 @@
 import { expectAssignable, expectError, expectNotAssignable, expectType } from 'tsd'
-import { ChordError, inspect, loadModel, loadTokenizer, plan, systemInfo, wasmCodes } from '../..'
+import { ChordError, inspect, loadModel, loadTokenizer, plan, quantize, systemInfo, wasmCodes } from '../..'
 import type {
-  ChordErrorCode, Generation, GenerateOptions, GgufInfo, LoadOptions, MetadataScalar, Model, PerplexityResult, Plan, Result, Session, Stats, SystemInfo, Tensor,
+  ChordErrorCode, Generation, GenerateOptions, GgufInfo, LoadOptions, MetadataScalar, Model, PerplexityResult, Plan, QuantizeOptions, QuantizeResult, Result, Session, Stats, SystemInfo, Tensor,
   TokenEvent, Tokenizer, WasmImports, WasmMemory,
 } from '../..'
 
@@ -23,6 +23,13 @@ expectNotAssignable<LoadOptions>({ memory: { weight: 1 } })
 expectError(loadModel())
 expectError(loadModel('model.gguf', { treads: 2 }))
 expectError(loadModel('model.gguf', { context: '512' }))
+
+// Quantizing.
+expectType<Promise<QuantizeResult>>(quantize('in.gguf', new URL('file:///out.gguf'), { type: 'Q4_K_M' }))
+expectAssignable<QuantizeOptions>({ type: 'q8_0', threads: 2, requantize: true, signal, onProgress: ({ done, total }) => done / total })
+expectNotAssignable<QuantizeOptions>({ threads: 2 })
+expectError(quantize('in.gguf', 'out.gguf'))
+expectError(quantize('in.gguf', { type: 'Q4_0' }))
 
 declare const model: Model
 
