@@ -204,12 +204,13 @@ static struct chord_generate_options options_of(uint32_t kind, uint64_t seed, ui
 static void texts_are_the_same(void **state)
 {
     (void)state;
-    static const uint32_t types[] = {QUANT_F32, QUANT_Q8_0, QUANT_Q4_0};
+    static const uint32_t types[] = {QUANT_Q8_0, QUANT_F32, QUANT_Q4_0};
+    const size_t n_types = getenv("CHORD_TEST_QUICK") != NULL ? 1 : 3;
     static const uint32_t widths[] = {1, 2, 3, 7, 0};
     static const uint32_t lengths[] = {1, 2, 30, 61, 90};
     uint32_t prompt[90];
     uint64_t n_guessed = 0, n_accepted = 0;
-    for (size_t t = 0; t < 3; t++)
+    for (size_t t = 0; t < n_types; t++)
         for (int kv = 0; kv < 2; kv++) {
             open_tiny((struct tiny_options){.type = types[t], .n_embd = 64, .n_ff = 64},
                       (struct chord_model_options){.kv_type = kv == 0 ? CHORD_KV_F16 : CHORD_KV_Q8_0});
@@ -238,7 +239,7 @@ static void texts_are_the_same(void **state)
             assert_idle();
             close_tiny();
         }
-    assert_true(n_accepted > 1000 && n_guessed > n_accepted + 1000);
+    assert_true(n_accepted > 300 * n_types && n_guessed > n_accepted + 300 * n_types);
 }
 
 // The same with texts that repeat themselves, as greedy ones of tiny models do: many guesses come true, steps are fewer.
