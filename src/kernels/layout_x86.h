@@ -15,10 +15,13 @@ struct activation_group_32 {
 
 // Four blocks of activation_q8_256, the last group of a column padded with zeros.
 struct activation_group_256 {
-    int8_t q[4][256];       // natural order
-    int16_t sums_32[4][8];  // of each 32 consecutive q
-    int16_t sums_16[4][16]; // of each 16 consecutive q
-    float scale[16];        // lane l: of block l / 4
+    int8_t q[4][256]; // natural order
+    int32_t
+        zero[4]
+            [16]; // lane l: -128 * sum of q[4l..4l + 3] of each 64: the share of zero point 128 in lane l of products
+    int16_t sums_32[4][8];    // of each 32 consecutive q
+    int16_t sums_16[2][4][8]; // of each 16 consecutive q: of the first half of each block, then of the second
+    float scale[16];          // lane l: of block l / 4
 };
 
 #endif

@@ -165,7 +165,14 @@ static void check_group_256(const struct activation_group_256 *y, const struct a
         static const struct activation_q8_256 padding;
         const struct activation_q8_256 *x = b < n / 256 ? &natural[b] : &padding;
         assert_memory_equal(y[b / 4].q[b % 4], x->q, 256);
-        assert_memory_equal(y[b / 4].sums_16[b % 4], x->sums, sizeof x->sums);
+        assert_memory_equal(y[b / 4].sums_16[0][b % 4], x->sums, 8 * sizeof *x->sums);
+        assert_memory_equal(y[b / 4].sums_16[1][b % 4], x->sums + 8, 8 * sizeof *x->sums);
+        for (int l = 0; l < 16; l++) {
+            int sum = 0;
+            for (int i = 0; i < 16; i++)
+                sum += x->q[i / 4 * 64 + 4 * l + i % 4];
+            assert_int_equal(y[b / 4].zero[b % 4][l], -128 * sum);
+        }
         for (int s = 0; s < 8; s++)
             assert_int_equal(y[b / 4].sums_32[b % 4][s], x->sums[2 * s] + x->sums[2 * s + 1]);
         for (uint64_t l = 4 * (b % 4); l < 4 * (b % 4) + 4; l++)

@@ -100,14 +100,17 @@ uint64_t TIER(activation_q8_256_bytes)(uint64_t n)
     return (n / SUPER_BLOCK + 3) / 4 * sizeof(struct activation_group_256);
 }
 
-// Sums of each 16 consecutive codes of 256.
-ALWAYS_INLINE __m256i sums_of_16(const int8_t *q)
+// Sums of each 16 consecutive codes of 256, and lanes[2]: of every 64th 4 of them.
+ALWAYS_INLINE __m256i sums_of_16(const int8_t *q, __m256i lanes[2])
 {
+    lanes[0] = lanes[1] = _mm256_setzero_si256();
     __m256i half[2]; // lower lane: of elements 0..15 of four vectors of 32; upper lane: of 16..31
     for (int h = 0; h < 2; h++) {
         __m256i s[4];
-        for (int v = 0; v < 4; v++)
+        for (int v = 0; v < 4; v++) {
             s[v] = sums_of_4(_mm256_load_si256((const __m256i *)(const void *)(q + 128 * h + 32 * v)));
+            lanes[v % 2] = _mm256_add_epi32(lanes[v % 2], s[v]);
+        }
         half[h] = _mm256_hadd_epi32(_mm256_hadd_epi32(s[0], s[1]), _mm256_hadd_epi32(s[2], s[3]));
     }
     const __m256i words = _mm256_packs_epi32(half[0], half[1]);
@@ -131,8 +134,13 @@ void TIER(activation_q8_256)(const float *x, void *out, uint64_t n)
         const float scale = block_scale(largest_lane(max), &inverse);
         for (int i = 0; i < 8; i++)
             _mm256_store_si256((__m256i *)(void *)(y->q[k] + 32 * i), quantize_32(x + 32 * i, inverse));
-        const __m256i sums = sums_of_16(y->q[k]);
-        _mm256_store_si256((__m256i *)(void *)y->sums_16[k], sums);
+        __m256i lanes[2];
+        const __m256i sums = sums_of_16(y->q[k], lanes);
+        for (int i = 0; i < 2; i++)
+            _mm256_store_si256((__m256i *)(void *)(y->zero[k] + 8 * i),
+                               _mm256_mullo_epi32(lanes[i], _mm256_set1_epi32(-128)));
+        _mm_store_si128((__m128i *)(void *)y->sums_16[0][k], _mm256_castsi256_si128(sums));
+        _mm_store_si128((__m128i *)(void *)y->sums_16[1][k], _mm256_extracti128_si256(sums, 1));
         const __m256i pairs = _mm256_madd_epi16(sums, _mm256_set1_epi16(1));
         _mm_store_si128((__m128i *)(void *)y->sums_32[k],
                         _mm_packs_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1)));

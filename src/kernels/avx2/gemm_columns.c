@@ -74,7 +74,8 @@ void TIER(gemm_q8_256_prepare)(const float *x, void *out, uint64_t n)
         for (uint64_t i = 0; i < count; i++) {
             struct column_256 *to = &y[b + i];
             memcpy(to->q, group.q[i], SUPER_BLOCK);
-            memcpy(to->sums_16, group.sums_16[i], sizeof to->sums_16);
+            memcpy(to->sums_16, group.sums_16[0][i], sizeof group.sums_16[0][i]);
+            memcpy(to->sums_16 + 8, group.sums_16[1][i], sizeof group.sums_16[1][i]);
             memcpy(to->sums_32, group.sums_32[i], sizeof to->sums_32);
             to->scale = group.scale[4 * i];
         }

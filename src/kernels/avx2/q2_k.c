@@ -26,7 +26,7 @@ ALWAYS_INLINE void dot_q2_k(const uint8_t *row, uint64_t n, const void *const *c
         for (uint32_t c = 0; c < n_columns; c++) {
             const struct activation_group_256 *y = group_of(columns[c], b);
             const float scale = y->scale[4 * (b % 4)];
-            const __m256 min_products = _mm256_cvtepi32_ps(scaled_sums_16(both.mins, y->sums_16[b % 4]));
+            const __m256 min_products = _mm256_cvtepi32_ps(scaled_sums_16(both.mins, y, b % 4));
             sums[c] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot[c]), _mm256_set1_ps(d * scale), sums[c]);
             min_sums[c] = _mm256_fmadd_ps(min_products, _mm256_set1_ps(dmin * scale), min_sums[c]);
         }

@@ -96,10 +96,12 @@ ALWAYS_INLINE __m256i scale_of_16(struct scales_16 scales, int v)
     return _mm256_shuffle_epi8(v < 4 ? scales.first : scales.second, pick);
 }
 
-// Sum over sub-blocks of scale * sum(q), spread over 8 lanes.
-ALWAYS_INLINE __m256i scaled_sums_16(__m256i scales, const int16_t sums_16[16])
+// Of super-block s of a group: sum over sub-blocks of scale * sum(q), spread over 8 lanes.
+ALWAYS_INLINE __m256i scaled_sums_16(__m256i scales, const struct activation_group_256 *y, uint64_t s)
 {
-    return _mm256_madd_epi16(scales, _mm256_load_si256((const __m256i *)(const void *)sums_16));
+    const __m128i first = _mm_load_si128((const __m128i *)(const void *)y->sums_16[0][s]);
+    const __m128i second = _mm_load_si128((const __m128i *)(const void *)y->sums_16[1][s]);
+    return _mm256_madd_epi16(scales, _mm256_inserti128_si256(_mm256_castsi128_si256(first), second, 1));
 }
 
 // Defines dot_<type> and matvec_<type> of the tier, for a type with zero point 1 << zero_shift.
@@ -127,7 +129,7 @@ ALWAYS_INLINE __m256i scaled_sums_16(__m256i scales, const int16_t sums_16[16])
             const float d = load_half(x->d);                                                                   \
             for (uint32_t c = 0; c < n_columns; c++) {                                                         \
                 const struct activation_group_256 *y = group_of(columns[c], b);                                \
-                const __m256i zero = _mm256_slli_epi32(scaled_sums_16(scales, y->sums_16[b % 4]), zero_shift); \
+                const __m256i zero = _mm256_slli_epi32(scaled_sums_16(scales, y, b % 4), zero_shift);          \
                 const __m256 products = _mm256_cvtepi32_ps(_mm256_sub_epi32(dot[c], zero));                    \
                 sums[c] = _mm256_fmadd_ps(products, _mm256_set1_ps(d * y->scale[4 * (b % 4)]), sums[c]);       \
             }                                                                                                  \

@@ -77,8 +77,8 @@ uint64_t TIER(activation_q8_256_bytes)(uint64_t n)
     return (n / SUPER_BLOCK + 3) / 4 * sizeof(struct activation_group_256);
 }
 
-// Sums of each 16 consecutive codes of 256.
-ALWAYS_INLINE __m256i sums_of_16(const int8_t *q)
+// Sums of each 16 consecutive codes of 256, and *lanes: of every 64th 4 of them.
+ALWAYS_INLINE __m256i sums_of_16(const int8_t *q, __m512i *lanes)
 {
     const __m512i ones_8 = _mm512_set1_epi8(1);
     const __m512i ones_16 = _mm512_set1_epi16(1);
@@ -86,6 +86,7 @@ ALWAYS_INLINE __m256i sums_of_16(const int8_t *q)
     __m512i s[4];
     for (int v = 0; v < 4; v++)
         s[v] = add_dot(zero, ones_8, _mm512_load_si512(q + 64 * v));
+    *lanes = _mm512_add_epi32(_mm512_add_epi32(s[0], s[1]), _mm512_add_epi32(s[2], s[3]));
     const __m512i s01 = add_dot_words(zero, _mm512_packs_epi32(s[0], s[1]), ones_16);
     const __m512i s23 = add_dot_words(zero, _mm512_packs_epi32(s[2], s[3]), ones_16);
     // 128-bit lane i, 32-bit lane v: the sum of elements 64v + 16i ... 64v + 16i + 15.
@@ -109,8 +110,11 @@ void TIER(activation_q8_256)(const float *x, void *out, uint64_t n)
         const float scale = block_scale(_mm512_reduce_max_epu32(max), &inverse);
         for (int i = 0; i < 16; i++)
             _mm_store_si128((__m128i *)(y->q[k] + 16 * i), _mm512_cvtepi32_epi8(quantize_16(x + 16 * i, inverse)));
-        const __m256i sums = sums_of_16(y->q[k]);
-        _mm256_store_si256((__m256i *)y->sums_16[k], sums);
+        __m512i lanes;
+        const __m256i sums = sums_of_16(y->q[k], &lanes);
+        _mm512_store_si512(y->zero[k], _mm512_mullo_epi32(lanes, _mm512_set1_epi32(-128)));
+        _mm_store_si128((__m128i *)y->sums_16[0][k], _mm256_castsi256_si128(sums));
+        _mm_store_si128((__m128i *)y->sums_16[1][k], _mm256_extracti128_si256(sums, 1));
         const __m256i pairs = _mm256_madd_epi16(sums, _mm256_set1_epi16(1));
         _mm_store_si128((__m128i *)y->sums_32[k], _mm256_cvtepi32_epi16(pairs));
         _mm_store_ps(y->scale + 4 * k, _mm_set1_ps(scale));

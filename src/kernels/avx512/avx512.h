@@ -50,13 +50,19 @@ ALWAYS_INLINE __m512i load_four_16(const void *p, uint64_t stride)
     (MATRIX_ROW(from, to) | ((width) > 1 ? MATRIX_ROW((from) + 1, (to) + 1) : 0) | \
      ((width) > 2 ? MATRIX_ROW((from) + 2, (to) + 2) | MATRIX_ROW((from) + 3, (to) + 3) : 0))
 
+// The matrices of move_bits.
+ALWAYS_INLINE __m512i move_matrix(const int lower, const int upper, const int to, const int width)
+{
+    const long long l = (long long)MATRIX_ROWS(lower, to, width), u = (long long)MATRIX_ROWS(upper, to, width);
+    return _mm512_set_epi64(u, u, u, u, l, l, l, l);
+}
+
 // Of each of the lower 32 bytes bits `lower`..lower + width - 1, of each of the upper bits `upper`.., moved to bit `to`,
 // and zeros. width: 1, 2 or 4. All constants.
 ALWAYS_INLINE __m512i move_bits(__m512i bytes, const int lower, const int upper, const int to, const int width)
 {
 #ifdef __GFNI__
-    const long long l = (long long)MATRIX_ROWS(lower, to, width), u = (long long)MATRIX_ROWS(upper, to, width);
-    return _mm512_gf2p8affine_epi64_epi8(bytes, _mm512_set_epi64(u, u, u, u, l, l, l, l), 0);
+    return _mm512_gf2p8affine_epi64_epi8(bytes, move_matrix(lower, upper, to, width), 0);
 #else
     const long long l = lower - to, u = upper - to; // VPRORVQ takes them modulo 64
     const __m512i moved = _mm512_rorv_epi64(bytes, _mm512_set_epi64(u, u, u, u, l, l, l, l));

@@ -68,11 +68,12 @@ void TIER(gemm_q8_256_prepare)(const float *x, void *out, uint64_t n)
             int32_t sum = 0;
             memset(to, 0, sizeof *to);
             memcpy(to->q, group.q[i], SUPER_BLOCK);
-            memcpy(to->sums_16, group.sums_16[i], sizeof to->sums_16);
+            memcpy(to->sums_16, group.sums_16[0][i], sizeof group.sums_16[0][i]);
+            memcpy(to->sums_16 + 8, group.sums_16[1][i], sizeof group.sums_16[1][i]);
             memcpy(to->sums_32, group.sums_32[i], sizeof to->sums_32);
             for (int s = 0; s < 16; s++) {
-                to->zero_16[s] = -32 * group.sums_16[i][s];
-                sum += group.sums_16[i][s];
+                to->zero_16[s] = -32 * to->sums_16[s];
+                sum += to->sums_16[s];
             }
             to->zero_256 = (WIDE_BIAS - 124) * sum;
             to->scale = group.scale[4 * i];
