@@ -27,6 +27,11 @@
  * CLOSED                      the model has been closed
  * NOT_FOUND                   no key, tensor or token of that name
  * FILE_CHANGED                the model file changed while it was in use
+ * NOT_SESSION                 the file is not a saved session
+ * SESSION_VERSION             a version of saved sessions that chord does not read
+ * SESSION_TRUNCATED           the file of a saved session ends too early
+ * SESSION_DAMAGED             the file of a saved session is damaged; the message names the offset
+ * SESSION_FOREIGN             the session was saved with another model, KV type or processor tier; the message says which
  * BUSY                        the session is generating a text or being saved
  * THREAD                      the system refused to start a thread
  * BINDING_NOT_FOUND           the compiled addon is not there; the message names the command that builds it

@@ -103,7 +103,7 @@ export interface MemoryCeilings {
 }
 
 export interface Progress {
-  /** What is being worked on: `'header'`, `'tokenizer'`, `'weights'`. */
+  /** What is being worked on: `'header'`, `'tokenizer'`, `'weights'`, `'save'`, `'restore'`. */
   phase: string
   done: number
   total: number
@@ -171,6 +171,13 @@ export class Model {
    * ```
    */
   session(): Session
+
+  /**
+   * A session that {@link Session.save} wrote, in this process or another. It goes on token for token as the saved one does. A file that is
+   * no session (`NOT_SESSION`), of another version (`SESSION_VERSION`), cut (`SESSION_TRUNCATED`), damaged (`SESSION_DAMAGED`), or of
+   * another model, KV type or tier of the processor (`SESSION_FOREIGN`) is refused.
+   */
+  restoreSession(path: string | URL, options?: TransferOptions): Promise<Session>
 
   /** The logits after the last token, one per token of the vocabulary. */
   evaluate(tokens: ArrayLike<number>, options?: { signal?: AbortSignal }): Promise<Float32Array>
@@ -359,10 +366,24 @@ export class Session {
   /** Another session with the same text. The two share memory as far as their texts are the same. `BUSY` while a generation runs. */
   fork(): Promise<Session>
 
+  /**
+   * Writes the session to a file, from which {@link Model.restoreSession} makes it again: tokens, keys and values, with checks. The file
+   * appears under its name, or replaces the one there, when all of it is on the disk; before that, and if writing fails or is
+   * aborted, nothing of that name changes. Only the user can read it. While it is written the session is in use: `BUSY`.
+   */
+  save(path: string | URL, options?: TransferOptions): Promise<void>
+
   /** Cancels what the session generates and gives back its memory. Further calls return the same promise. */
   close(): Promise<void>
 
   [Symbol.asyncDispose](): Promise<void>
+}
+
+export interface TransferOptions {
+  /** An abort ends the work; the promise then rejects with the signal's reason. */
+  signal?: AbortSignal
+  /** In bytes; `phase` is `'save'` or `'restore'`. */
+  onProgress?: (progress: Progress) => void
 }
 
 /**
@@ -665,6 +686,11 @@ export type ChordErrorCode =
   | 'CLOSED'
   | 'NOT_FOUND'
   | 'FILE_CHANGED'
+  | 'NOT_SESSION'
+  | 'SESSION_VERSION'
+  | 'SESSION_TRUNCATED'
+  | 'SESSION_DAMAGED'
+  | 'SESSION_FOREIGN'
   | 'BUSY'
   | 'THREAD'
   | 'BINDING_NOT_FOUND'

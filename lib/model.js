@@ -4,7 +4,7 @@ const binding = require('./binding.js')
 const { withCancel } = require('./cancel.js')
 const { ChordError, located } = require('./errors.js')
 const { runJob, startGeneration } = require('./generation.js')
-const { GENERATE, LOAD, PERPLEXITY, PRELOAD, SIGNAL, WASM, nativeLoadOptions } = require('./options.js')
+const { GENERATE, LOAD, PERPLEXITY, PRELOAD, SIGNAL, TRANSFER, WASM, nativeLoadOptions } = require('./options.js')
 const { measurePerplexity } = require('./perplexity.js')
 const { SECRET, Session } = require('./session.js')
 const { tokenizerOf } = require('./tokenizer.js')
@@ -40,6 +40,14 @@ class Model {
   session() {
     this.#assertOpen()
     return this.#makeSession(binding.sessionOpen(this.#handle))
+  }
+
+  async restoreSession(path, options) {
+    this.#assertOpen()
+    const file = v.filePath('path', path, 'of a saved session')
+    const { signal, onProgress } = v.options('restoreSession()', options, TRANSFER)
+    const progress = onProgress && ((done, total) => onProgress({ phase: 'restore', done, total }))
+    return this.#makeSession(await withCancel(signal, (cancel) => binding.sessionRestore(this.#handle, file, cancel, progress)))
   }
 
   async evaluate(tokens, options) {

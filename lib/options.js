@@ -47,6 +47,7 @@ const QUANTIZE = {
 }
 const SIGNAL = { signal: v.signal }
 const PRELOAD = { signal: v.signal, onProgress: v.callback }
+const TRANSFER = { signal: v.signal, onProgress: v.callback }
 const WASM = { memory: v.guestMemory }
 const TOKENIZE = { special: v.boolean, bos: v.boolean }
 const DETOKENIZE = { special: v.boolean }
@@ -58,4 +59,4 @@ function nativeLoadOptions({ memory = {}, context, threads, cache = {}, kv = {} 
   return { ...ceilings, context, threads, mapped: mode === 'mapped', paged: mode === 'paged', lru: policy === 'lru', kvQ8_0: kv.type === 'q8_0' }
 }
 
-module.exports = { DETOKENIZE, GENERATE, LOAD, PERPLEXITY, PRELOAD, QUANTIZE, SIGNAL, TOKENIZE, WASM, nativeLoadOptions }
+module.exports = { DETOKENIZE, GENERATE, LOAD, PERPLEXITY, PRELOAD, QUANTIZE, SIGNAL, TOKENIZE, TRANSFER, WASM, nativeLoadOptions }

@@ -1,7 +1,10 @@
 'use strict'
 
 const binding = require('./binding.js')
+const { withCancel } = require('./cancel.js')
 const { ChordError, located } = require('./errors.js')
+const { TRANSFER } = require('./options.js')
+const v = require('./validate.js')
 
 const SECRET = Symbol('chord')
 // Node.js 18 has no such symbol of its own; libraries agree on this one.
@@ -32,6 +35,14 @@ class Session {
   async fork() {
     this.#assertOpen()
     return this.#model.makeSession(await located(binding.sessionFork(this.#handle)))
+  }
+
+  async save(path, options) {
+    this.#assertOpen()
+    const file = v.filePath('path', path, 'of the file to write')
+    const { signal, onProgress } = v.options('save()', options, TRANSFER)
+    const progress = onProgress && ((done, total) => onProgress({ phase: 'save', done, total }))
+    await withCancel(signal, (cancel) => binding.sessionSave(this.#handle, file, cancel, progress))
   }
 
   close() {

@@ -199,12 +199,12 @@ function options(where, value, schema) {
 
 // ---- Arguments --------------------------------------------------------------------------------------------------------
 
-function filePath(name, value) {
+function filePath(name, value, what = 'of a GGUF file') {
   if (value instanceof URL) {
     if (value.protocol !== 'file:') throw invalid(`${name}: expected a path or a file: URL, got ${value.protocol} URL`)
     return fileURLToPath(value)
   }
-  if (typeof value !== 'string' || value === '') throw invalidOption(name, 'the path of a GGUF file', value)
+  if (typeof value !== 'string' || value === '') throw invalidOption(name, `the path ${what}`, value)
   if (value.includes('\0')) throw invalid(`${name}: a path can't hold the character U+0000`)
   return value
 }

@@ -61,7 +61,7 @@ struct chord_model;
 // Opens `path` (NUL-terminated; the first file of a split model). Reads the header only; weights are mapped.
 enum chord_status chord_model_open(const char *path, const struct chord_model_options *options,
                                    struct chord_model **out, struct chord_error *err);
-// Cancels what runs, frees all, sessions too. Jobs must have been freed before; no other call may be under way. NULL is fine.
+// Cancels what runs, frees all, sessions too. Jobs and transfers must have been freed before; no other call may be under way. NULL is fine.
 void chord_model_close(struct chord_model *model);
 
 struct chord_model_info {
@@ -281,6 +281,25 @@ uint64_t chord_session_tokens(const struct chord_session *session, uint32_t *out
 // session is in use. Not beside chord_model_run.
 enum chord_status chord_session_fork(struct chord_session *session, struct chord_session **out,
                                      struct chord_error *err);
+
+// Saving a session to a file and making one from it (the format: engine/session_file.h). A transfer is begun, goes on in steps, and is
+// freed. While it saves, the session is in use (BUSY); the file appears, or replaces what was there, when all of it is on the disk, and
+// until then nothing of that name changes. A restored session goes on token for token as the saved one does.
+struct chord_transfer;
+// `path`: NUL-terminated, copied. Nothing is read or written before the first step.
+enum chord_status chord_session_save(struct chord_session *session, const char *path, struct chord_transfer **out,
+                                     struct chord_error *err);
+enum chord_status chord_session_restore(struct chord_model *model, const char *path, struct chord_transfer **out,
+                                        struct chord_error *err);
+// Goes on for about `seconds`; *done = *total (bytes) when all is done. Not beside chord_model_run. After an error only the free
+// remains. Saving: IO. Restoring: FILE_NOT_FOUND, IO, NOT_SESSION, SESSION_VERSION, SESSION_TRUNCATED, SESSION_DAMAGED,
+// SESSION_FOREIGN, CONTEXT_FULL, MEMORY_BUDGET; nothing of what such a file says is used. Both: CANCELLED.
+enum chord_status chord_transfer_step(struct chord_transfer *transfer, double seconds, struct chord_cancel *cancel,
+                                      uint64_t *done, uint64_t *total, struct chord_error *err);
+// The restored session, once it is complete; else NULL, as from the second call on.
+struct chord_session *chord_transfer_take(struct chord_transfer *transfer);
+// An unfinished one leaves no file and no session behind. NULL is fine.
+void chord_transfer_free(struct chord_transfer *transfer);
 
 // ---- Weights and figures ---------------------------------------------------------------------------------------------
 

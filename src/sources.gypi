@@ -6,6 +6,7 @@
       'src/base/alloc.c',
       'src/base/hash.c',
       'src/base/status.c',
+      'src/base/xxh64.c',
 
       'src/os/core.c',
       'src/os/cpu.c',
@@ -115,9 +116,11 @@
       'src/engine/quantizing.c',
       'src/engine/scheduler.c',
       'src/engine/session.c',
+      'src/engine/session_file.c',
       'src/engine/speculate.c',
       'src/engine/tensors.c',
       'src/engine/tokenizing.c',
+      'src/engine/transfer.c',
     ],
 
     'chord_addon_c': [

@@ -69,6 +69,8 @@ NAPI_MODULE_INIT()
         FUNCTION("sessionGenerate", wrap_session_generate),
         FUNCTION("sessionTokens", wrap_session_tokens),
         FUNCTION("sessionFork", wrap_session_fork),
+        FUNCTION("sessionSave", wrap_session_save),
+        FUNCTION("sessionRestore", wrap_session_restore),
         FUNCTION("sessionClose", wrap_session_close),
         FUNCTION("readBytes", wrap_bytes_read),
         FUNCTION("layerBytes", wrap_layer_bytes),

@@ -152,6 +152,12 @@ static void slice_complete(napi_env env, napi_status status, void *data)
         if (task != NULL)
             task_reject(env, task, CHORD_CANCELLED, "the environment has ended");
         abandon(env, box);
+    } else if (task != NULL && task->status == CHORD_OK && task->unfinished) {
+        if (task->progress != NULL)
+            task->progress(env, task);
+        util_report_exception(env);
+        task->next = box->tasks; // before those that came after it
+        box->tasks = task;
     } else if (task != NULL) {
         task_settle(env, task);
         util_report_exception(env);

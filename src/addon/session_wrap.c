@@ -102,33 +102,45 @@ napi_value wrap_session_tokens(napi_env env, napi_callback_info info)
 struct session_task {
     struct task task;
     struct model_box *model; // held by the slice that runs the task
-    struct session_box *box; // referenced
+    struct session_box *box; // referenced; NULL: the task is of no session yet
     struct chord_session *session;
     struct chord_session *made;
+    struct chord_transfer *transfer;
+    uint64_t done, total;
+    napi_ref listener; // of progress; NULL: none
 };
 
 static void session_task_destroy(napi_env env, struct task *task)
 {
     struct session_task *t = (struct session_task *)task;
-    if (t->model->model != NULL)
+    if (t->model->model != NULL) {
+        chord_transfer_free(t->transfer);
         chord_session_free(t->made);
+    }
+    if (t->listener != NULL)
+        napi_delete_reference(env, t->listener);
     session_box_release(env, t->box);
     free(t);
 }
 
-static struct session_task *session_task_make(napi_env env, napi_value handle)
+// For a session, or with `of_model` for the model that the handle is of.
+static struct session_task *session_task_make(napi_env env, napi_value handle, bool of_model)
 {
     struct session_task *t = calloc(1, sizeof *t);
     if (t == NULL) {
         util_throw_code(env, CHORD_OUT_OF_MEMORY, "no memory left");
         return NULL;
     }
-    t->box = session_box_get(env, handle, &t->model, &t->session);
-    if (t->box == NULL) {
+    if (of_model)
+        t->model = model_box_get(env, handle);
+    else
+        t->box = session_box_get(env, handle, &t->model, &t->session);
+    if (t->model == NULL) {
         free(t);
         return NULL;
     }
-    session_box_hold(t->box);
+    if (t->box != NULL)
+        session_box_hold(t->box);
     t->task.destroy = session_task_destroy;
     return t;
 }
@@ -160,7 +172,7 @@ napi_value wrap_session_fork(napi_env env, napi_callback_info info)
     napi_value argument;
     if (!util_arguments(env, info, 1, &argument))
         return NULL;
-    struct session_task *t = session_task_make(env, argument);
+    struct session_task *t = session_task_make(env, argument, false);
     if (t == NULL)
         return NULL;
     t->task.execute = fork_execute;
@@ -191,11 +203,101 @@ napi_value wrap_session_close(napi_env env, napi_callback_info info)
     napi_value argument;
     if (!util_arguments(env, info, 1, &argument))
         return NULL;
-    struct session_task *t = session_task_make(env, argument);
+    struct session_task *t = session_task_make(env, argument, false);
     if (t == NULL)
         return NULL;
     t->box->session = NULL;
     t->task.execute = close_execute;
     t->task.resolve = close_resolve;
     return queue(env, t, NULL);
+}
+
+// ---- Saving and restoring --------------------------------------------------------------------------------------------
+
+// Seconds of a transfer in one slice.
+#define SLICE_SECONDS 0.01
+
+static enum chord_status transfer_execute(struct task *task, struct chord_error *error)
+{
+    struct session_task *t = (struct session_task *)task;
+    enum chord_status status =
+        chord_transfer_step(t->transfer, SLICE_SECONDS, task_cancel(task), &t->done, &t->total, error);
+    task->unfinished = status == CHORD_OK && t->done < t->total;
+    if (status == CHORD_OK && !task->unfinished)
+        t->made = chord_transfer_take(t->transfer);
+    return status;
+}
+
+static void transfer_progress(napi_env env, struct task *task)
+{
+    struct session_task *t = (struct session_task *)task;
+    napi_handle_scope scope;
+    napi_value listener, receiver;
+    napi_value arguments[2];
+    if (t->listener == NULL || napi_open_handle_scope(env, &scope) != napi_ok)
+        return;
+    if (napi_get_reference_value(env, t->listener, &listener) == napi_ok &&
+        napi_get_undefined(env, &receiver) == napi_ok &&
+        napi_create_double(env, (double)t->done, &arguments[0]) == napi_ok &&
+        napi_create_double(env, (double)t->total, &arguments[1]) == napi_ok)
+        napi_call_function(env, receiver, listener, 2, arguments, NULL);
+    napi_close_handle_scope(env, scope);
+}
+
+static napi_value save_resolve(napi_env env, struct task *task)
+{
+    transfer_progress(env, task);
+    util_report_exception(env);
+    return close_resolve(env, task);
+}
+
+static napi_value restore_resolve(napi_env env, struct task *task)
+{
+    transfer_progress(env, task);
+    util_report_exception(env);
+    return make_resolve(env, task);
+}
+
+// handle, path, cancel | undefined, listener | undefined
+static napi_value start_transfer(napi_env env, napi_callback_info info, bool restores)
+{
+    struct chord_error error = {0};
+    napi_value arguments[4];
+    if (!util_arguments(env, info, 4, arguments))
+        return NULL;
+    struct session_task *t = session_task_make(env, arguments[0], restores);
+    char *path = t != NULL ? util_get_string(env, arguments[1], NULL) : NULL;
+    if (path == NULL) {
+        if (t != NULL)
+            session_task_destroy(env, &t->task);
+        return NULL;
+    }
+    enum chord_status status = restores ? chord_session_restore(t->model->model, path, &t->transfer, &error)
+                                        : chord_session_save(t->session, path, &t->transfer, &error);
+    free(path);
+    if (status != CHORD_OK) {
+        session_task_destroy(env, &t->task);
+        return util_throw(env, &error);
+    }
+    if (!util_is_nullish(env, arguments[3]) && napi_create_reference(env, arguments[3], 1, &t->listener) != napi_ok) {
+        util_throw_last(env);
+        session_task_destroy(env, &t->task);
+        return NULL;
+    }
+    t->task.execute = transfer_execute;
+    t->task.progress = transfer_progress;
+    t->task.resolve = restores ? restore_resolve : save_resolve;
+    return queue(env, t, arguments[2]);
+}
+
+// sessionSave(session, path, cancel | undefined, listener | undefined) -> Promise
+napi_value wrap_session_save(napi_env env, napi_callback_info info)
+{
+    return start_transfer(env, info, false);
+}
+
+// sessionRestore(model, path, cancel | undefined, listener | undefined) -> Promise<handle>
+napi_value wrap_session_restore(napi_env env, napi_callback_info info)
+{
+    return start_transfer(env, info, true);
 }

@@ -20,7 +20,10 @@ struct task {
     enum chord_status (*execute)(struct task *task, struct chord_error *error);
     napi_value (*resolve)(napi_env env, struct task *task); // the result; NULL with an exception pending rejects
     void (*destroy)(napi_env env, struct task *task);       // frees what the concrete task holds and itself
-    struct cancel_box *cancel;                              // may be NULL
+    // Of a task of a model that goes on in several slices: called after each while `unfinished`. May be NULL.
+    void (*progress)(napi_env env, struct task *task);
+    bool unfinished; // set by `execute`, which is then called again when other work of the model has had its turn
+    struct cancel_box *cancel; // may be NULL
     napi_deferred deferred;
     napi_async_work work; // of a task of no model
     napi_env env;

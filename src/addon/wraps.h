@@ -27,6 +27,8 @@ napi_value wrap_job_cancel(napi_env env, napi_callback_info info);
 napi_value wrap_session_open(napi_env env, napi_callback_info info);
 napi_value wrap_session_tokens(napi_env env, napi_callback_info info);
 napi_value wrap_session_fork(napi_env env, napi_callback_info info);
+napi_value wrap_session_save(napi_env env, napi_callback_info info);
+napi_value wrap_session_restore(napi_env env, napi_callback_info info);
 napi_value wrap_session_close(napi_env env, napi_callback_info info);
 
 // bytes_wrap.c

@@ -38,6 +38,12 @@
     X(CHORD_CLOSED, "CLOSED", "the object has been closed")                                                       \
     X(CHORD_NOT_FOUND, "NOT_FOUND", "no key, tensor or token of that name")                                       \
     X(CHORD_FILE_CHANGED, "FILE_CHANGED", "the model file changed while it was in use")                           \
+    X(CHORD_NOT_SESSION, "NOT_SESSION", "the file is not a saved session")                                        \
+    X(CHORD_SESSION_VERSION, "SESSION_VERSION", "a version of saved sessions that chord does not read")           \
+    X(CHORD_SESSION_TRUNCATED, "SESSION_TRUNCATED", "the file of a saved session ends too early")                 \
+    X(CHORD_SESSION_DAMAGED, "SESSION_DAMAGED", "the file of a saved session is damaged")                         \
+    X(CHORD_SESSION_FOREIGN, "SESSION_FOREIGN",                                                                   \
+      "a session that was saved with another model, KV type or processor tier")                                   \
     X(CHORD_BUSY, "BUSY", "the object is at work on something else")                                              \
     X(CHORD_THREAD, "THREAD", "the system refused to start a thread")
 

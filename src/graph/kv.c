@@ -37,6 +37,39 @@ uint64_t kv_bytes(const struct kv_layout *layout, uint64_t n_tokens)
     return (n_tokens + KV_BLOCK_TOKENS - 1) / KV_BLOCK_TOKENS * layout->block_bytes;
 }
 
+// Of `width` elements for each token: of keys, in panels whose lanes are tokens.
+static unsigned char *clear_keys(unsigned char *at, uint32_t width, uint64_t element_bytes, uint32_t first)
+{
+    for (uint32_t panel = 0; panel < KV_BLOCK_TOKENS / KV_PANEL_KEYS; panel++)
+        for (uint32_t i = 0; i < width; i++, at += KV_PANEL_KEYS * element_bytes) {
+            const uint32_t before = panel * KV_PANEL_KEYS;
+            const uint32_t n_kept = first <= before                  ? 0
+                                    : first - before < KV_PANEL_KEYS ? first - before
+                                                                     : KV_PANEL_KEYS;
+            memset(at + n_kept * element_bytes, 0, (KV_PANEL_KEYS - n_kept) * element_bytes);
+        }
+    return at;
+}
+
+static unsigned char *clear_values(unsigned char *at, uint32_t width, uint64_t element_bytes, uint32_t first)
+{
+    memset(at + first * width * element_bytes, 0, (KV_BLOCK_TOKENS - first) * width * element_bytes);
+    return at + KV_BLOCK_TOKENS * width * element_bytes;
+}
+
+void kv_block_clear(const struct kv_layout *layout, void *block, uint32_t first)
+{
+    const uint32_t n_parts = layout->n_layer * layout->n_head_kv, groups = kv_scale_groups(layout->head_dim);
+    const bool has_scales = layout->type == KV_Q8_0;
+    unsigned char *at = block;
+    for (uint32_t part = 0; part < n_parts; part++) {
+        at = clear_keys(at, layout->head_dim, has_scales ? 1 : 2, first);
+        at = has_scales ? clear_keys(at, groups, 2, first) : at;
+        at = clear_values(at, layout->head_dim, has_scales ? 1 : 2, first);
+        at = has_scales ? clear_values(at, groups, 2, first) : at;
+    }
+}
+
 void kv_cache_init(struct kv_cache *cache, const struct kv_layout *layout, struct memory_account *account)
 {
     *cache = (struct kv_cache){.layout = layout, .account = account};

@@ -41,6 +41,9 @@ static inline uint64_t kv_values_at(const struct kv_layout *layout, uint32_t lay
     return kv_keys_at(layout, layer, head) + layout->keys_bytes;
 }
 
+// Zeros in a block (aligned to 2 bytes) at all positions from first < KV_BLOCK_TOKENS on.
+void kv_block_clear(const struct kv_layout *layout, void *block, uint32_t first);
+
 struct kv_cache {
     const struct kv_layout *layout;
     struct memory_account *account;

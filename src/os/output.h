@@ -26,9 +26,15 @@ struct os_output {
 enum chord_status os_output_open(struct os_output *output, const char *path, uint64_t n_bytes,
                                  struct memory_account *account, struct chord_error *err);
 
+// Takes the rights to the file from all but the user, where files have them. Before anything is written.
+enum chord_status os_output_restrict(const struct os_output *output, struct chord_error *err);
+
 // Writes all of `n_bytes` at `offset`, or fails with IO.
 enum chord_status os_output_write(const struct os_output *output, uint64_t offset, const void *bytes, uint64_t n_bytes,
                                   struct chord_error *err);
+
+// Waits until what has been written is on the disk: in between, so that os_output_finish need not wait for all of it.
+enum chord_status os_output_sync(const struct os_output *output, struct chord_error *err);
 
 // Writes through to the disk, closes, and renames; a file of that name is replaced. On failure nothing is left, and what
 // the name stood for is as it was.

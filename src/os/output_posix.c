@@ -15,6 +15,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -100,6 +101,11 @@ enum chord_status os_output_open(struct os_output *output, const char *path, uin
     return status;
 }
 
+enum chord_status os_output_restrict(const struct os_output *output, struct chord_error *err)
+{
+    return fchmod((int)output->fd, 0600) == 0 ? CHORD_OK : refused(err, output, "cannot make the file private", errno);
+}
+
 enum chord_status os_output_write(const struct os_output *output, uint64_t offset, const void *bytes, uint64_t n_bytes,
                                   struct chord_error *err)
 {
@@ -136,15 +142,18 @@ static void sync_folder(const char *path)
     close(fd);
 }
 
-enum chord_status os_output_finish(struct os_output *output, struct chord_error *err)
+enum chord_status os_output_sync(const struct os_output *output, struct chord_error *err)
 {
-    enum chord_status status = CHORD_OK;
     int error;
     do
         error = fsync((int)output->fd) != 0 ? errno : 0;
     while (error == EINTR);
-    if (error != 0)
-        status = refused(err, output, "cannot write to the disk", error);
+    return error != 0 ? refused(err, output, "cannot write to the disk", error) : CHORD_OK;
+}
+
+enum chord_status os_output_finish(struct os_output *output, struct chord_error *err)
+{
+    enum chord_status status = os_output_sync(output, err);
     output->is_open = false;
     if (close((int)output->fd) != 0 && errno != EINTR && status == CHORD_OK)
         status = refused(err, output, "cannot close the file", errno);

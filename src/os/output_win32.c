@@ -109,6 +109,12 @@ enum chord_status os_output_open(struct os_output *output, const char *path, uin
     return status;
 }
 
+enum chord_status os_output_restrict(const struct os_output *output, struct chord_error *err)
+{
+    (void)output, (void)err; // the folder's rules hold
+    return CHORD_OK;
+}
+
 enum chord_status os_output_write(const struct os_output *output, uint64_t offset, const void *bytes, uint64_t n_bytes,
                                   struct chord_error *err)
 {
@@ -130,12 +136,16 @@ enum chord_status os_output_write(const struct os_output *output, uint64_t offse
     return CHORD_OK;
 }
 
+enum chord_status os_output_sync(const struct os_output *output, struct chord_error *err)
+{
+    return FlushFileBuffers((HANDLE)output->fd) ? CHORD_OK
+                                                : refused(err, output, "cannot write to the disk", GetLastError());
+}
+
 enum chord_status os_output_finish(struct os_output *output, struct chord_error *err)
 {
     WCHAR from[MAX_PATH_UNITS], to[MAX_PATH_UNITS];
-    enum chord_status status = CHORD_OK;
-    if (!FlushFileBuffers((HANDLE)output->fd))
-        status = refused(err, output, "cannot write to the disk", GetLastError());
+    enum chord_status status = os_output_sync(output, err);
     output->is_open = false;
     if (!CloseHandle((HANDLE)output->fd) && status == CHORD_OK)
         status = refused(err, output, "cannot close the file", GetLastError());

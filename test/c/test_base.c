@@ -3,6 +3,7 @@
 #include "base/checked.h"
 #include "base/half.h"
 #include "base/hash.h"
+#include "base/xxh64.h"
 #include "base/status.h"
 
 #include <setjmp.h>
@@ -357,6 +358,35 @@ static void test_hash(void **state)
     }
 }
 
+// Values of the reference implementation; in pieces of any size it is the same.
+static void test_xxh64(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        uint64_t value;
+    } cases[] = {
+        {"", UINT64_C(0xef46db3751d8e999)},
+        {"a", UINT64_C(0xd24ec4f1a98c6e5b)},
+        {"abc", UINT64_C(0x44bc2cf5ad770999)},
+        {"Nobody inspects the spammish repetition", UINT64_C(0xfbcea83c8a378bf1)},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_true(xxh64(cases[i].text, strlen(cases[i].text), 0) == cases[i].value);
+    unsigned char bytes[300];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (unsigned char)(i * 37);
+    for (size_t n = 0; n <= sizeof bytes; n += 7)
+        for (size_t piece = 1; piece < 100; piece += 13) {
+            struct xxh64 hash;
+            xxh64_init(&hash, n);
+            for (size_t at = 0; at < n; at += piece)
+                xxh64_add(&hash, bytes + at, n - at < piece ? n - at : piece);
+            assert_true(xxh64_value(&hash) == xxh64(bytes, n, n));
+        }
+    assert_true(xxh64(bytes, 64, 1) != xxh64(bytes, 64, 2));
+}
+
 static void test_string_table(void **state)
 {
     (void)state;
@@ -527,6 +557,7 @@ int main(void)
         cmocka_unit_test(test_failure_injection),
         cmocka_unit_test(test_account_of_threads),
         cmocka_unit_test(test_hash),
+        cmocka_unit_test(test_xxh64),
         cmocka_unit_test(test_string_table),
         cmocka_unit_test(test_string_table_limits),
         cmocka_unit_test(test_half_to_float),

@@ -57,6 +57,38 @@ static void keys_and_values_fill_the_block(void **state)
     }
 }
 
+// What a token stores is gone from where the block is cleared, and no other's.
+static void clearing_takes_whole_positions(void **state)
+{
+    (void)state;
+    struct kernels kernels;
+    float ones[70];
+    kernels_init(&kernels, 0);
+    for (int i = 0; i < 70; i++)
+        ones[i] = 1;
+    for (uint32_t type = 0; type < N_KV_TYPES; type++) {
+        struct kv_layout layout;
+        kv_layout_init(&layout, (enum kv_type)type, 2, 3, 70);
+        for (uint32_t first = 0; first < KV_BLOCK_TOKENS; first += first < 4 ? 1 : 13) {
+            unsigned char *all = calloc(layout.block_bytes, 1), *some = calloc(layout.block_bytes, 1);
+            for (uint32_t token = 0; token < KV_BLOCK_TOKENS; token++)
+                for (uint32_t layer = 0; layer < 2; layer++)
+                    for (uint32_t head = 0; head < 3; head++)
+                        for (int only_first = 0; only_first < 2; only_first++)
+                            if (only_first == 0 || token < first) {
+                                unsigned char *block = only_first == 0 ? all : some;
+                                kernels.kv_store[type](ones, ones, 70, token, block + kv_keys_at(&layout, layer, head),
+                                                       block + kv_values_at(&layout, layer, head));
+                            }
+            assert_memory_not_equal(all, some, layout.block_bytes);
+            kv_block_clear(&layout, all, first);
+            assert_memory_equal(all, some, layout.block_bytes);
+            free(all);
+            free(some);
+        }
+    }
+}
+
 static void bytes_are_of_whole_blocks(void **state)
 {
     (void)state;
@@ -228,13 +260,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-        TEST(keys_and_values_fill_the_block),
-        TEST(bytes_are_of_whole_blocks),
-        TEST(growth_keeps_what_is_there),
-        TEST(a_zeroed_cache_can_be_freed),
-        TEST(every_failed_allocation_leaves_the_cache),
-        TEST(the_budget_is_a_ceiling),
-        TEST(shared_blocks_are_held_once),
+        TEST(keys_and_values_fill_the_block),    TEST(clearing_takes_whole_positions),
+        TEST(bytes_are_of_whole_blocks),         TEST(growth_keeps_what_is_there),
+        TEST(a_zeroed_cache_can_be_freed),       TEST(every_failed_allocation_leaves_the_cache),
+        TEST(the_budget_is_a_ceiling),           TEST(shared_blocks_are_held_once),
         TEST(a_failed_share_leaves_both_caches),
 #undef TEST
     };

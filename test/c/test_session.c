@@ -1,76 +1,16 @@
 // Sessions: texts whose cache lives between generations. Whatever was reused, shared or computed anew, every bit is that of the same text
 // computed from nothing, with the same tokens of prompts and the same generated.
 
-#include "engine_helpers.h"
-
-#include "engine/session.h"
+#include "session_helpers.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static void open_long(enum chord_kv_type type)
-{
-    open_tiny((struct tiny_options){.n_ctx = 1200}, (struct chord_model_options){.kv_type = type});
-}
-
-static struct chord_session *open_session(void)
-{
-    struct chord_session *session;
-    assert_int_equal(chord_session_open(model, &session, NULL), CHORD_OK);
-    return session;
-}
-
-static struct chord_session *fork_of(struct chord_session *session)
-{
-    struct chord_session *fork;
-    assert_int_equal(chord_session_fork(session, &fork, NULL), CHORD_OK);
-    return fork;
-}
-
-static struct chord_generate_options greedy(uint64_t max_tokens)
-{
-    struct chord_generate_options options = sampling(1, max_tokens);
-    options.temperature = 0;
-    options.n_logprobs = 1;
-    return options;
-}
-
-static struct chord_job *start_in(struct chord_session *session, const uint32_t *prompt, uint64_t n,
-                                  struct chord_generate_options options)
-{
-    struct chord_job *job;
-    struct chord_error err;
-    if (chord_session_generate(session, prompt, n, &options, &job, &err) != CHORD_OK)
-        fail_msg("%s", err.message);
-    return job;
-}
-
-static struct result *generate_in(struct chord_session *session, const uint32_t *prompt, uint64_t n, uint64_t max)
-{
-    return finish_job(start_in(session, prompt, n, greedy(max)));
-}
-
-// The text and n more tokens of a user.
-static uint64_t prompt_after(struct chord_session *session, uint32_t *prompt, uint32_t n, uint64_t seed)
-{
-    const uint64_t n_tokens = chord_session_tokens(session, prompt, 1200);
-    random_tokens(prompt + n_tokens, n, seed);
-    return n_tokens + n;
-}
 
 // Takes all that was computed from a session that rests; what the text is it still knows.
 static void empty_cache(struct chord_session *session)
 {
     kv_cache_free(&session->kv);
     session->text.n_done = 0;
-}
-
-static void assert_same_and_free(struct result *a, struct result *b)
-{
-    assert_same(a, b);
-    assert_memory_equal(a->logprobs, b->logprobs, a->n_tokens * sizeof *a->logprobs);
-    result_free(a);
-    result_free(b);
 }
 
 static void free_and_close(struct chord_session *session)

@@ -2,6 +2,7 @@
 {
   'targets': [
     {'target_name': 'fuzz_gguf', 'includes': ['target.gypi']},
+    {'target_name': 'fuzz_session', 'includes': ['target.gypi']},
     {'target_name': 'fuzz_tokenizer', 'includes': ['target.gypi']},
   ],
 }

@@ -1,8 +1,10 @@
 'use strict'
 
 const assert = require('node:assert/strict')
+const fs = require('node:fs')
+const path = require('node:path')
 const { ChordError, Session, loadModel } = require('../..')
-const { STORIES, testWith } = require('./helpers.js')
+const { RANDOM, STORIES, temporaryFolder, testWith } = require('./helpers.js')
 
 const GREEDY = { temperature: 0, maxTokens: 30, logprobs: 0, ignoreEos: true }
 const STORY = 'Once upon a time, there was a little girl named Lily. She loved to play outside in the sunshine.'
@@ -119,4 +121,68 @@ testWith(STORIES, 'a generation outlives the variable of its session', async (t)
   const model = await open(t)
   const { finishReason } = await model.session().generate(STORY, { ...GREEDY, maxTokens: 100 })
   assert.equal(finishReason, 'length')
+})
+
+testWith([STORIES, RANDOM], 'a saved session goes on in another model object, and what is not one is refused', async (t) => {
+  const folder = temporaryFolder(t)
+  const file = path.join(folder, 'a.session')
+  const model = await open(t)
+  const session = model.session()
+  await session.generate(STORY.repeat(3), GREEDY)
+  const seen = []
+  await session.save(file, { onProgress: (progress) => seen.push(progress) })
+  assert.deepEqual(seen.at(-1), { phase: 'save', done: fs.statSync(file).size, total: fs.statSync(file).size })
+  assert.deepEqual(fs.readdirSync(folder), ['a.session'])
+  if (process.platform !== 'win32') assert.equal(fs.statSync(file).mode & 0o777, 0o600)
+  const prompt = [...session.tokens, ...model.tokenize(' One day', { bos: false })]
+  const expected = await session.generate(prompt, GREEDY)
+
+  const other = await loadModel(STORIES, { threads: 1 })
+  t.after(() => other.close())
+  const restored = await other.restoreSession(file, { onProgress: (progress) => seen.push(progress) })
+  assert.equal(seen.at(-1).phase, 'restore')
+  assert.deepEqual([...restored.tokens, ...model.tokenize(' One day', { bos: false })], prompt)
+  const again = await restored.generate(prompt, GREEDY)
+  assert.deepEqual(essence(again), essence(expected))
+  assert.equal(again.usage.reusedTokens, expected.usage.reusedTokens)
+
+  const bytes = fs.readFileSync(file)
+  const refused = async (name, contents, code) => {
+    fs.writeFileSync(path.join(folder, name), contents)
+    await assert.rejects(other.restoreSession(path.join(folder, name)), (error) => error instanceof ChordError && error.code === code && error.message.includes(name))
+  }
+  await refused('other', 'some text', 'NOT_SESSION')
+  await refused('cut', bytes.subarray(0, bytes.length - 1), 'SESSION_TRUNCATED')
+  await refused('damaged', Buffer.concat([bytes.subarray(0, 3000), Buffer.of(bytes[3000] ^ 1), bytes.subarray(3001)]), 'SESSION_DAMAGED')
+  await refused('newer', Buffer.concat([bytes.subarray(0, 8), Buffer.of(9), bytes.subarray(9)]), 'SESSION_VERSION')
+  const foreign = await loadModel(RANDOM)
+  t.after(() => foreign.close())
+  await assert.rejects(foreign.restoreSession(file), { code: 'SESSION_FOREIGN' })
+  await assert.rejects(model.restoreSession(path.join(folder, 'absent')), { code: 'FILE_NOT_FOUND' })
+  await assert.rejects(model.restoreSession(5), { code: 'INVALID_ARGUMENT' })
+  await assert.rejects(session.save(path.join(folder, 'no', 'such', 'folder')), { code: 'IO' })
+  await assert.rejects(session.save(file, { signals: 1 }), /signal/)
+})
+
+testWith(STORIES, 'saving is aborted, and waits with the end of the model', async (t) => {
+  const folder = temporaryFolder(t)
+  const file = path.join(folder, 'a.session')
+  const model = await loadModel(STORIES)
+  const session = model.session()
+  await session.generate(STORY.repeat(8), GREEDY)
+  const aborted = new AbortController()
+  const running = model.generate(STORY, GREEDY) // the save has to wait for its turn
+  const saving = session.save(file, { signal: aborted.signal })
+  assert.throws(() => session.generate(STORY), { code: 'BUSY', message: /saved/ })
+  aborted.abort(new Error('enough'))
+  await assert.rejects(saving, /enough/)
+  assert.deepEqual(fs.readdirSync(folder), [])
+  await assert.rejects(session.save(file, { signal: aborted.signal }), /enough/)
+  await running
+  const last = session.save(file)
+  const closed = session.close()
+  await Promise.all([last, closed, model.close()])
+  const again = await loadModel(STORIES)
+  t.after(() => again.close())
+  assert.equal((await again.restoreSession(file)).tokens.length, again.tokenize(STORY.repeat(8)).length + 30)
 })
