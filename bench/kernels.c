@@ -105,7 +105,8 @@ enum operation {
     OP_RMS_NORM,
     OP_ROPE_NORMAL,
     OP_ROPE_NEOX,
-    OP_SILU_MUL,
+    OP_SILU,
+    OP_GELU,
     OP_ADD,
     OP_MAX,
     OP_SUM_EXP,
@@ -124,7 +125,8 @@ static const struct {
     [OP_RMS_NORM] = {"rms_norm 4096", 4096},
     [OP_ROPE_NORMAL] = {"rope normal 32 x 128", 4096},
     [OP_ROPE_NEOX] = {"rope neox 32 x 128", 4096},
-    [OP_SILU_MUL] = {"silu_mul 11008", 11008},
+    [OP_SILU] = {"silu 11008", 11008},
+    [OP_GELU] = {"gelu 11008", 11008},
     [OP_ADD] = {"add 4096", 4096},
     [OP_MAX] = {"max 131072", 131072},
     [OP_SUM_EXP] = {"sum_exp 131072", 131072},
@@ -161,8 +163,11 @@ static void run_operation(const struct kernels *k, enum operation op, const stru
         k->rope(o->out, 32, HEAD_DIM, HEAD_DIM, op == OP_ROPE_NORMAL ? ROPE_NORMAL : ROPE_NEOX, o->b + 4096,
                 o->b + 8192);
         break;
-    case OP_SILU_MUL:
-        k->silu_mul(o->a, o->b, o->out, n);
+    case OP_SILU:
+        k->glu[GLU_SILU](o->a, o->b, o->out, n);
+        break;
+    case OP_GELU:
+        k->glu[GLU_GELU](o->a, o->b, o->out, n);
         break;
     case OP_ADD:
         k->add(o->a, o->b, o->out, n);

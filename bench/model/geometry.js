@@ -7,12 +7,17 @@
 // standard deviation near 3. Each matrix therefore gets its own standard deviation, derived in
 // tensorsOf() from the shape alone.
 
+const { ARCHITECTURES } = require('./architectures.js');
+
 const LLAMA31_OLD_CONTEXT = 8192;
 
 // One row per model; `more` holds what few of them have. headDim defaults to nEmbd / nHead.
 // ropeFactor: Llama-3.1 frequency scaling, stored as the tensor rope_freqs.weight. is70b: the one
 // model whose mix rules depend on its name (see mix.js). With experts: nExpert, of which nUsed run
 // for a token, nFfExpert wide each; nFfShared: the width of the expert that all tokens share.
+// nRot: elements of a head that RoPE turns. window: of layers with a sliding window. ropeScaling:
+// { type, factor, original context }; longFactors: [short, long] multiples of wavelengths, with the
+// original context. embeddingScale, residualScale and logitFactor multiply what they name.
 function row(architecture, nEmbd, nFf, nLayer, nHead, nHeadKv, nVocab, context, more) {
     return { architecture, nEmbd, nFf, nLayer, nHead, nHeadKv, nVocab, context, ...more };
 }
@@ -24,6 +29,26 @@ const WIDE_HEADS = { ...QWEN, headDim: 128 };
 const MIXTRAL = { ropeBase: 1000000, rmsEps: 1e-5, nExpert: 8, nUsed: 2 };
 const QWEN_MOE = { ...QWEN, tied: false };
 const QWEN3_MOE = { ...QWEN_MOE, headDim: 128 };
+
+const gemma = (nEmbd, headDim) => ({
+    ropeBase: 10000,
+    rmsEps: 1e-6,
+    tied: true,
+    headDim,
+    embeddingScale: Math.sqrt(nEmbd),
+});
+const PHI2 = { ropeBase: 10000, layerEps: 1e-5 };
+const GRANITE = {
+    ropeBase: 10000000,
+    rmsEps: 1e-5,
+    tied: true,
+    attentionScale: 0.1,
+    embeddingScale: 12,
+    residualScale: 0.22,
+    logitFactor: 1 / 8,
+};
+const COMMAND_R = { ropeBase: 50000, layerEps: 1e-5, tied: true, logitFactor: 0.25 };
+const GEMMA2 = { window: 4096, attentionCap: 50, logitCap: 30 };
 
 const GEOMETRIES = {
     tiny: row('llama', 256, 768, 4, 4, 2, 512, 2048, LLAMA2),
@@ -44,6 +69,49 @@ const GEOMETRIES = {
         nUsed: 4,
         nFfExpert: 256,
     }),
+    'tiny-mistral': row('llama', 256, 768, 4, 4, 2, 512, 2048, { ...LLAMA2, window: 16 }),
+    'tiny-linear': row('llama', 256, 768, 4, 4, 2, 512, 2048, {
+        ...LLAMA2,
+        ropeScaling: { type: 'linear', factor: 4, original: 32 },
+    }),
+    'tiny-yarn': row('qwen2', 256, 768, 4, 4, 2, 512, 2048, {
+        ...QWEN,
+        ropeScaling: { type: 'yarn', factor: 8, original: 32 },
+    }),
+    'tiny-gemma': row('gemma', 256, 768, 4, 4, 1, 512, 2048, gemma(256, 128)),
+    'tiny-gemma2': row('gemma2', 256, 768, 4, 4, 2, 512, 2048, {
+        ...gemma(256, 128),
+        window: 16,
+        attentionCap: 4,
+        logitCap: 8,
+    }),
+    'tiny-gemma3': row('gemma3', 256, 768, 6, 4, 2, 512, 2048, {
+        ...gemma(256, 128),
+        ropeBase: 1000000,
+        ropeScaling: { type: 'linear', factor: 8 },
+        window: 16,
+    }),
+    'tiny-phi3': row('phi3', 256, 768, 4, 4, 4, 512, 2048, LLAMA2),
+    'tiny-phi3-long': row('phi3', 256, 768, 4, 4, 2, 512, 2048, {
+        ...LLAMA2,
+        nRot: 48,
+        longFactors: { original: 32, short: 1.5, long: 20 },
+    }),
+    'tiny-phi3-short': row('phi3', 256, 768, 4, 4, 2, 512, 2048, {
+        ...LLAMA2,
+        nRot: 48,
+        longFactors: { original: 1024, short: 1.5, long: 20 },
+    }),
+    'tiny-phi2': row('phi2', 256, 768, 4, 4, 4, 512, 2048, { ...PHI2, nRot: 32 }),
+    'tiny-olmo2': row('olmo2', 256, 768, 4, 4, 4, 512, 2048, LLAMA2),
+    'tiny-smollm3': row('smollm3', 256, 768, 4, 4, 2, 512, 2048, { ...LLAMA2, tied: true }),
+    'tiny-granite': row('granite', 256, 768, 4, 4, 2, 512, 2048, GRANITE),
+    'tiny-starcoder2': row('starcoder2', 256, 768, 4, 4, 2, 512, 2048, { ...PHI2, tied: true }),
+    'tiny-stablelm': row('stablelm', 256, 768, 4, 4, 4, 512, 2048, { ...PHI2, nRot: 16 }),
+    'tiny-gpt2': row('gpt2', 256, 768, 4, 4, 4, 512, 1024, { ...PHI2, tied: true }),
+    'tiny-falcon': row('falcon', 256, 768, 4, 4, 1, 512, 2048, { ...PHI2, tied: true }),
+    'tiny-command-r': row('command-r', 256, 768, 4, 4, 4, 512, 2048, COMMAND_R),
+    'tiny-cohere2': row('cohere2', 256, 768, 4, 4, 2, 512, 2048, { ...COMMAND_R, window: 16 }),
     'llama-1.1b': row('llama', 2048, 5632, 22, 32, 4, 32000, 2048, LLAMA2),
     'llama3-1b': row('llama', 2048, 8192, 16, 32, 8, 128256, 131072, LLAMA32),
     'llama2-7b': row('llama', 4096, 11008, 32, 32, 32, 32000, 4096, LLAMA2),
@@ -66,6 +134,51 @@ const GEOMETRIES = {
         nUsed: 8,
         nFfExpert: 768,
     }),
+    'mistral-7b': row('llama', 4096, 14336, 32, 32, 8, 32000, 32768, { ...LLAMA2, window: 4096 }),
+    'gemma-2b': row('gemma', 2048, 16384, 18, 8, 1, 256000, 8192, gemma(2048, 256)),
+    'gemma2-2b': row('gemma2', 2304, 9216, 26, 8, 4, 256000, 8192, {
+        ...gemma(2304, 256),
+        ...GEMMA2,
+    }),
+    'gemma3-1b': row('gemma3', 1152, 6912, 26, 4, 1, 262144, 32768, {
+        ...gemma(1152, 256),
+        ropeBase: 1000000,
+        window: 512,
+    }),
+    'phi3-mini': row('phi3', 3072, 8192, 32, 32, 32, 32064, 4096, { ...LLAMA2, window: 2047 }),
+    'phi3-mini-128k': row('phi3', 3072, 8192, 32, 32, 32, 32064, 131072, {
+        ...LLAMA2,
+        window: 262144,
+        longFactors: { original: 4096, short: 1.2, long: 32 },
+    }),
+    'phi2-2.7b': row('phi2', 2560, 10240, 32, 32, 32, 51200, 2048, { ...PHI2, nRot: 32 }),
+    'olmo2-1b': row('olmo2', 2048, 8192, 16, 16, 16, 100352, 4096, { ...LLAMA3, rmsEps: 1e-6 }),
+    'smollm3-3b': row('smollm3', 2048, 11008, 36, 16, 4, 128256, 65536, {
+        ropeBase: 5000000,
+        rmsEps: 1e-6,
+        tied: true,
+    }),
+    'granite3-2b': row('granite', 2048, 8192, 40, 32, 8, 49155, 131072, {
+        ...GRANITE,
+        attentionScale: 1 / 64,
+    }),
+    'starcoder2-3b': row('starcoder2', 3072, 12288, 30, 24, 2, 49152, 16384, {
+        ...PHI2,
+        ropeBase: 1000000,
+        tied: true,
+    }),
+    'stablelm2-1.6b': row('stablelm', 2048, 5632, 24, 32, 32, 100352, 4096, { ...PHI2, nRot: 16 }),
+    'gpt2-124m': row('gpt2', 768, 3072, 12, 12, 12, 50257, 1024, { ...PHI2, tied: true }),
+    'falcon-7b': row('falcon', 4544, 18176, 32, 71, 1, 65024, 2048, { ...PHI2, tied: true }),
+    'command-r-35b': row('command-r', 8192, 22528, 40, 64, 64, 256000, 131072, {
+        ...COMMAND_R,
+        ropeBase: 8000000,
+        logitFactor: 0.0625,
+    }),
+    'command-r7b': row('cohere2', 4096, 14336, 32, 32, 8, 256000, 8192, {
+        ...COMMAND_R,
+        window: 4096,
+    }),
 };
 
 /** The named geometry with every default filled in; `layers` replaces the number of layers. */
@@ -73,9 +186,16 @@ function geometryOf(name, layers) {
     if (!Object.hasOwn(GEOMETRIES, name)) {
         throw new Error(`unknown geometry '${name}'; known: ${Object.keys(GEOMETRIES).join(', ')}`);
     }
-    const g = { tied: false, is70b: false, ropeFactor: 0, nExpert: 0, ...GEOMETRIES[name], name };
+    const g = {
+        ...{ tied: false, is70b: false, ropeFactor: 0, nExpert: 0, window: 0 },
+        ...{ embeddingScale: 1, residualScale: 1, logitFactor: 1 },
+        ...GEOMETRIES[name],
+        name,
+    };
     g.headDim ??= g.nEmbd / g.nHead;
     g.nFfExpert ??= g.nFf;
+    g.nRot ??= g.headDim;
+    g.attentionScale ??= 1 / Math.sqrt(g.headDim);
     if (layers !== undefined) {
         if (!Number.isInteger(layers) || layers < 1 || layers > 1000) {
             throw new Error(`layers must be an integer from 1 to 1000, got ${layers}`);
@@ -108,19 +228,25 @@ const SILU_GLU_RMS = 0.6; // root mean square of silu(a) * b for independent sta
 function tensorsOf(g) {
     const nQ = g.nHead * g.headDim;
     const nKv = g.nHeadKv * g.headDim;
-    const perHeadNorm = g.architecture.startsWith('qwen3');
-    const bias = g.architecture.startsWith('qwen2');
+    const arch = ARCHITECTURES[g.architecture];
 
     // A row of n unit-variance inputs (times the norm's weights) against weights of standard
     // deviation s gives s * NORM_RMS * sqrt(n).
-    const headStd = LOGIT_STD / (NORM_RMS * Math.sqrt(g.nEmbd));
+    const headStd = LOGIT_STD / (NORM_RMS * Math.sqrt(g.nEmbd) * g.logitFactor);
     const inputStd = 1 / (NORM_RMS * Math.sqrt(g.nEmbd));
     // With tied embeddings the input token's own logit is its embedding's share of the final state
     // times LOGIT_STD * sqrt(nEmbd): the layers must have outgrown the embedding, which
     // RESIDUAL_RMS sees to.
     const embdStd = g.tied ? headStd : 1;
-    const updateStd = Math.sqrt((RESIDUAL_RMS ** 2 - embdStd ** 2) / (2 * g.nLayer));
-    const qkStd = perHeadNorm ? inputStd : Math.sqrt(SCORE_STD) * inputStd;
+    const firstRms = embdStd * g.embeddingScale;
+    const lastRms = RESIDUAL_RMS * g.embeddingScale * (g.tied ? 1 / g.logitFactor : 1);
+    const updateRms = Math.sqrt((lastRms ** 2 - firstRms ** 2) / (2 * g.nLayer)) / g.residualScale;
+    // A norm of what is added gives it its size.
+    const updateStd = arch.postNorms ? 1 : updateRms;
+    // Where there is no norm before a layer, its input grows to lastRms.
+    const layerStd = arch.postNorms === 'only' ? inputStd / lastRms : inputStd;
+    const scoreRms = Math.sqrt(SCORE_STD / (g.attentionScale * Math.sqrt(g.headDim))) / longMagnitude(g);
+    const qkStd = arch.qkNorm ? layerStd : scoreRms * layerStd;
 
     const matrix = (name, columns, rows, std, role, layer = -1) => ({
         name,
@@ -157,24 +283,54 @@ function tensorsOf(g) {
             fill: { kind: 'values', values },
         });
     }
+    for (const [which, stretch] of [
+        ['long', g.longFactors?.long],
+        ['short', g.longFactors?.short],
+    ]) {
+        if (!stretch) continue;
+        const n = g.nRot / 2;
+        list.push({
+            name: `rope_factors_${which}.weight`,
+            shape: [n],
+            role: 'rope',
+            layer: -1,
+            fill: {
+                kind: 'values',
+                values: Float32Array.from({ length: n }, (_, i) => stretch ** (i / (n - 1))),
+            },
+        });
+    }
+    if (arch.positions)
+        list.push(matrix('position_embd.weight', g.nEmbd, g.context, 0.3, 'position_embd'));
+    // Norm weights, and biases where the norms have them.
+    const norms = (name, n, centre, layer) => {
+        list.push(norm(`${name}.weight`, n, centre, layer));
+        if (arch.layerNorm === 'bias') list.push(vector(`${name}.bias`, n, 0.2 * centre, layer));
+    };
     for (let i = 0; i < g.nLayer; i++) {
         const p = `blk.${i}.`;
-        list.push(norm(p + 'attn_norm.weight', g.nEmbd, 1, i));
-        list.push(matrix(p + 'attn_q.weight', g.nEmbd, nQ, qkStd, 'attn_q', i));
-        list.push(matrix(p + 'attn_k.weight', g.nEmbd, nKv, qkStd, 'attn_k', i));
-        list.push(matrix(p + 'attn_v.weight', g.nEmbd, nKv, inputStd, 'attn_v', i));
-        if (bias) {
-            list.push(vector(p + 'attn_q.bias', nQ, 0.5, i));
-            list.push(vector(p + 'attn_k.bias', nKv, 0.5, i));
-            list.push(vector(p + 'attn_v.bias', nKv, 0.3, i));
+        if (arch.postNorms !== 'only') norms(p + 'attn_norm', g.nEmbd, 1, i);
+        if (arch.qkv === 'fused') {
+            // One spread for all three: scores and values are right together where it is right for each.
+            list.push(matrix(p + 'attn_qkv.weight', g.nEmbd, nQ + 2 * nKv, qkStd, 'attn_qkv', i));
+            if (arch.bias) list.push(vector(p + 'attn_qkv.bias', nQ + 2 * nKv, 0.4, i));
+        } else {
+            list.push(matrix(p + 'attn_q.weight', g.nEmbd, nQ, qkStd, 'attn_q', i));
+            list.push(matrix(p + 'attn_k.weight', g.nEmbd, nKv, qkStd, 'attn_k', i));
+            list.push(matrix(p + 'attn_v.weight', g.nEmbd, nKv, layerStd, 'attn_v', i));
+            if (arch.bias) {
+                list.push(vector(p + 'attn_q.bias', nQ, 0.5, i));
+                list.push(vector(p + 'attn_k.bias', nKv, 0.5, i));
+                list.push(vector(p + 'attn_v.bias', nKv, 0.3, i));
+            }
         }
-        if (perHeadNorm) {
-            list.push(
-                norm(p + 'attn_q_norm.weight', g.headDim, Math.sqrt(SCORE_STD) / NORM_RMS, i),
-            );
-            list.push(
-                norm(p + 'attn_k_norm.weight', g.headDim, Math.sqrt(SCORE_STD) / NORM_RMS, i),
-            );
+        if (arch.qkNorm) {
+            const isRow = arch.qkNorm === 'row';
+            for (const [name, n] of [
+                ['attn_q_norm.weight', isRow ? nQ : g.headDim],
+                ['attn_k_norm.weight', isRow ? nKv : g.headDim],
+            ])
+                list.push(norm(p + name, n, scoreRms / NORM_RMS, i));
         }
         list.push(
             matrix(
@@ -186,12 +342,27 @@ function tensorsOf(g) {
                 i,
             ),
         );
-        list.push(norm(p + 'ffn_norm.weight', g.nEmbd, 1, i));
+        if (arch.outputBias) list.push(vector(p + 'attn_output.bias', g.nEmbd, 0.3 * updateStd, i));
+        if (arch.postNorms)
+            list.push(norm(p + 'post_attention_norm.weight', g.nEmbd, updateRms / NORM_RMS, i));
+        if (!arch.parallel && arch.postNorms !== 'only')
+            norms(p + (arch.ffnNorm ?? 'ffn_norm'), g.nEmbd, 1, i);
+        if (arch.postNorms)
+            list.push(norm(p + 'post_ffw_norm.weight', g.nEmbd, updateRms / NORM_RMS, i));
+        if (arch.ffn) {
+            const nUp = arch.ffn === 'fused' ? 2 * g.nFf : g.nFf;
+            const downStd = updateStd / (SILU_GLU_RMS * Math.sqrt(g.nFf));
+            list.push(matrix(p + 'ffn_up.weight', g.nEmbd, nUp, layerStd, 'ffn_up', i));
+            if (arch.ffnBias) list.push(vector(p + 'ffn_up.bias', nUp, 0.3, i));
+            list.push(matrix(p + 'ffn_down.weight', g.nFf, g.nEmbd, downStd, 'ffn_down', i));
+            if (arch.ffnBias) list.push(vector(p + 'ffn_down.bias', g.nEmbd, 0.3 * updateStd, i));
+            continue;
+        }
         const swiglu = (suffix, nFf, std, nExpert) => {
             const downStd = std / (SILU_GLU_RMS * Math.sqrt(nFf));
             const three = [
-                matrix(p + `ffn_gate${suffix}.weight`, g.nEmbd, nFf, inputStd, 'ffn_gate', i),
-                matrix(p + `ffn_up${suffix}.weight`, g.nEmbd, nFf, inputStd, 'ffn_up', i),
+                matrix(p + `ffn_gate${suffix}.weight`, g.nEmbd, nFf, layerStd, 'ffn_gate', i),
+                matrix(p + `ffn_up${suffix}.weight`, g.nEmbd, nFf, layerStd, 'ffn_up', i),
                 matrix(p + `ffn_down${suffix}.weight`, nFf, g.nEmbd, downStd, 'ffn_down', i),
             ];
             for (const t of three) if (nExpert) t.shape.push(nExpert);
@@ -212,8 +383,9 @@ function tensorsOf(g) {
             swiglu('_shexp', g.nFfShared, updateStd);
         }
     }
-    list.push(norm('output_norm.weight', g.nEmbd, 1));
+    norms('output_norm', g.nEmbd, 1, -1);
     if (!g.tied) list.push(matrix('output.weight', g.nEmbd, g.nVocab, headStd, 'output'));
+    if (arch.headBias) list.push(vector('output.bias', g.nVocab, 0.3, -1));
     return list;
 }
 
@@ -236,6 +408,12 @@ function ropeFrequencyFactors(g) {
     });
 }
 
+/** What long RoPE multiplies queries and keys with. */
+function longMagnitude({ longFactors, context }) {
+    if (!longFactors) return 1;
+    return Math.sqrt(1 + Math.log(context / longFactors.original) / Math.log(longFactors.original));
+}
+
 /** Key-value pairs that describe the shape, as [key, GGUF value type name, value]. */
 function metadataOf(g, mixName, fileType, quantized) {
     const a = g.architecture;
@@ -252,10 +430,28 @@ function metadataOf(g, mixName, fileType, quantized) {
         [`${a}.feed_forward_length`, 'u32', g.nFf],
         [`${a}.attention.head_count`, 'u32', g.nHead],
         [`${a}.attention.head_count_kv`, 'u32', g.nHeadKv],
-        [`${a}.attention.layer_norm_rms_epsilon`, 'f32', g.rmsEps],
+        ...(ARCHITECTURES[a].layerNorm
+            ? [[`${a}.attention.layer_norm_epsilon`, 'f32', g.layerEps]]
+            : [[`${a}.attention.layer_norm_rms_epsilon`, 'f32', g.rmsEps]]),
         [`${a}.rope.freq_base`, 'f32', g.ropeBase],
         [`${a}.vocab_size`, 'u32', g.nVocab],
+        ...(ARCHITECTURES[a].keys?.(g) ?? []).map(([key, ...rest]) => [`${a}.${key}`, ...rest]),
     );
+    if (g.ropeScaling) {
+        const { type, factor, original } = g.ropeScaling;
+        pairs.push(
+            [`${a}.rope.scaling.type`, 'string', type],
+            [`${a}.rope.scaling.factor`, 'f32', factor],
+        );
+        if (original) pairs.push([`${a}.rope.scaling.original_context_length`, 'u32', original]);
+    }
+    if (g.longFactors) {
+        const { original } = g.longFactors;
+        pairs.push(
+            [`${a}.rope.scaling.original_context_length`, 'u32', original],
+            [`${a}.rope.scaling.attn_factor`, 'f32', longMagnitude(g)],
+        );
+    }
     if (g.nExpert) {
         pairs.push(
             [`${a}.expert_count`, 'u32', g.nExpert],
@@ -265,7 +461,8 @@ function metadataOf(g, mixName, fileType, quantized) {
         if (g.nFfShared)
             pairs.push([`${a}.expert_shared_feed_forward_length`, 'u32', g.nFfShared]);
     }
-    if (a === 'llama') pairs.push([`${a}.rope.dimension_count`, 'u32', g.headDim]);
+    if (a === 'llama' || g.nRot !== g.headDim || g.longFactors)
+        pairs.push([`${a}.rope.dimension_count`, 'u32', g.nRot]);
     if (g.headDim !== g.nEmbd / g.nHead) {
         pairs.push(
             [`${a}.attention.key_length`, 'u32', g.headDim],

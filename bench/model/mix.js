@@ -23,6 +23,7 @@ const MIXES = {
 
 // What a K-quant becomes when a row is not a multiple of its 256 elements.
 const FALLBACK = { Q2_K: 'Q4_0', Q3_K: 'Q4_0', Q4_K: 'Q5_0', Q5_K: 'Q5_1', Q6_K: 'Q8_0' };
+const FLOAT_ROLES = new Set(['ffn_gate_inp', 'position_embd', 'norm']);
 const FLOAT_TYPES = new Set(['F32', 'F16', 'BF16']);
 
 function mixOf(name) {
@@ -64,6 +65,11 @@ function wantedType(mix, g, tensor) {
             if (g.is70b && (type === 'Q3_K' || type === 'Q4_K')) type = 'Q5_K';
             return type;
         }
+        case 'attn_qkv':
+            if (name === 'Q3_K_M') return 'Q4_K';
+            if (name === 'Q4_K_M') return 'Q5_K';
+            if (name === 'Q5_K_M') return 'Q6_K';
+            return base;
         case 'ffn_down':
             if (name === 'Q2_K') return 'Q3_K';
             if (name === 'Q3_K_M') return layer < Math.floor(n / 16) ? 'Q5_K' : 'Q4_K';
@@ -84,7 +90,7 @@ function wantedType(mix, g, tensor) {
  * The type of one tensor: vectors and routers stay F32, matrices follow the mix and then the row-size fallback.
  */
 function typeOf(mix, g, tensor) {
-    if (tensor.shape.length < 2 || tensor.role === 'ffn_gate_inp') return 'F32';
+    if (tensor.shape.length < 2 || FLOAT_ROLES.has(tensor.role)) return 'F32';
     if (!mix.quantized) return mix.base;
     let type = wantedType(mix, g, tensor);
     const columns = tensor.shape[0];

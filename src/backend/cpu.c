@@ -51,7 +51,7 @@ uint64_t backend_scratch_bytes(const struct graph *graph, const struct kernels *
                                uint32_t n_rows, uint32_t n_outputs)
 {
     uint64_t per_row =
-        (graph->token_floats + graph->rope.n_rot) * sizeof(float) + graph->n_expert_used * sizeof(uint32_t);
+        (graph->token_floats + graph->rope_floats) * sizeof(float) + graph->n_expert_used * sizeof(uint32_t);
     for (int type = 0; type < N_ACTIVATION_TYPES; type++)
         per_row += most_column_bytes(graph, kernels, (enum activation_type)type);
     return thread_scratch_bytes(graph, kernels) * n_threads + partial_bytes(graph) +
@@ -156,7 +156,7 @@ static bool allocate_token_scratch(struct backend *backend, uint32_t n_rows)
     const struct graph *graph = backend->graph;
     backend->tokens = alloc_scratch(backend->account, graph->token_floats * n_rows * sizeof(float), 64);
     backend->rope =
-        memory_alloc(backend->account, MEMORY_SCRATCH, (uint64_t)graph->rope.n_rot * n_rows * sizeof(float), 64);
+        memory_alloc(backend->account, MEMORY_SCRATCH, ((uint64_t)graph->rope_floats * n_rows + 1) * sizeof(float), 64);
     bool complete = backend->tokens != NULL && backend->rope != NULL;
     if (complete && graph->n_expert_used != 0) {
         backend->route_columns =
@@ -253,6 +253,20 @@ static enum chord_status run_embed(const struct run *run, const struct graph_nod
     return CHORD_OK;
 }
 
+static enum chord_status run_position(const struct run *run, const struct graph_node *node)
+{
+    const uint32_t width = width_of(run->backend, node->out[0]);
+    for (uint32_t r = 0; r < run->n_rows; r++) {
+        float *out = row_of(run, node->out[0], r);
+        const enum chord_status status =
+            weights_read_rows(run->backend->weights, node->weight[0], run->rows[r].position, 1, out, run->err);
+        if (status != CHORD_OK)
+            return status;
+        run->backend->kernels->add(row_of(run, node->in[0], r), out, out, width);
+    }
+    return CHORD_OK;
+}
+
 static enum chord_status run_gather(const struct run *run, const struct graph_node *node)
 {
     for (uint32_t r = 0; r < run->n_rows; r++)
@@ -275,12 +289,39 @@ static enum chord_status run_rms_norm(const struct run *run, const struct graph_
     return for_each_row(run, node, width_of(run->backend, node->in[0]), rms_norm_row);
 }
 
+static void layer_norm_row(const struct run *run, const struct graph_node *node, uint32_t row)
+{
+    const uint32_t width = width_of(run->backend, node->in[0]), segment = node->norm.segment;
+    const float *in = row_of(run, node->in[0], row);
+    float *out = row_of(run, node->out[0], row);
+    for (uint32_t at = 0; at < width; at += segment)
+        run->backend->kernels->layer_norm(in + at, node->vector[0] + (node->norm.own_weights ? at : 0), node->vector[1],
+                                          node->norm.eps, out + at, segment);
+}
+
+static enum chord_status run_layer_norm(const struct run *run, const struct graph_node *node)
+{
+    return for_each_row(run, node, width_of(run->backend, node->in[0]), layer_norm_row);
+}
+
+static void slice_row(const struct run *run, const struct graph_node *node, uint32_t row)
+{
+    memcpy(row_of(run, node->out[0], row), row_of(run, node->in[0], row) + node->slice.first,
+           width_of(run->backend, node->out[0]) * sizeof(float));
+}
+
+static enum chord_status run_slice(const struct run *run, const struct graph_node *node)
+{
+    return for_each_row(run, node, width_of(run->backend, node->out[0]), slice_row);
+}
+
 static void rope_row(const struct run *run, const struct graph_node *node, uint32_t row)
 {
-    const struct graph_rope *rope = &run->backend->graph->rope;
-    const float *cosines = run->backend->rope + (uint64_t)row * rope->n_rot;
-    run->backend->kernels->rope(row_of(run, node->in[0], row), node->rope.n_heads, node->rope.head_dim, rope->n_rot,
-                                rope->kind, cosines, cosines + rope->n_rot / 2);
+    const struct graph *graph = run->backend->graph;
+    const struct graph_rope *rope = &graph->ropes[node->rope.table];
+    const float *cosines = run->backend->rope + (uint64_t)row * graph->rope_floats + rope->first_float;
+    run->backend->kernels->rope(row_of(run, node->in[0], row) + node->rope.first, node->rope.n_heads,
+                                node->rope.head_dim, rope->n_rot, rope->kind, cosines, cosines + rope->n_rot / 2);
 }
 
 static enum chord_status run_rope(const struct run *run, const struct graph_node *node)
@@ -306,15 +347,16 @@ static enum chord_status run_kv_store(const struct run *run, const struct graph_
     return for_each_row(run, node, width_of(run->backend, node->in[0]) * 2, kv_store_row);
 }
 
-static void silu_mul_row(const struct run *run, const struct graph_node *node, uint32_t row)
+static void glu_row(const struct run *run, const struct graph_node *node, uint32_t row)
 {
-    run->backend->kernels->silu_mul(row_of(run, node->in[0], row), row_of(run, node->in[1], row),
-                                    row_of(run, node->out[0], row), width_of(run->backend, node->out[0]));
+    run->backend->kernels->glu[node->glu.kind](row_of(run, node->in[0], row),
+                                               node->n_in == 2 ? row_of(run, node->in[1], row) : NULL,
+                                               row_of(run, node->out[0], row), width_of(run->backend, node->out[0]));
 }
 
-static enum chord_status run_silu_mul(const struct run *run, const struct graph_node *node)
+static enum chord_status run_glu(const struct run *run, const struct graph_node *node)
 {
-    return for_each_row(run, node, width_of(run->backend, node->out[0]), silu_mul_row);
+    return for_each_row(run, node, width_of(run->backend, node->out[0]), glu_row);
 }
 
 static void add_row(const struct run *run, const struct graph_node *node, uint32_t row)
@@ -326,6 +368,34 @@ static void add_row(const struct run *run, const struct graph_node *node, uint32
 static enum chord_status run_add(const struct run *run, const struct graph_node *node)
 {
     return for_each_row(run, node, width_of(run->backend, node->out[0]), add_row);
+}
+
+static void scale_row(const struct run *run, const struct graph_node *node, uint32_t row)
+{
+    const float *in = row_of(run, node->in[0], row), factor = node->scale.factor;
+    float *out = row_of(run, node->out[0], row);
+    const uint32_t width = width_of(run->backend, node->out[0]);
+    for (uint32_t i = 0; i < width; i++)
+        out[i] = factor * in[i];
+}
+
+static enum chord_status run_scale(const struct run *run, const struct graph_node *node)
+{
+    return for_each_row(run, node, width_of(run->backend, node->out[0]), scale_row);
+}
+
+static void soft_cap_row(const struct run *run, const struct graph_node *node, uint32_t row)
+{
+    const float *in = row_of(run, node->in[0], row), cap = node->scale.factor;
+    float *out = row_of(run, node->out[0], row);
+    const uint32_t width = width_of(run->backend, node->out[0]);
+    for (uint32_t i = 0; i < width; i++)
+        out[i] = cap * tanhf(in[i] / cap);
+}
+
+static enum chord_status run_soft_cap(const struct run *run, const struct graph_node *node)
+{
+    return for_each_row(run, node, width_of(run->backend, node->out[0]), soft_cap_row);
 }
 
 static void sigmoid_scale_row(const struct run *run, const struct graph_node *node, uint32_t row)
@@ -354,10 +424,12 @@ static enum chord_status (*const run_op[N_GRAPH_OPS])(const struct run *run, con
 // In double precision: at position 100,000 the angle in single precision would be off by 0.004 radians.
 static void fill_rope_tables(struct backend *backend, const struct batch_row *rows, uint32_t n_rows)
 {
-    const struct graph_rope *rope = &backend->graph->rope;
-    const uint32_t half = rope->n_rot / 2;
-    for (uint32_t r = 0; r < n_rows; r++) {
-        float *cosines = backend->rope + (uint64_t)r * rope->n_rot, *sines = cosines + half;
+    const uint32_t n_tables = backend->graph->n_ropes;
+    for (uint64_t k = 0; k < (uint64_t)n_rows * n_tables; k++) {
+        const struct graph_rope *rope = &backend->graph->ropes[k % n_tables];
+        const uint32_t r = (uint32_t)(k / n_tables), half = rope->n_rot / 2;
+        float *cosines = backend->rope + (uint64_t)r * backend->graph->rope_floats + rope->first_float;
+        float *sines = cosines + half;
         for (uint32_t i = 0; i < half; i++) {
             const double angle = (double)rows[r].position * (double)rope->inverse_frequency[i];
             cosines[i] = (float)cos(angle) * rope->magnitude;

@@ -51,6 +51,8 @@ static struct attention_args args_of(const struct attention_job *job, uint32_t r
         .n_q = per_kv - first < job->group_heads ? per_kv - first : job->group_heads,
         .head_dim = kv->head_dim,
         .scale = node->attention.scale,
+        .soft_cap = node->attention.soft_cap,
+        .sinks = node->vector[0] == NULL ? NULL : node->vector[0] + kv_head * per_kv + first,
         .position = at->position,
         .window = node->attention.window,
         .blocks = (const void *const *)at->kv->blocks,
@@ -154,7 +156,13 @@ static void merge_head(void *context, uint32_t head, uint32_t thread)
         const bool resumed = job->units[i].span != first_span;
         float *partials = partial_at(job, head, resumed ? 0 : 1 + i);
         float *out = row_of(job->run, job->node->out[0], row) + (uint64_t)head * head_dim;
-        backend->kernels->attention_merge(partials, resumed ? n + 1 : n, head_dim, complete ? out : NULL);
+        const float *sinks = job->node->vector[0];
+        backend->kernels->attention_merge(partials, resumed ? n + 1 : n, head_dim,
+                                          complete && sinks == NULL ? out : NULL);
+        if (complete && sinks != NULL) {
+            attention_add_sink(partials, head_dim, sinks[head]);
+            backend->kernels->attention_merge(partials, 1, head_dim, out);
+        }
         if (!complete && !resumed)
             memcpy(partial_at(job, head, 0), partials, attention_partial_floats(head_dim) * sizeof *partials);
     }

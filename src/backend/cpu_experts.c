@@ -84,7 +84,8 @@ struct expert_pass {
     const struct run *run;
     const struct graph_node *node;
     const struct weight *weight[2];
-    float *out[2]; // [columns, n_rows]; with two matrices, out[0] ends as silu(out[0]) * out[1]
+    float *out[2];        // [columns, n_rows]; with two matrices, out[0] ends as f(out[0]) * out[1]
+    const float *bias[2]; // [n_expert, n_rows], or NULL
     uint32_t n_matrices;
     const uint32_t *experts; // [n_experts]: of the wave
     uint32_t n_experts;
@@ -187,10 +188,15 @@ static void run_expert_rows(struct expert_pass *pass, uint32_t expert, uint64_t 
             keep_error(&pass->failure, status, &error);
             return;
         }
+        for (uint32_t c = group->first; pass->bias[i] != NULL && c < group->first + group->n; c++) {
+            float *out = pass->out[i] + c * pass->n_rows + first;
+            backend->kernels->add(out, pass->bias[i] + base + first, out, end - first);
+        }
     }
     for (uint32_t c = group->first; pass->n_matrices == 2 && c < group->first + group->n; c++) {
         float *gate = pass->out[0] + c * pass->n_rows + first;
-        backend->kernels->silu_mul(gate, pass->out[1] + c * pass->n_rows + first, gate, end - first);
+        backend->kernels->glu[pass->node->experts.glu](gate, pass->out[1] + c * pass->n_rows + first, gate,
+                                                       end - first);
     }
 }
 
@@ -293,6 +299,7 @@ static enum chord_status run_wave(const struct run *run, const struct graph_node
                                   .node = node,
                                   .weight = {node->weight[0], node->weight[1]},
                                   .out = {value_of(backend, node->out[1]), value_of(backend, node->out[2])},
+                                  .bias = {node->vector[0], node->vector[1]},
                                   .n_matrices = 2,
                                   .experts = experts,
                                   .n_experts = n_experts,
@@ -301,6 +308,7 @@ static enum chord_status run_wave(const struct run *run, const struct graph_node
                                .node = node,
                                .weight = {node->weight[2]},
                                .out = {value_of(backend, node->out[3])},
+                               .bias = {node->vector[2]},
                                .n_matrices = 1,
                                .experts = experts,
                                .n_experts = n_experts,

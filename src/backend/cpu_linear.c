@@ -19,7 +19,7 @@ struct linear_matrix {
     float *out;
 };
 
-// Matrices of one shape whose rows are done together: one, or the gate and the up of a SILU_MUL.
+// Matrices of one shape whose rows are done together: one, or the gate and the up of a GLU.
 struct linear_part {
     struct linear_matrix matrices[2];
     uint32_t n_matrices;
@@ -49,7 +49,12 @@ static void prepare_column(const struct linear_job *job, uint32_t column, uint32
     const float *in = job->in + (uint64_t)column * job->width;
     if (job->node->linear.has_norm) {
         float *normed = backend->normed + thread * backend->normed_floats;
-        kernels->rms_norm(in, job->node->linear.norm_weight, job->node->linear.norm_eps, normed, job->width);
+        const struct graph_node *node = job->node;
+        if (node->linear.is_layer_norm)
+            kernels->layer_norm(in, node->linear.norm_weight, node->linear.norm_bias, node->linear.norm_eps, normed,
+                                job->width);
+        else
+            kernels->rms_norm(in, node->linear.norm_weight, node->linear.norm_eps, normed, job->width);
         in = normed;
     }
     for (int type = 0; type < N_ACTIVATION_TYPES; type++) {
@@ -159,8 +164,9 @@ static void run_epilogue(const struct linear_job *job, const struct linear_part 
     for (uint32_t c = 0; epilogue != GRAPH_EPILOGUE_NONE && c < job->run->n_rows; c++) {
         const uint64_t at = c * part->n_rows + first;
         float *out = part->matrices[0].out + at;
-        if (epilogue == GRAPH_EPILOGUE_SILU_MUL)
-            kernels->silu_mul(out, part->matrices[1].out + at, out, end - first);
+        if (epilogue == GRAPH_EPILOGUE_GLU)
+            kernels->glu[job->node->linear.glu](out, part->n_matrices == 2 ? part->matrices[1].out + at : NULL, out,
+                                                end - first);
         else
             kernels->add(residual + at, out, out, end - first);
     }
@@ -260,7 +266,7 @@ enum chord_status run_linear(const struct run *run, const struct graph_node *nod
                              .width = width_of(backend, node->in[0]),
                              .choice = tuning_current(&backend->tuning),
                              .failure = {.err = run->err}};
-    const uint32_t matrices_per_part = node->linear.epilogue == GRAPH_EPILOGUE_SILU_MUL ? 2 : 1;
+    const uint32_t matrices_per_part = node->linear.epilogue == GRAPH_EPILOGUE_GLU ? node->n_out : 1;
     uint32_t n_chunks = 0;
     for (uint32_t i = 0; i < node->n_out; i++) {
         job.weight_bytes += node->weight[i]->n_rows * node->weight[i]->row_bytes;

@@ -82,6 +82,11 @@ enum chord_status model_choose_context(const struct chord_model_options *options
     const uint64_t left = budget > beside ? budget - beside : 0;
     uint64_t fit = left / (kv->block_bytes + JOB_BLOCK_BYTES) * KV_BLOCK_TOKENS;
     const uint32_t wanted = options->n_ctx != 0 ? options->n_ctx : hparams->n_ctx_train;
+    if (hparams->n_ctx_most != 0 && wanted > hparams->n_ctx_most)
+        return chord_fail(err, CHORD_INVALID_ARGUMENT,
+                          "a context of %u tokens: the model has learned each position by itself and knows %u of them; "
+                          "ask for a context of at most %u",
+                          wanted, hparams->n_ctx_most, hparams->n_ctx_most);
     const uint64_t least = options->n_ctx != 0 || wanted < KV_BLOCK_TOKENS ? wanted : KV_BLOCK_TOKENS;
     if (options->memory_kv != 0) {
         const uint64_t block = kv->block_bytes + JOB_BLOCK_BYTES, fit_kv = options->memory_kv / block * KV_BLOCK_TOKENS;

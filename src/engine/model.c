@@ -54,6 +54,8 @@ static enum chord_status open_header(struct chord_model *model, const char *path
         status = gguf_open(&model->gguf, path, &model->account, err);
     if (status == CHORD_OK)
         status = hparams_load(model->gguf, &model->hparams, &model->arch, err);
+    if (status == CHORD_OK && options->n_ctx != 0)
+        model->hparams.n_ctx = options->n_ctx;
     if (status == CHORD_OK)
         status = copy_name(model, err);
     if (status != CHORD_OK)

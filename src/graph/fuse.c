@@ -13,12 +13,15 @@ static void count_uses(const struct graph *graph, uint32_t *uses)
 static bool take_norm(const struct graph *graph, const uint32_t *uses, const struct graph_node *norm,
                       struct graph_node *linear)
 {
-    if (norm->op != GRAPH_RMS_NORM || linear->op != GRAPH_LINEAR || linear->in[0] != norm->out[0] ||
-        uses[norm->out[0]] != 1 || norm->norm.segment != graph->values[norm->in[0]].width)
+    if ((norm->op != GRAPH_RMS_NORM && norm->op != GRAPH_LAYER_NORM) || linear->op != GRAPH_LINEAR ||
+        linear->in[0] != norm->out[0] || uses[norm->out[0]] != 1 ||
+        norm->norm.segment != graph->values[norm->in[0]].width)
         return false;
     linear->in[0] = norm->in[0];
     linear->linear.has_norm = true;
+    linear->linear.is_layer_norm = norm->op == GRAPH_LAYER_NORM;
     linear->linear.norm_weight = norm->vector[0];
+    linear->linear.norm_bias = norm->vector[1];
     linear->linear.norm_eps = norm->norm.eps;
     return true;
 }
@@ -31,9 +34,10 @@ static bool take_epilogue(const uint32_t *uses, struct graph_node *linear, const
     for (uint32_t k = 0; k < linear->n_out; k++)
         if (uses[linear->out[k]] != 1)
             return false;
-    if (next->op == GRAPH_SILU_MUL && linear->n_out == 2 && next->in[0] == linear->out[0] &&
-        next->in[1] == linear->out[1]) {
-        linear->linear.epilogue = GRAPH_EPILOGUE_SILU_MUL;
+    if (next->op == GRAPH_GLU && linear->n_out == next->n_in && next->in[0] == linear->out[0] &&
+        (next->n_in == 1 || next->in[1] == linear->out[1])) {
+        linear->linear.epilogue = GRAPH_EPILOGUE_GLU;
+        linear->linear.glu = next->glu.kind;
     } else if (next->op == GRAPH_ADD && linear->n_out == 1 &&
                (next->in[0] == linear->out[0] || next->in[1] == linear->out[0])) {
         linear->linear.epilogue = GRAPH_EPILOGUE_ADD;

@@ -1,7 +1,7 @@
 // Joins operations that save a pass over memory or a meeting of the threads when they run as one.
 //
-//   RMS_NORM over whole rows whose result one LINEAR alone reads  ->  that LINEAR, which norms its input
-//   LINEAR of two matrices, then SILU_MUL of its two results       ->  one LINEAR with an epilogue
+//   RMS_NORM or LAYER_NORM over whole rows whose result one LINEAR alone reads  ->  that LINEAR, which norms its input
+//   LINEAR of one or two matrices, then GLU of all its results     ->  one LINEAR with an epilogue
 //   LINEAR of one matrix, then ADD of its result and another       ->  one LINEAR with an epilogue
 //
 // The numbers stay the same to the last bit.

@@ -13,7 +13,8 @@ void graph_free(struct graph *graph)
     for (uint32_t i = 0; i < graph->n_vectors; i++)
         memory_free(graph->account, graph->vectors[i]);
     memory_free(graph->account, graph->vectors);
-    memory_free(graph->account, graph->rope.inverse_frequency);
+    for (uint32_t i = 0; i < graph->n_ropes; i++)
+        memory_free(graph->account, graph->ropes[i].inverse_frequency);
     memory_free(graph->account, graph->values);
     memory_free(graph->account, graph->nodes);
     memory_free(graph->account, graph);
@@ -33,7 +34,6 @@ enum chord_status graph_begin(struct graph_builder *b, struct weights *weights, 
     }
     b->graph->account = account;
     b->graph->head_begin = UINT32_MAX;
-    b->graph->rope.magnitude = 1;
     return CHORD_OK;
 }
 
@@ -134,25 +134,31 @@ const struct weight *graph_expert_matrices(struct graph_builder *b, const char *
     return weight;
 }
 
-const float *graph_vector(struct graph_builder *b, const char *name, uint64_t n)
+const float *graph_vectors(struct graph_builder *b, const char *name, uint64_t n, uint64_t n_vectors)
 {
-    const struct weight *weight = graph_matrix(b, name, n, 1);
+    const struct weight *weight = graph_matrix(b, name, n, n_vectors);
     struct graph *graph = b->graph;
     if (weight == NULL ||
         !grow(b, (void **)&graph->vectors, graph->n_vectors, &b->vector_capacity, sizeof *graph->vectors))
         return NULL;
-    float *vector = memory_alloc(b->account, MEMORY_WEIGHTS, n * sizeof *vector, 64);
+    const uint64_t total = n * n_vectors; // of a tensor that lies in the file: it cannot overflow
+    float *vector = memory_alloc(b->account, MEMORY_WEIGHTS, total * sizeof *vector, 64);
     if (vector == NULL) {
-        fail_memory(b, n * sizeof *vector, name);
+        fail_memory(b, total * sizeof *vector, name);
         return NULL;
     }
     graph->vectors[graph->n_vectors++] = vector;
     if (weights_mode(b->weights) == WEIGHTS_DIRECTORY)
-        for (uint64_t i = 0; i < n; i++)
+        for (uint64_t i = 0; i < total; i++)
             vector[i] = 1; // a plan reads no tensor; the graph's shape does not depend on the values
     else
-        b->status = weights_read_rows(b->weights, weight, 0, 1, vector, b->err);
+        b->status = weights_read_rows(b->weights, weight, 0, n_vectors, vector, b->err);
     return vector;
+}
+
+const float *graph_vector(struct graph_builder *b, const char *name, uint64_t n)
+{
+    return graph_vectors(b, name, n, 1);
 }
 
 const float *graph_optional_vector(struct graph_builder *b, const char *name, uint64_t n)
@@ -202,17 +208,67 @@ graph_value graph_embed(struct graph_builder *b, const struct weight *embedding)
     return out;
 }
 
+graph_value graph_position(struct graph_builder *b, graph_value x, const struct weight *positions)
+{
+    if (b->status != CHORD_OK)
+        return 0;
+    const graph_value out = new_value(b, width_of(b, x));
+    add_node(b, (struct graph_node){
+                    .op = GRAPH_POSITION, .n_in = 1, .in = {x}, .n_out = 1, .out = {out}, .weight = {positions}});
+    return out;
+}
+
+// A node of one input whose result is as wide as `width`; the rest of it as in `node`.
+static graph_value unary(struct graph_builder *b, struct graph_node node, graph_value x, uint32_t width)
+{
+    const graph_value out = new_value(b, width);
+    node.n_in = node.n_out = 1;
+    node.in[0] = x;
+    node.out[0] = out;
+    add_node(b, node);
+    return out;
+}
+
 graph_value graph_rms_norm(struct graph_builder *b, graph_value x, const float *weight, uint32_t segment, float eps)
 {
-    const graph_value out = new_value(b, width_of(b, x));
-    add_node(b, (struct graph_node){.op = GRAPH_RMS_NORM,
-                                    .n_in = 1,
-                                    .in = {x},
-                                    .n_out = 1,
-                                    .out = {out},
-                                    .vector = {weight},
-                                    .norm = {.eps = eps, .segment = segment}});
-    return out;
+    const struct graph_node node = {.op = GRAPH_RMS_NORM, .vector = {weight}, .norm = {.eps = eps, .segment = segment}};
+    return unary(b, node, x, width_of(b, x));
+}
+
+graph_value graph_layer_norm(struct graph_builder *b, graph_value x, const float *weight, const float *bias,
+                             uint32_t segment, float eps)
+{
+    const struct graph_node node = {
+        .op = GRAPH_LAYER_NORM, .vector = {weight, bias}, .norm = {.eps = eps, .segment = segment}};
+    return unary(b, node, x, width_of(b, x));
+}
+
+graph_value graph_layer_norm_each(struct graph_builder *b, graph_value x, const float *weights, uint32_t segment,
+                                  float eps)
+{
+    const struct graph_node node = {
+        .op = GRAPH_LAYER_NORM, .vector = {weights}, .norm = {.eps = eps, .segment = segment, .own_weights = true}};
+    return unary(b, node, x, width_of(b, x));
+}
+
+graph_value graph_slice(struct graph_builder *b, graph_value x, uint32_t first, uint32_t n)
+{
+    return unary(b, (struct graph_node){.op = GRAPH_SLICE, .slice = {.first = first}}, x, n);
+}
+
+graph_value graph_scale(struct graph_builder *b, graph_value x, float factor)
+{
+    return unary(b, (struct graph_node){.op = GRAPH_SCALE, .scale = {.factor = factor}}, x, width_of(b, x));
+}
+
+graph_value graph_soft_cap(struct graph_builder *b, graph_value x, float cap)
+{
+    return unary(b, (struct graph_node){.op = GRAPH_SOFT_CAP, .scale = {.factor = cap}}, x, width_of(b, x));
+}
+
+graph_value graph_activation(struct graph_builder *b, graph_value x, enum glu_kind kind)
+{
+    return unary(b, (struct graph_node){.op = GRAPH_GLU, .glu = {.kind = kind}}, x, width_of(b, x));
 }
 
 void graph_linear(struct graph_builder *b, graph_value x, const struct graph_linear *linears, uint32_t n,
@@ -240,10 +296,14 @@ graph_value graph_linear1(struct graph_builder *b, graph_value x, struct graph_l
     return out;
 }
 
-void graph_rope(struct graph_builder *b, graph_value x, uint32_t n_heads, uint32_t head_dim)
+void graph_rope(struct graph_builder *b, graph_value x, uint32_t n_heads, uint32_t head_dim, uint32_t first,
+                uint32_t table)
 {
-    add_node(b, (struct graph_node){
-                    .op = GRAPH_ROPE, .n_in = 1, .in = {x}, .rope = {.n_heads = n_heads, .head_dim = head_dim}});
+    add_node(b,
+             (struct graph_node){.op = GRAPH_ROPE,
+                                 .n_in = 1,
+                                 .in = {x},
+                                 .rope = {.n_heads = n_heads, .head_dim = head_dim, .first = first, .table = table}});
 }
 
 graph_value graph_attention(struct graph_builder *b, graph_value q, graph_value k, graph_value v,
@@ -256,7 +316,8 @@ graph_value graph_attention(struct graph_builder *b, graph_value q, graph_value 
                                             .n_head_kv = a->n_head_kv,
                                             .head_dim = a->head_dim,
                                             .window = a->window,
-                                            .scale = a->scale}};
+                                            .scale = a->scale,
+                                            .soft_cap = a->soft_cap}};
     add_node(b, node);
     const graph_value out = new_value(b, a->n_head * a->head_dim);
     node.op = GRAPH_ATTENTION;
@@ -264,6 +325,7 @@ graph_value graph_attention(struct graph_builder *b, graph_value q, graph_value 
     node.in[0] = q;
     node.n_out = 1;
     node.out[0] = out;
+    node.vector[0] = a->sinks;
     add_node(b, node);
     b->graph->n_head_kv = a->n_head_kv;
     b->graph->head_dim = a->head_dim;
@@ -272,21 +334,19 @@ graph_value graph_attention(struct graph_builder *b, graph_value q, graph_value 
     return out;
 }
 
-static graph_value binary(struct graph_builder *b, enum graph_op op, graph_value x, graph_value y)
+graph_value graph_glu(struct graph_builder *b, graph_value gate, graph_value up, enum glu_kind kind)
 {
-    const graph_value out = new_value(b, width_of(b, x));
-    add_node(b, (struct graph_node){.op = op, .n_in = 2, .in = {x, y}, .n_out = 1, .out = {out}});
+    const graph_value out = new_value(b, width_of(b, gate));
+    add_node(b, (struct graph_node){
+                    .op = GRAPH_GLU, .n_in = 2, .in = {gate, up}, .n_out = 1, .out = {out}, .glu = {.kind = kind}});
     return out;
-}
-
-graph_value graph_silu_mul(struct graph_builder *b, graph_value gate, graph_value up)
-{
-    return binary(b, GRAPH_SILU_MUL, gate, up);
 }
 
 graph_value graph_add(struct graph_builder *b, graph_value x, graph_value y)
 {
-    return binary(b, GRAPH_ADD, x, y);
+    const graph_value out = new_value(b, width_of(b, x));
+    add_node(b, (struct graph_node){.op = GRAPH_ADD, .n_in = 2, .in = {x, y}, .n_out = 1, .out = {out}});
+    return out;
 }
 
 graph_value graph_route(struct graph_builder *b, graph_value logits, uint32_t n_used, bool renormalized)
@@ -312,7 +372,8 @@ graph_value graph_experts(struct graph_builder *b, graph_value x, graph_value ro
                               .in = {x, route},
                               .n_out = 4,
                               .weight = {experts->gate, experts->up, experts->down},
-                              .experts = {.n_expert = experts->n_expert, .n_used = n_used}};
+                              .vector = {experts->biases[0], experts->biases[1], experts->biases[2]},
+                              .experts = {.glu = experts->glu, .n_expert = experts->n_expert, .n_used = n_used}};
     node.out[0] = new_value(b, n_embd);
     node.out[1] = new_value(b, n_used * n_ff);
     node.out[2] = new_value(b, n_used * n_ff);
@@ -342,22 +403,31 @@ graph_value graph_begin_head(struct graph_builder *b, graph_value x)
     return out;
 }
 
-void graph_set_rope(struct graph_builder *b, enum rope_kind kind, uint32_t n_rot, const double *inverse_frequency,
-                    float magnitude)
+uint32_t graph_add_rope(struct graph_builder *b, enum rope_kind kind, uint32_t n_rot, const double *inverse_frequency,
+                        float magnitude)
 {
-    struct graph_rope *rope = &b->graph->rope;
     if (b->status != CHORD_OK)
-        return;
-    rope->inverse_frequency = memory_zalloc(b->account, MEMORY_METADATA, n_rot / 2, sizeof(float));
-    if (rope->inverse_frequency == NULL) {
-        fail_memory(b, n_rot / 2 * sizeof(float), "RoPE frequencies");
-        return;
+        return 0;
+    const uint32_t table = b->graph->n_ropes;
+    if (table == GRAPH_MAX_ROPES) {
+        graph_build_fail(b, CHORD_MODEL_HPARAMS, "an architecture with more than %d tables of RoPE", GRAPH_MAX_ROPES);
+        return 0;
     }
-    rope->kind = kind;
-    rope->n_rot = n_rot;
-    rope->magnitude = magnitude;
+    float *frequencies = memory_zalloc(b->account, MEMORY_METADATA, n_rot / 2, sizeof *frequencies);
+    if (frequencies == NULL) {
+        fail_memory(b, n_rot / 2 * sizeof *frequencies, "RoPE frequencies");
+        return 0;
+    }
     for (uint32_t i = 0; i < n_rot / 2; i++)
-        rope->inverse_frequency[i] = (float)inverse_frequency[i];
+        frequencies[i] = (float)inverse_frequency[i];
+    b->graph->ropes[table] = (struct graph_rope){.kind = kind,
+                                                 .n_rot = n_rot,
+                                                 .inverse_frequency = frequencies,
+                                                 .magnitude = magnitude,
+                                                 .first_float = b->graph->rope_floats};
+    b->graph->rope_floats += n_rot;
+    b->graph->n_ropes++;
+    return table;
 }
 
 // First-fit over the values alive at one time: widths stand for bytes, since all values of a region have as many rows.

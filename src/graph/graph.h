@@ -20,6 +20,7 @@
 
 #define GRAPH_MAX_LINEAR 3
 #define GRAPH_MAX_OUT 4
+#define GRAPH_MAX_ROPES 2
 #define GRAPH_NO_LAYER UINT32_MAX
 
 typedef uint32_t graph_value; // index into graph.values
@@ -36,8 +37,9 @@ struct graph_value_info {
 // What a LINEAR does with its results before it gives them away.
 enum graph_epilogue {
     GRAPH_EPILOGUE_NONE,
-    GRAPH_EPILOGUE_SILU_MUL, // two matrices of one shape: out[0] = silu(result 0) * result 1; out[1] is working space
-    GRAPH_EPILOGUE_ADD,      // one matrix: out[0] = in[1] + result
+    // out[0] = f(result 0) * result 1 of two matrices of one shape, out[1] is working space; f(result 0) of one
+    GRAPH_EPILOGUE_GLU,
+    GRAPH_EPILOGUE_ADD, // one matrix: out[0] = in[1] + result
 };
 
 struct graph_node {
@@ -47,31 +49,48 @@ struct graph_node {
     graph_value in[2];
     graph_value out[GRAPH_MAX_OUT];
     const struct weight *weight[GRAPH_MAX_LINEAR]; // [width of out, width of in]
-    const float *vector[GRAPH_MAX_LINEAR]; // norm weight [segment], bias [width of out] or NULL; owned by the graph
+    // Norm weight and bias [segment], bias of a LINEAR [width of out], sinks of ATTENTION [n_head], biases of EXPERTS' matrices
+    // [n_expert, rows of one expert]; NULL: none. Owned by the graph.
+    const float *vector[GRAPH_MAX_LINEAR];
     union {
         struct {
             float eps;
             uint32_t segment;
+            bool own_weights; // each segment has weights of its own, those of a row one behind the other
         } norm;
         struct {
             uint32_t n_heads, head_dim;
+            uint32_t first; // element of a head at which what turns begins
+            uint32_t table; // of graph.ropes
         } rope;
         struct {
-            uint32_t n_head, n_head_kv, head_dim;
-            uint32_t window; // keys visible to a query, itself included; 0: all before it
-            float scale;
-        } attention; // of KV_STORE too
+            uint32_t first;
+        } slice;
         struct {
-            bool has_norm; // the input is RMS-normed first, over whole rows
-            const float *norm_weight;
+            float factor; // or cap
+        } scale;
+        struct {
+            enum glu_kind kind;
+        } glu;
+        struct {
+            uint32_t n_head, n_head_kv, head_dim;
+            uint32_t window;       // keys visible to a query, itself included; 0: all before it
+            float scale, soft_cap; // soft_cap 0: none
+        } attention;               // of KV_STORE too
+        struct {
+            bool has_norm;      // the input is normed first, over whole rows:
+            bool is_layer_norm; // by LAYER_NORM, else by RMS_NORM
+            const float *norm_weight, *norm_bias;
             float norm_eps;
             enum graph_epilogue epilogue;
+            enum glu_kind glu;
         } linear;
         struct {
             uint32_t n_used;
             bool renormalized; // weights: softmax over the chosen experts, not over all
         } route;
         struct {
+            enum glu_kind glu;
             uint32_t n_expert, n_used; // weight: gate, up, down of all experts, one expert's rows after another's
         } experts;
     };
@@ -83,6 +102,7 @@ struct graph_rope {
     uint32_t n_rot;
     float *inverse_frequency; // [n_rot / 2], radians per position, scaling applied; owned by the graph
     float magnitude;          // multiplies cos and sin (YaRN), else 1
+    uint32_t first_float;     // of its cosines among those of all tables of a row
 };
 
 struct graph {
@@ -94,11 +114,12 @@ struct graph {
     graph_value logits;                    // [outputs, n_vocab]
     uint32_t n_layer, n_head_kv, head_dim; // of the KV cache
     uint32_t n_expert, n_expert_used;      // of its EXPERTS, or 0
-    struct graph_rope rope;
-    uint64_t token_floats;      // scratch per token row
-    uint64_t output_floats;     // scratch per output row
-    uint64_t activation_floats; // widest input of a LINEAR: what prepared activations are sized by
-    uint64_t weight_bytes;      // that one step over one token reads
+    struct graph_rope ropes[GRAPH_MAX_ROPES];
+    uint32_t n_ropes, rope_floats; // cosines and sines of a row, of all tables
+    uint64_t token_floats;         // scratch per token row
+    uint64_t output_floats;        // scratch per output row
+    uint64_t activation_floats;    // widest input of a LINEAR: what prepared activations are sized by
+    uint64_t weight_bytes;         // that one step over one token reads
     float **vectors;
     uint32_t n_vectors;
     struct memory_account *account;
@@ -152,41 +173,62 @@ const struct weight *graph_expert_matrices(struct graph_builder *b, const char *
                                            uint32_t n_expert);
 // The vector `name` of n elements, read now and kept as floats.
 const float *graph_vector(struct graph_builder *b, const char *name, uint64_t n);
+// The vectors `name` of shape [n_vectors, n], one behind the other.
+const float *graph_vectors(struct graph_builder *b, const char *name, uint64_t n, uint64_t n_vectors);
 // graph_vector of a tensor that may be absent: NULL then.
 const float *graph_optional_vector(struct graph_builder *b, const char *name, uint64_t n);
 
 graph_value graph_embed(struct graph_builder *b, const struct weight *embedding);
+// Adds the row of `positions` [n_positions, width of x] that belongs to each row's position.
+graph_value graph_position(struct graph_builder *b, graph_value x, const struct weight *positions);
 graph_value graph_rms_norm(struct graph_builder *b, graph_value x, const float *weight, uint32_t segment, float eps);
+// bias may be NULL.
+graph_value graph_layer_norm(struct graph_builder *b, graph_value x, const float *weight, const float *bias,
+                             uint32_t segment, float eps);
+// Without bias, and with weights of its own for each segment: [width of x].
+graph_value graph_layer_norm_each(struct graph_builder *b, graph_value x, const float *weights, uint32_t segment,
+                                  float eps);
+// The n elements of x from `first` on.
+graph_value graph_slice(struct graph_builder *b, graph_value x, uint32_t first, uint32_t n);
 // Up to three matrices over one input; n_out of each from its weight.
 void graph_linear(struct graph_builder *b, graph_value x, const struct graph_linear *linears, uint32_t n,
                   graph_value *out);
 graph_value graph_linear1(struct graph_builder *b, graph_value x, struct graph_linear linear);
-void graph_rope(struct graph_builder *b, graph_value x, uint32_t n_heads, uint32_t head_dim);
+// Turns the heads of x in place, from their element `first` on, by the frequencies that graph_add_rope called `table`.
+void graph_rope(struct graph_builder *b, graph_value x, uint32_t n_heads, uint32_t head_dim, uint32_t first,
+                uint32_t table);
 struct graph_attention {
     uint32_t n_head, n_head_kv, head_dim, window;
-    float scale;
+    float scale, soft_cap; // soft_cap 0: none
+    const float *sinks;    // [n_head], or NULL: none
 };
 // Stores k and v, then attends with q: [n_head * head_dim].
 graph_value graph_attention(struct graph_builder *b, graph_value q, graph_value k, graph_value v,
                             const struct graph_attention *a);
-graph_value graph_silu_mul(struct graph_builder *b, graph_value gate, graph_value up);
+graph_value graph_glu(struct graph_builder *b, graph_value gate, graph_value up, enum glu_kind kind);
+// f(x) alone.
+graph_value graph_activation(struct graph_builder *b, graph_value x, enum glu_kind kind);
+graph_value graph_scale(struct graph_builder *b, graph_value x, float factor);
+graph_value graph_soft_cap(struct graph_builder *b, graph_value x, float cap);
 graph_value graph_add(struct graph_builder *b, graph_value a, graph_value b_);
 // The n_used experts of each row by its logits [n_expert]: softmax in F32 over all experts, or (renormalized) over the chosen
 // ones. Of equal logits the expert with the smaller number comes first.
 graph_value graph_route(struct graph_builder *b, graph_value logits, uint32_t n_used, bool renormalized);
 struct graph_experts {
     const struct weight *gate, *up, *down; // [n_expert, n_ff, n], the same, [n_expert, n, n_ff]
+    const float *biases[3];                // of gate, up, down: [n_expert, rows of one], or NULL
     uint32_t n_expert;
+    enum glu_kind glu;
 };
-// Mixture of SwiGLU experts over x, chosen and weighted by a graph_route: of x's width.
+// Mixture of experts over x, chosen and weighted by a graph_route: of x's width.
 graph_value graph_experts(struct graph_builder *b, graph_value x, graph_value route,
                           const struct graph_experts *experts);
 // sigmoid(gate) * x, where the gate has one element.
 graph_value graph_sigmoid_scale(struct graph_builder *b, graph_value gate, graph_value x);
 // Ends the trunk: what follows runs over output rows.
 graph_value graph_begin_head(struct graph_builder *b, graph_value x);
-// Frequencies base^(-2i/n_rot), divided by factors[i] where `factors` is not NULL.
-void graph_set_rope(struct graph_builder *b, enum rope_kind kind, uint32_t n_rot, const double *inverse_frequency,
-                    float magnitude);
+// A table of frequencies [n_rot / 2], in radians per position. Returns its number.
+uint32_t graph_add_rope(struct graph_builder *b, enum rope_kind kind, uint32_t n_rot, const double *inverse_frequency,
+                        float magnitude);
 
 #endif

@@ -13,7 +13,7 @@ uint32_t graph_list_uses(const struct graph *graph, struct weights_use *out)
         if (node->op != GRAPH_LINEAR)
             continue;
         const uint32_t layer = node->layer == GRAPH_NO_LAYER ? graph->n_layer : node->layer;
-        if (node->linear.epilogue == GRAPH_EPILOGUE_SILU_MUL) {
+        if (node->linear.epilogue == GRAPH_EPILOGUE_GLU && node->n_out == 2) {
             out[n++] =
                 (struct weights_use){.weight = {node->weight[0], node->weight[1]}, .n_weights = 2, .layer = layer};
             continue;

@@ -36,6 +36,8 @@ struct attention_steps {
     // score one chain of fused multiply-adds over d.
     void (*scores)(const struct attention_part *keys, const float *q, uint32_t n_columns, uint32_t first, uint32_t end,
                    float scale, float (*scores)[KV_BLOCK_TOKENS]);
+    // scores[0..KV_BLOCK_TOKENS) = cap * tanh(scores / cap); those that nobody sees may be anything.
+    void (*soft_cap)(float *scores, float cap);
     // Turns scores into e^(score - max), zero outside low..high-1 (which may be empty), where scores may be anything;
     // updates max and sum and returns the factor for what was summed before.
     float (*softmax)(float *scores, uint32_t low, uint32_t high, float *max, float *sum);
@@ -132,6 +134,8 @@ ATTENTION_INLINE void attend_block(const struct attention_state *s, const struct
     for (uint32_t c = 0; c < s->n_columns; c++) {
         float *max = partials + c * s->stride + s->padded;
         visible_slots(args, c / args->n_q, start, &low, &high);
+        if (args->soft_cap != 0.0f)
+            steps->soft_cap(s->scores[c], args->soft_cap);
         s->shrink[c] = steps->softmax(s->scores[c], low, high, max, max + 1);
     }
     prefetch_part(values.next, s->type, head_dim);
@@ -212,6 +216,8 @@ ATTENTION_INLINE void attend(const struct attention_args *args, enum kv_type typ
             merge(pairs + 2 * stride * c, 2, args->head_dim, NULL);
         block = stop;
     }
+    for (uint32_t c = 0; args->sinks != NULL && c < n_columns; c++)
+        attention_add_sink(pairs + 2 * stride * c, args->head_dim, args->sinks[c % args->n_q]);
     for (uint32_t c = 0; c < n_columns; c++)
         merge(pairs + 2 * stride * c, 1, args->head_dim,
               args->out + c / args->n_q * args->row_stride + (uint64_t)(c % args->n_q) * args->head_dim);

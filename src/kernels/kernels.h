@@ -50,6 +50,13 @@ typedef void matvec_kernel(const void *w, uint64_t row_bytes, uint64_t n_rows, u
 // RoPE pairs: NORMAL rotates (x[2i], x[2i+1]); NEOX rotates (x[i], x[i + n_rot/2]).
 enum rope_kind { ROPE_NORMAL, ROPE_NEOX };
 
+// Gated linear units, f(gate) * up, by their f:
+//   SILU  x / (1 + exp(-x))
+//   GELU  by its tanh form, 0.5 x (1 + tanh(u)) with u = sqrt(2 / pi) (x + 0.044715 x^3), which is x / (1 + exp(-2u))
+enum glu_kind { GLU_SILU, GLU_GELU, N_GLU_KINDS };
+#define GELU_SLOPE 0.7978845608f // sqrt(2 / pi)
+#define GELU_CUBIC 0.044715f
+
 // KV cache: blocks of KV_BLOCK_TOKENS tokens. Within one block, each layer and KV head has keys and values of
 // kv_part_bytes() each. Keys are panels of KV_PANEL_KEYS (lanes are keys: a score needs no horizontal sum), values rows:
 //
@@ -108,8 +115,11 @@ struct attention_args {
     uint32_t n_q;        // 1..ATTENTION_MAX_HEADS
     uint32_t head_dim;   // 1..512, any number
     float scale;         // multiplies q . k before the softmax
+    float soft_cap;      // where not 0, a scaled score s becomes soft_cap * tanh(s / soft_cap)
     uint32_t position;   // of row 0
     uint32_t window;
+    const float
+        *sinks; // [n_q], or NULL: a score that each head's softmax sums over beside its keys, with a value of zeros
     const void *const *blocks; // the sequence's KV blocks, in order, aligned to 2 bytes
     uint64_t k_offset;         // bytes from a block's start to the keys of this layer and KV head (a multiple of 2)
     uint64_t v_offset;         // the same for its values
@@ -132,8 +142,10 @@ struct kernels {
     // cos, sin [n_rot / 2] for this position (already scaled by YaRN's magnitude where that applies).
     void (*rope)(float *x, uint32_t n_heads, uint32_t head_dim, uint32_t n_rot, enum rope_kind kind, const float *cos,
                  const float *sin);
-    // out[i] = gate[i] / (1 + exp(-gate[i])) * up[i]; out may be gate or up.
-    void (*silu_mul)(const float *gate, const float *up, float *out, uint64_t n);
+    // out = (x - mean) / sqrt(mean((x - mean)^2) + eps) * weight + bias, all [n]; out may be x; bias may be NULL (zeros).
+    void (*layer_norm)(const float *x, const float *weight, const float *bias, float eps, float *out, uint64_t n);
+    // out[i] = f(gate[i]) * up[i]; out may be gate or up; up may be NULL (all ones).
+    void (*glu[N_GLU_KINDS])(const float *gate, const float *up, float *out, uint64_t n);
     // out[i] = a[i] + b[i]; out may be a or b.
     void (*add)(const float *a, const float *b, float *out, uint64_t n);
     // Writes one token's key and value of one KV head (head_dim floats each) into slot 0 <= slot < KV_BLOCK_TOKENS of a block's
@@ -145,6 +157,7 @@ struct kernels {
     // in ascending order within each span, spans merged in ascending order. A row's bits depend on its q and keys and values
     // alone, not on n_rows, n_q or whether its spans were computed by calls of their own.
     void (*attention[N_KV_TYPES])(const struct attention_args *args);
+    // Sinks join a partial result that holds all keys of its row and head.
     // Merges partials[n >= 1] of one query head, of spans in ascending order and attention_partial_floats(head_dim) apart, into
     // partials[0]; where out is not NULL, writes the result [head_dim] to it.
     void (*attention_merge)(float *partials, uint32_t n, uint32_t head_dim, float *out);
@@ -163,6 +176,9 @@ bool kernels_features_of_tier(const char *name, uint32_t available, uint32_t *ou
 
 // Tier names, lowest first, NULL-terminated: for messages and tests.
 const char *const *kernels_tier_names(void);
+
+// A sink joins the partial result of all keys that its row sees, before attention_merge writes it out. On every tier.
+void attention_add_sink(float *partial, uint32_t head_dim, float sink);
 
 // One per tier folder; declared here so that kernels.c and tests can call them. Overrides slots of *k.
 void kernels_init_scalar(struct kernels *k);

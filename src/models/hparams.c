@@ -1,6 +1,7 @@
 #include "models/arch.h"
 
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,29 +14,20 @@
 #define MAX_CONTEXT (1u << 28)
 #define MAX_VOCAB (1u << 24)
 
-struct reader {
-    const struct gguf *gguf;
-    const char *arch;
-    struct chord_error *err;
-    enum chord_status status; // the first error stays
-    char key[128];
-};
-
-static const char *key_of(struct reader *r, const char *name)
+static const char *key_of(struct hparams_reader *r, const char *name)
 {
     snprintf(r->key, sizeof r->key, "%s.%s", r->arch, name);
     return r->key;
 }
 
-static void check_range(struct reader *r, uint64_t value, uint64_t least, uint64_t most)
+static void check_range(struct hparams_reader *r, uint64_t value, uint64_t least, uint64_t most)
 {
     if (r->status == CHORD_OK && (value < least || value > most))
         r->status = chord_fail(r->err, CHORD_MODEL_HPARAMS, "'%s' is %llu; chord runs models with %llu to %llu", r->key,
                                (unsigned long long)value, (unsigned long long)least, (unsigned long long)most);
 }
 
-// A required count.
-static uint32_t read_u32(struct reader *r, const char *name, uint64_t least, uint64_t most)
+uint32_t hparams_u32(struct hparams_reader *r, const char *name, uint64_t least, uint64_t most)
 {
     uint32_t value = 0;
     if (r->status != CHORD_OK)
@@ -48,7 +40,7 @@ static uint32_t read_u32(struct reader *r, const char *name, uint64_t least, uin
     return value;
 }
 
-static uint32_t read_u32_or(struct reader *r, const char *name, uint32_t absent, uint64_t least, uint64_t most)
+uint32_t hparams_u32_or(struct hparams_reader *r, const char *name, uint32_t absent, uint64_t least, uint64_t most)
 {
     uint32_t value = absent;
     if (r->status != CHORD_OK)
@@ -58,7 +50,7 @@ static uint32_t read_u32_or(struct reader *r, const char *name, uint32_t absent,
     return value;
 }
 
-static float read_f32_or(struct reader *r, const char *name, float absent, float least, float most)
+float hparams_f32_or(struct hparams_reader *r, const char *name, float absent, float least, float most)
 {
     float value = absent;
     if (r->status != CHORD_OK)
@@ -70,22 +62,35 @@ static float read_f32_or(struct reader *r, const char *name, float absent, float
     return value;
 }
 
+void hparams_fail(struct hparams_reader *r, const char *format, ...)
+{
+    char message[CHORD_ERROR_MESSAGE_BYTES];
+    va_list args;
+    if (r->status != CHORD_OK)
+        return;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    r->status = chord_fail(r->err, CHORD_MODEL_HPARAMS, "%s", message);
+}
+
 static bool string_is(struct gguf_string s, const char *text)
 {
     return s.n_bytes == strlen(text) && memcmp(s.bytes, text, s.n_bytes) == 0;
 }
 
-static void read_rope_scaling(struct reader *r, struct hparams *h)
+static void read_rope_scaling(struct hparams_reader *r, struct hparams *h)
 {
     struct gguf_string type;
     h->rope_factor = 1;
-    h->rope_attn_factor = 1;
+    h->rope_attn_factor = hparams_f32_or(r, "rope.scaling.attn_factor", 1, 1e-3f, 1e3f);
+    h->rope_n_ctx_orig = hparams_u32_or(r, "rope.scaling.original_context_length", h->n_ctx_train, 1, MAX_CONTEXT);
     if (r->status != CHORD_OK)
         return;
     const enum chord_status status = gguf_get_string(r->gguf, key_of(r, "rope.scaling.type"), &type, NULL);
     if (status == CHORD_NOT_FOUND) {
         // Files of 2023 name the factor alone.
-        h->rope_factor = read_f32_or(r, "rope.scale_linear", 1, 1e-3f, 1e6f);
+        h->rope_factor = hparams_f32_or(r, "rope.scale_linear", 1, 1e-3f, 1e6f);
         h->rope_scaling = h->rope_factor == 1 ? ROPE_SCALING_NONE : ROPE_SCALING_LINEAR;
         return;
     }
@@ -93,14 +98,14 @@ static void read_rope_scaling(struct reader *r, struct hparams *h)
         r->status = gguf_get_string(r->gguf, r->key, &type, r->err);
         return;
     }
-    if (string_is(type, "none"))
+    if (string_is(type, "none") || string_is(type, "longrope")) // whose factors are tensors
         return;
     if (string_is(type, "linear")) {
         h->rope_scaling = ROPE_SCALING_LINEAR;
     } else if (string_is(type, "yarn")) {
         h->rope_scaling = ROPE_SCALING_YARN;
-        h->rope_n_ctx_orig = read_u32_or(r, "rope.scaling.original_context_length", h->n_ctx_train, 1, MAX_CONTEXT);
-        h->rope_attn_factor = read_f32_or(r, "rope.scaling.attn_factor", 1, 1e-3f, 1e3f);
+        h->yarn_fast = hparams_f32_or(r, "rope.scaling.yarn_beta_fast", 32, 1e-3f, 1e6f);
+        h->yarn_slow = hparams_f32_or(r, "rope.scaling.yarn_beta_slow", 1, 1e-3f, 1e6f);
         if (r->status == CHORD_OK && !(h->rope_base > 1))
             r->status = chord_fail(r->err, CHORD_MODEL_HPARAMS,
                                    "'%s' is %g; YaRN needs waves of different lengths, so more than 1",
@@ -111,13 +116,13 @@ static void read_rope_scaling(struct reader *r, struct hparams *h)
                                chord_printable(printable, sizeof printable, type.bytes, type.n_bytes));
         return;
     }
-    h->rope_factor = read_f32_or(r, "rope.scaling.factor", 1, 1e-3f, 1e6f);
+    h->rope_factor = hparams_f32_or(r, "rope.scaling.factor", 1, 1e-3f, 1e6f);
 }
 
-static void read_attention(struct reader *r, struct hparams *h)
+static void read_attention(struct hparams_reader *r, struct hparams *h, bool values_differ)
 {
-    h->n_head = read_u32(r, "attention.head_count", 1, MAX_HEADS);
-    h->n_head_kv = read_u32_or(r, "attention.head_count_kv", h->n_head, 1, MAX_HEADS);
+    h->n_head = hparams_u32(r, "attention.head_count", 1, MAX_HEADS);
+    h->n_head_kv = hparams_u32_or(r, "attention.head_count_kv", h->n_head, 1, MAX_HEADS);
     if (r->status != CHORD_OK)
         return;
     if (h->n_head % h->n_head_kv != 0) {
@@ -125,29 +130,29 @@ static void read_attention(struct reader *r, struct hparams *h)
                                h->n_head_kv);
         return;
     }
-    h->head_dim = read_u32_or(r, "attention.key_length", h->n_embd / h->n_head, 1, MAX_HEAD_DIM);
-    const uint32_t value_length = read_u32_or(r, "attention.value_length", h->head_dim, 1, MAX_HEAD_DIM);
-    if (r->status == CHORD_OK && value_length != h->head_dim)
+    h->head_dim = hparams_u32_or(r, "attention.key_length", h->n_embd / h->n_head, 1, MAX_HEAD_DIM);
+    h->value_dim = hparams_u32_or(r, "attention.value_length", h->head_dim, 1, MAX_HEAD_DIM);
+    if (r->status == CHORD_OK && h->value_dim != h->head_dim && !values_differ)
         r->status = chord_fail(r->err, CHORD_MODEL_HPARAMS,
                                "keys of %u and values of %u elements: this architecture has them equal", h->head_dim,
-                               value_length);
-    h->n_rot = read_u32_or(r, "rope.dimension_count", h->head_dim, 2, h->head_dim);
+                               h->value_dim);
+    h->n_rot = hparams_u32_or(r, "rope.dimension_count", h->head_dim, 2, h->head_dim);
     if (r->status == CHORD_OK && h->n_rot % 2 != 0)
         r->status = chord_fail(r->err, CHORD_MODEL_HPARAMS, "RoPE over %u elements: the number must be even", h->n_rot);
 }
 
-static void read_experts(struct reader *r, struct hparams *h)
+static void read_experts(struct hparams_reader *r, struct hparams *h)
 {
-    h->n_expert = read_u32_or(r, "expert_count", 0, 0, MAX_EXPERTS);
+    h->n_expert = hparams_u32_or(r, "expert_count", 0, 0, MAX_EXPERTS);
     if (r->status != CHORD_OK || h->n_expert == 0)
         return;
-    h->n_expert_used = read_u32(r, "expert_used_count", 1, h->n_expert);
-    h->n_ff_expert = read_u32_or(r, "expert_feed_forward_length", 0, 0, MAX_WIDTH);
-    h->n_ff_shared = read_u32_or(r, "expert_shared_feed_forward_length", h->n_ff, 1, MAX_WIDTH);
-    read_u32_or(r, "expert_gating_func", 1, 1, 1); // 1: softmax
+    h->n_expert_used = hparams_u32(r, "expert_used_count", 1, h->n_expert);
+    h->n_ff_expert = hparams_u32_or(r, "expert_feed_forward_length", 0, 0, MAX_WIDTH);
+    h->n_ff_shared = hparams_u32_or(r, "expert_shared_feed_forward_length", h->n_ff, 1, MAX_WIDTH);
+    hparams_u32_or(r, "expert_gating_func", 1, 1, 1); // 1: softmax
 }
 
-static void read_vocabulary_size(struct reader *r, struct hparams *h)
+static void read_vocabulary_size(struct hparams_reader *r, struct hparams *h)
 {
     if (r->status != CHORD_OK)
         return;
@@ -169,7 +174,7 @@ static void read_vocabulary_size(struct reader *r, struct hparams *h)
 static enum chord_status find_arch(const struct gguf *gguf, const struct arch **arch, struct chord_error *err)
 {
     struct gguf_string name;
-    char printable[64], known[128] = "";
+    char printable[64], known[512] = "";
     const enum chord_status status = gguf_get_string(gguf, "general.architecture", &name, err);
     if (status == CHORD_NOT_FOUND)
         return chord_fail(err, CHORD_MODEL_HPARAMS, "the metadata lacks 'general.architecture': not a language model");
@@ -194,18 +199,19 @@ enum chord_status hparams_load(const struct gguf *gguf, struct hparams *h, const
     if (status != CHORD_OK)
         return status;
     *h = (struct hparams){.arch = (*arch)->name};
-    struct reader r = {.gguf = gguf, .arch = h->arch, .err = err};
-    h->n_ctx_train = read_u32(&r, "context_length", 1, MAX_CONTEXT);
-    h->n_embd = read_u32(&r, "embedding_length", 1, MAX_WIDTH);
-    h->n_layer = read_u32(&r, "block_count", 1, MAX_LAYERS);
-    h->n_ff = read_u32(&r, "feed_forward_length", 1, MAX_WIDTH);
-    read_attention(&r, h);
-    h->norm_rms_eps = read_f32_or(&r, "attention.layer_norm_rms_epsilon", 1e-5f, 0, 1);
-    h->rope_base = read_f32_or(&r, "rope.freq_base", 10000, 1, 1e12f);
+    struct hparams_reader r = {.gguf = gguf, .arch = h->arch, .err = err};
+    h->n_ctx_train = hparams_u32(&r, "context_length", 1, MAX_CONTEXT);
+    h->n_ctx = h->n_ctx_train;
+    h->n_embd = hparams_u32(&r, "embedding_length", 1, MAX_WIDTH);
+    h->n_layer = hparams_u32(&r, "block_count", 1, MAX_LAYERS);
+    h->n_ff = hparams_u32(&r, "feed_forward_length", 1, MAX_WIDTH);
+    read_attention(&r, h, (*arch)->values_differ);
+    h->norm_rms_eps = hparams_f32_or(&r, "attention.layer_norm_rms_epsilon", 1e-5f, 0, 1);
+    h->rope_base = hparams_f32_or(&r, "rope.freq_base", 10000, 1, 1e12f);
     read_rope_scaling(&r, h);
     read_experts(&r, h);
     read_vocabulary_size(&r, h);
     if (r.status == CHORD_OK && (*arch)->load_hparams != NULL)
-        r.status = (*arch)->load_hparams(gguf, h, err);
+        (*arch)->load_hparams(&r, h);
     return r.status;
 }

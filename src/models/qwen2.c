@@ -3,8 +3,8 @@
 
 static graph_value build(struct graph_builder *b, const struct hparams *h)
 {
-    return build_prenorm_transformer(b, h, ROPE_NEOX, (struct attention_options){.bias = true},
-                                     (struct experts_options){0});
+    const struct transformer t = {.rope = ROPE_NEOX, .attention = {.bias = OPTIONAL, .output_bias = OPTIONAL}};
+    return build_transformer(b, h, &t);
 }
 
 const struct arch arch_qwen2 = {.name = "qwen2", .build = build};

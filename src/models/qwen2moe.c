@@ -4,8 +4,9 @@
 
 static graph_value build(struct graph_builder *b, const struct hparams *h)
 {
-    return build_prenorm_transformer(b, h, ROPE_NEOX, (struct attention_options){.bias = true},
-                                     (struct experts_options){.shared = true});
+    const struct transformer t = {
+        .rope = ROPE_NEOX, .attention = {.bias = OPTIONAL, .output_bias = OPTIONAL}, .experts = {.shared = true}};
+    return build_transformer(b, h, &t);
 }
 
 const struct arch arch_qwen2moe = {.name = "qwen2moe", .load_hparams = require_experts, .build = build};

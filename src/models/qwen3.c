@@ -3,8 +3,8 @@
 
 static graph_value build(struct graph_builder *b, const struct hparams *h)
 {
-    return build_prenorm_transformer(b, h, ROPE_NEOX, (struct attention_options){.qk_norm = true},
-                                     (struct experts_options){0});
+    const struct transformer t = {.rope = ROPE_NEOX, .attention = {.qk_norm = QK_NORM_HEADS}};
+    return build_transformer(b, h, &t);
 }
 
 const struct arch arch_qwen3 = {.name = "qwen3", .build = build};

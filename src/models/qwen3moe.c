@@ -3,8 +3,9 @@
 
 static graph_value build(struct graph_builder *b, const struct hparams *h)
 {
-    return build_prenorm_transformer(b, h, ROPE_NEOX, (struct attention_options){.qk_norm = true},
-                                     (struct experts_options){.renormalized = true});
+    const struct transformer t = {
+        .rope = ROPE_NEOX, .attention = {.qk_norm = QK_NORM_HEADS}, .experts = {.renormalized = true}};
+    return build_transformer(b, h, &t);
 }
 
 const struct arch arch_qwen3moe = {.name = "qwen3moe", .load_hparams = require_experts, .build = build};

@@ -139,11 +139,12 @@ static void cache_fill(const struct kernels *k, struct cache *c, enum kv_type ty
 
 // One query head in double precision over keys first..end-1. Returns the error that f32 may make, relative to the values'
 // magnitude: e^(score - max) moves by the error of two scores, and a sum of n weights by n roundings, some more for each
-// block and span.
-static double reference(const struct cache *c, const float *q, double scale, uint32_t first, uint32_t end, double *out,
-                        double *magnitude)
+// block and span. sink may be NULL.
+static double reference(const struct cache *c, const float *q, const struct attention_args *args, const float *sink,
+                        uint32_t first, uint32_t end, double *out, double *magnitude)
 {
-    double max = -INFINITY, largest_terms = 0.0, sum = 0.0;
+    const double scale = (double)args->scale, cap = (double)args->soft_cap;
+    double max = sink != NULL ? (double)*sink : -INFINITY, largest_terms = 0.0, sum = 0.0;
     static double scores[MAX_TOKENS];
     for (uint32_t t = first; t < end; t++) {
         double s = 0.0, terms = 0.0;
@@ -152,8 +153,8 @@ static double reference(const struct cache *c, const float *q, double scale, uin
             s += product;
             terms += fabs(product);
         }
-        scores[t] = s;
-        max = fmax(max, s);
+        scores[t] = cap != 0 ? cap * tanh(s / cap) : s;
+        max = fmax(max, scores[t]);
         largest_terms = fmax(largest_terms, terms);
     }
     for (uint32_t d = 0; d < c->head_dim; d++)
@@ -166,11 +167,13 @@ static double reference(const struct cache *c, const float *q, double scale, uin
             magnitude[d] += p * fabs((double)c->v[(size_t)t * c->head_dim + d]);
         }
     }
+    sum += sink != NULL ? exp((double)*sink - max) : 0;
     for (uint32_t d = 0; d < c->head_dim; d++) {
         out[d] /= sum;
         magnitude[d] /= sum;
     }
-    const double score_error = (c->head_dim + 3) * UNIT * largest_terms;
+    // A soft cap is cap * (1 - 2 / (1 + e)), whose e has a relative error of a few units.
+    const double score_error = (c->head_dim + 3) * UNIT * largest_terms + 10 * cap * UNIT;
     return 4 * score_error + 2 * ((end - first) + 8 * ((end - first) / KV_BLOCK_TOKENS + 2) + 16) * UNIT;
 }
 
@@ -178,6 +181,8 @@ static double reference(const struct cache *c, const float *q, double scale, uin
 
 struct shape {
     uint32_t n_q, n_rows, position, window;
+    float soft_cap;
+    bool sinks;
 };
 
 // Row `row` and head `head` of `all` by itself, its spans by calls of their own, merged.
@@ -191,6 +196,7 @@ static void check_alone(const struct kernels *k, const struct attention_args *al
     float out[MAX_HEAD_DIM], merged[MAX_HEAD_DIM];
     args.q = all->q + at;
     args.out = out;
+    args.sinks = all->sinks == NULL ? NULL : all->sinks + head;
     args.n_rows = args.n_q = 1;
     args.position = end - 1;
     args.next = (const char *)args.blocks[0] + args.k_offset;
@@ -204,13 +210,19 @@ static void check_alone(const struct kernels *k, const struct attention_args *al
         k->attention[type](&args);
     }
     // In two steps, as a long context is merged.
+    float *last = partials;
     if (n > 2) {
         k->attention_merge(partials, 2, all->head_dim, NULL);
         memmove(partials + floats, partials, floats * sizeof *partials);
-        k->attention_merge(partials + floats, n - 1, all->head_dim, merged);
-    } else {
-        k->attention_merge(partials, n, all->head_dim, merged);
+        last += floats;
+        n--;
     }
+    if (args.sinks != NULL) {
+        k->attention_merge(last, n, all->head_dim, NULL);
+        attention_add_sink(last, all->head_dim, *args.sinks);
+        n = 1;
+    }
+    k->attention_merge(last, n, all->head_dim, merged);
     for (uint32_t d = 0; d < all->head_dim; d++) {
         if (out[d] != all->out[at + d])
             fail_msg("%s: row %u head %u [%u] alone: %a, in a tile %a", k->tier, row, head, d, (double)out[d],
@@ -250,6 +262,9 @@ static void check_shape(const struct kernels *k, const struct cache *c, struct s
     for (uint32_t r = 0; r < s.n_rows; r++)
         for (uint32_t i = 0; i < width; i++)
             q[r * stride + i] = random_float(-q_magnitude, q_magnitude);
+    float sinks[ATTENTION_MAX_HEADS];
+    for (int h = 0; h < ATTENTION_MAX_HEADS; h++)
+        sinks[h] = random_float(-4.0f, 8.0f);
     const size_t scratch_bytes = (size_t)attention_scratch_bytes(c->head_dim);
     uint8_t *scratch = aligned_alloc(64, scratch_bytes + 64);
     memset(scratch, 0xff, scratch_bytes + 64);
@@ -260,6 +275,8 @@ static void check_shape(const struct kernels *k, const struct cache *c, struct s
                                   .n_q = s.n_q,
                                   .head_dim = c->head_dim,
                                   .scale = 1.0f / sqrtf((float)c->head_dim),
+                                  .soft_cap = s.soft_cap,
+                                  .sinks = s.sinks ? sinks : NULL,
                                   .position = s.position,
                                   .window = s.window,
                                   .blocks = c->blocks,
@@ -275,7 +292,8 @@ static void check_shape(const struct kernels *k, const struct cache *c, struct s
             // The reference is slow: the rows at the ends, and some between.
             if (r == 0 || r + 1 == s.n_rows || random_bits() % 8 == 0) {
                 double want[MAX_HEAD_DIM], magnitude[MAX_HEAD_DIM];
-                const double error = reference(c, q + at, (double)args.scale, first, end, want, magnitude);
+                const double error =
+                    reference(c, q + at, &args, s.sinks ? &sinks[h] : NULL, first, end, want, magnitude);
                 for (uint32_t d = 0; d < c->head_dim; d++)
                     if (!(fabs((double)out[at + d] - want[d]) <= error * magnitude[d] + 0x1p-120))
                         fail_msg("%s type=%d head_dim=%u n_q=%u rows=%u position=%u window=%u, row %u head %u [%u]: "
@@ -315,8 +333,13 @@ static void attention_of_tier(const struct kernels *k)
             const bool long_one = places[i][0] > 256;
             if (long_one && head_dims[d] > 128 && i % 3 != 0)
                 continue;
-            struct shape s = {
-                .n_q = 1 + (uint32_t)((3 * i + 5 * d) % 16), .position = places[i][0], .window = places[i][2]};
+            struct shape s = {.n_q = 1 + (uint32_t)((3 * i + 5 * d) % 16),
+                              .position = places[i][0],
+                              .window = places[i][2],
+                              .soft_cap = i % 3 == 1   ? 2.5f
+                                          : i % 5 == 2 ? 50.0f
+                                                       : 0.0f,
+                              .sinks = (i + d) % 4 == 1};
             if (long_one && s.n_q > 4)
                 s.n_q = 1 + s.n_q % 4;
             s.n_rows = places[i][1] < ATTENTION_MAX_COLUMNS / s.n_q ? places[i][1] : ATTENTION_MAX_COLUMNS / s.n_q;

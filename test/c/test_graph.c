@@ -317,11 +317,11 @@ static void the_first_error_stays(void **state)
     graph_linear(&b, x, linears, 3, values);
     x = graph_linear1(&b, x, linears[0]);
     x = graph_rms_norm(&b, x, NULL, 32, 0.1f);
-    graph_rope(&b, x, 1, 32);
+    graph_rope(&b, x, 1, 32, 0, 0);
     x = graph_attention(&b, x, x, x, &(struct graph_attention){.n_head = 1, .n_head_kv = 1, .head_dim = 32});
-    x = graph_add(&b, x, graph_silu_mul(&b, x, x));
+    x = graph_add(&b, x, graph_glu(&b, x, x, GLU_SILU));
     x = graph_begin_head(&b, x);
-    graph_set_rope(&b, ROPE_NEOX, 32, NULL, 1);
+    graph_add_rope(&b, ROPE_NEOX, 32, NULL, 1);
     struct graph *graph = NULL;
     assert_int_equal(graph_finish(&b, x, &graph), CHORD_UNSUPPORTED_ARCHITECTURE);
     assert_null(graph);
@@ -347,7 +347,7 @@ static void operations_are_joined(void **state)
         {GRAPH_KV_STORE, false, 0},
         {GRAPH_ATTENTION, false, 0},
         {GRAPH_LINEAR, false, GRAPH_EPILOGUE_ADD},
-        {GRAPH_LINEAR, true, GRAPH_EPILOGUE_SILU_MUL},
+        {GRAPH_LINEAR, true, GRAPH_EPILOGUE_GLU},
         {GRAPH_LINEAR, false, GRAPH_EPILOGUE_ADD},
         {GRAPH_GATHER, false, 0},
         {GRAPH_LINEAR, true, GRAPH_EPILOGUE_NONE},
@@ -393,14 +393,14 @@ static void shared_results_are_not_joined(void **state)
     const uint32_t width = (uint32_t)to_ff.weight->n;
     const graph_value normed = graph_rms_norm(&b, x, NULL, width, 0.1f);
     graph_linear(&b, normed, both, 2, gate_up);
-    const graph_value product = graph_silu_mul(&b, gate_up[0], gate_up[1]);
+    const graph_value product = graph_glu(&b, gate_up[0], gate_up[1], GLU_SILU);
     const graph_value mixed = graph_add(&b, product, gate_up[1]); // a second reader of a matrix's result
     const graph_value down = graph_linear1(&b, mixed, from_ff);
     const graph_value sum = graph_add(&b, graph_add(&b, down, normed), down); // of the norm's and of another matrix's
     const graph_value in_halves = graph_rms_norm(&b, sum, NULL, width / 2, 0.1f); // not over whole rows
     const graph_value last = graph_linear1(&b, graph_begin_head(&b, in_halves), to_ff);
     assert_int_equal(graph_finish(&b, last, &graph), CHORD_OK);
-    static const enum graph_op expected[] = {GRAPH_EMBED,    GRAPH_RMS_NORM, GRAPH_LINEAR, GRAPH_SILU_MUL,
+    static const enum graph_op expected[] = {GRAPH_EMBED,    GRAPH_RMS_NORM, GRAPH_LINEAR, GRAPH_GLU,
                                              GRAPH_ADD,      GRAPH_LINEAR,   GRAPH_ADD,    GRAPH_ADD,
                                              GRAPH_RMS_NORM, GRAPH_GATHER,   GRAPH_LINEAR};
     assert_int_equal(graph->n_nodes, sizeof expected / sizeof *expected);

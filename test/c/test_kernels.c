@@ -535,35 +535,54 @@ static void rope_of_tier(const struct kernels *k)
     }
 }
 
+// Of the elementwise operations what they are called, what they give and how far off that may be. exp is good to 4 units and to
+// as many of its argument's, addition, division and product to one each.
+enum elementwise { OP_ADD, OP_SILU, OP_GELU, OP_SILU_ALONE, OP_GELU_ALONE, N_ELEMENTWISE };
+static const char *const elementwise_names[] = {"add", "silu", "gelu", "silu alone", "gelu alone"};
+
+static double elementwise(enum elementwise op, double a, double b, double *bound)
+{
+    const bool is_gelu = op == OP_GELU || op == OP_GELU_ALONE;
+    const double exponent = is_gelu ? 2 * sqrt(2 / 3.14159265358979323846) * (a + 0.044715 * a * a * a) : a;
+    const double want = op == OP_ADD ? a + b : a / (1 + exp(-exponent)) * (op >= OP_SILU_ALONE ? 1 : b);
+    *bound = op == OP_ADD ? UNIT * fabs(want) : (8 + (is_gelu ? 5 * fabs(exponent) : 0)) * UNIT * fabs(want) + 1e-35;
+    return want;
+}
+
+static void run_elementwise(const struct kernels *k, enum elementwise op, const float *a, const float *b, float *out,
+                            uint64_t n)
+{
+    if (op == OP_ADD)
+        k->add(a, b, out, n);
+    else
+        k->glu[op == OP_GELU || op == OP_GELU_ALONE ? GLU_GELU : GLU_SILU](a, op >= OP_SILU_ALONE ? NULL : b, out, n);
+}
+
 static void elementwise_of_tier(const struct kernels *k)
 {
-    for (size_t s = 0; s < LENGTH(vector_sizes); s++) {
-        for (int form = 0; form < 3; form++) { // apart, onto the first, onto the second
-            for (int op = 0; op < 2; op++) {
+    for (size_t s = 0; s < LENGTH(vector_sizes); s++)
+        for (int form = 0; form < 3; form++) // apart, onto the first, onto the second
+            for (int op = 0; op < N_ELEMENTWISE; op++) {
+                if (form == 2 && op >= OP_SILU_ALONE)
+                    continue;
                 const uint64_t n = vector_sizes[s];
                 float *a = place_random(0, n, -20.0f, 20.0f), *b = place_random(1, n, -2.0f, 2.0f);
                 for (uint64_t i = 0; i < n; i += 3)
                     a[i] *= 7.0f; // both ends of exp
-                double *want = malloc(n * sizeof *want);
+                double *want = malloc(n * sizeof *want), *bound = malloc(n * sizeof *bound);
                 for (uint64_t i = 0; i < n; i++)
-                    want[i] = op == 0 ? (double)a[i] + b[i] : (double)a[i] / (1.0 + exp(-(double)a[i])) * b[i];
+                    want[i] = elementwise((enum elementwise)op, (double)a[i], (double)b[i], &bound[i]);
                 struct output out = output_create(n);
                 float *at = form == 0 ? output_at(out) : form == 1 ? a : b;
-                if (op == 0)
-                    k->add(a, b, at, n);
-                else
-                    k->silu_mul(a, b, at, n);
-                // exp is good to 4 units, addition, division and product to one each.
+                run_elementwise(k, (enum elementwise)op, a, b, at, n);
                 for (uint64_t i = 0; i < n; i++)
-                    assert_near(op == 0 ? "add" : "silu_mul", k, n, i, at[i], want[i],
-                                op == 0 ? UNIT * fabs(want[i]) : 8 * UNIT * fabs(want[i]) + 1e-35);
+                    assert_near(elementwise_names[op], k, n, i, at[i], want[i], bound[i]);
                 output_check_free(out, form == 0);
                 assert_true(guarded_untouched(&vector_memory[0], a, n * sizeof *a));
                 assert_true(guarded_untouched(&vector_memory[1], b, n * sizeof *b));
                 free(want);
+                free(bound);
             }
-        }
-    }
 }
 
 static void reductions_of_tier(const struct kernels *k)
@@ -625,8 +644,8 @@ int main(void)
 {
     check_seed();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ladder),    cmocka_unit_test(cpu),        cmocka_unit_test(activations),
-        cmocka_unit_test(matvec),    cmocka_unit_test(matvec_nan), cmocka_unit_test(vectors),
+        cmocka_unit_test(ladder), cmocka_unit_test(cpu),        cmocka_unit_test(activations),
+        cmocka_unit_test(matvec), cmocka_unit_test(matvec_nan), cmocka_unit_test(vectors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

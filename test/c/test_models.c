@@ -241,21 +241,24 @@ static void architectures_are_looked_up(void **state)
     expect(CHORD_MODEL_HPARAMS, "general.architecture");
     tiny_set_u32(&m, "general.architecture", 3);
     expect(CHORD_GGUF_METADATA, "general.architecture");
-    static const char *const unknown[] = {"gemma", "llama2", "lla", "LLAMA", ""};
+    static const char *const unknown[] = {"mamba", "llama2", "lla", "LLAMA", ""};
     for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++) {
         char quoted[32];
         snprintf(quoted, sizeof quoted, "'%s'", unknown[i]);
         tiny_set_string(&m, "general.architecture", unknown[i]);
         expect(CHORD_UNSUPPORTED_ARCHITECTURE, quoted);
-        for (size_t k = 0; k < N_ARCHS; k++)
-            expect(CHORD_UNSUPPORTED_ARCHITECTURE, arch_names[k]);
+        for (uint32_t k = 0; arch_at(k) != NULL; k++)
+            expect(CHORD_UNSUPPORTED_ARCHITECTURE, arch_at(k)->name);
     }
     tiny_free(&m);
     for (uint32_t i = 0; i < N_ARCHS; i++) {
         assert_string_equal(arch_at(i)->name, arch_names[i]);
         assert_ptr_equal(arch_find(arch_names[i], strlen(arch_names[i])), arch_at(i));
     }
-    assert_null(arch_at(N_ARCHS));
+    uint32_t n = 0;
+    for (; arch_at(n) != NULL; n++)
+        assert_ptr_equal(arch_find(arch_at(n)->name, strlen(arch_at(n)->name)), arch_at(n));
+    assert_true(n > N_ARCHS);
     assert_null(arch_find("llam", 4));
 }
 
@@ -371,7 +374,7 @@ static const struct graph_rope *build_rope_of(void)
     struct chord_error err;
     if (build_mapped(&built, &m, test_path("rope.gguf"), &account, &err) != CHORD_OK)
         fail_msg("%s", err.message);
-    return &built.graph->rope;
+    return &built.graph->ropes[0];
 }
 
 static void close_rope(void)
@@ -480,8 +483,8 @@ static void bad_scalings_are_told(void **state)
 {
     (void)state;
     tiny_init(&m, (struct tiny_options){0});
-    tiny_set_string(&m, "llama.rope.scaling.type", "longrope");
-    expect(CHORD_MODEL_HPARAMS, "'longrope'");
+    tiny_set_string(&m, "llama.rope.scaling.type", "su");
+    expect(CHORD_MODEL_HPARAMS, "'su'");
     tiny_set_u32(&m, "llama.rope.scaling.type", 1);
     expect(CHORD_GGUF_METADATA, "llama.rope.scaling.type");
     tiny_set_string(&m, "llama.rope.scaling.type", "linear");
@@ -502,6 +505,26 @@ static void bad_scalings_are_told(void **state)
     tiny_set_f32(&m, "llama.rope.freq_base", 1);
     expect(CHORD_MODEL_HPARAMS, "llama.rope.freq_base");
     tiny_free(&m);
+}
+
+// Long factors from the first context on that is longer than the original one, the short ones up to it.
+static void factors_go_by_the_context(void **state)
+{
+    (void)state;
+    for (int is_long = 0; is_long < 2; is_long++) {
+        tiny_init(&m, (struct tiny_options){.head_dim = 32, .n_ctx = is_long ? 129 : 128});
+        tiny_add(&m, "rope_factors_short.weight", QUANT_F32, 16, 1, 1.5, 0.4);
+        tiny_add(&m, "rope_factors_long.weight", QUANT_F32, 16, 1, 20, 5);
+        tiny_set_string(&m, "llama.rope.scaling.type", "longrope");
+        tiny_set_u32(&m, "llama.rope.scaling.original_context_length", 128);
+        tiny_set_f32(&m, "llama.rope.scaling.attn_factor", 1.19f);
+        const struct graph_rope *rope = build_rope_of();
+        const float *factors = tiny_values(&m, is_long ? "rope_factors_long.weight" : "rope_factors_short.weight");
+        for (uint32_t i = 0; i < 16; i++)
+            assert_near(rope->inverse_frequency[i], plain_frequency(10000, i, 32) / (double)factors[i]);
+        assert_true(rope->magnitude == 1.19f);
+        close_rope();
+    }
 }
 
 static void factors_of_the_file_divide(void **state)
@@ -621,6 +644,7 @@ int main(void)
         TEST(plain_and_linear_frequencies),
         TEST(yarn_frequencies),
         TEST(bad_scalings_are_told),
+        TEST(factors_go_by_the_context),
         TEST(factors_of_the_file_divide),
         TEST(output_is_tied_where_the_file_has_none),
         TEST(biases_are_optional_one_by_one),

@@ -273,6 +273,17 @@ ALWAYS_INLINE __m256 visible_lanes(int i, uint32_t low, uint32_t high)
     return _mm256_castsi256_ps(_mm256_and_si256(from, _mm256_cmpgt_epi32(_mm256_set1_epi32((int)high), slot)));
 }
 
+static void soft_cap(float *scores_of_block, float cap)
+{
+    const __m256 one = _mm256_set1_ps(1.0f), two = _mm256_set1_ps(2.0f), by = _mm256_set1_ps(cap),
+                 slope = _mm256_set1_ps(2.0f / cap);
+    for (int i = 0; i < KV_BLOCK_TOKENS; i += 8) {
+        const __m256 e = exp_avx2(_mm256_mul_ps(_mm256_loadu_ps(scores_of_block + i), slope));
+        _mm256_storeu_ps(scores_of_block + i,
+                         _mm256_mul_ps(by, _mm256_sub_ps(one, _mm256_div_ps(two, _mm256_add_ps(one, e)))));
+    }
+}
+
 static float softmax(float *scores_of_block, uint32_t low, uint32_t high, float *max, float *sum)
 {
     __m256 m = _mm256_set1_ps(*max);
@@ -436,10 +447,10 @@ void TIER(attention_merge)(float *partials, uint32_t n, uint32_t head_dim, float
 // ----------------------------------------------------------------------------------------------------------------------
 
 static const struct attention_steps steps[N_KV_TYPES] = {
-    [KV_F16] = {DIRECT_COLUMNS, SCORE_COLUMNS, VALUE_COLUMNS, load_keys_f16, load_values_f16, scores_f16, softmax,
-                values_f16},
-    [KV_Q8_0] = {DIRECT_COLUMNS, SCORE_COLUMNS, VALUE_COLUMNS, load_keys_q8_0, load_values_q8_0, scores_q8_0, softmax,
-                 values_q8_0},
+    [KV_F16] = {DIRECT_COLUMNS, SCORE_COLUMNS, VALUE_COLUMNS, load_keys_f16, load_values_f16, scores_f16, soft_cap,
+                softmax, values_f16},
+    [KV_Q8_0] = {DIRECT_COLUMNS, SCORE_COLUMNS, VALUE_COLUMNS, load_keys_q8_0, load_values_q8_0, scores_q8_0, soft_cap,
+                 softmax, values_q8_0},
 };
 
 void TIER(attention_f16)(const struct attention_args *args)

@@ -73,16 +73,34 @@ void TIER(rope)(float *x, uint32_t n_heads, uint32_t head_dim, uint32_t n_rot, e
     }
 }
 
-void TIER(silu_mul)(const float *gate, const float *up, float *out, uint64_t n)
+// -x or -2u of kernels.h, whose exponential divides.
+ALWAYS_INLINE __m256 glu_exponent(__m256 x, enum glu_kind kind)
+{
+    if (kind == GLU_SILU)
+        return _mm256_xor_ps(x, _mm256_set1_ps(-0.0f));
+    const __m256 cubic = _mm256_mul_ps(_mm256_mul_ps(_mm256_set1_ps(GELU_CUBIC), x), x);
+    return _mm256_mul_ps(_mm256_mul_ps(_mm256_set1_ps(-2.0f * GELU_SLOPE), x),
+                         _mm256_add_ps(_mm256_set1_ps(1.0f), cubic));
+}
+
+ALWAYS_INLINE void glu(const float *gate, const float *up, float *out, uint64_t n, enum glu_kind kind)
 {
     const __m256 one = _mm256_set1_ps(1.0f);
-    const __m256 minus_zero = _mm256_set1_ps(-0.0f);
     for (uint64_t i = 0; i < n; i += 8) {
         const __m256 g = load_floats(gate + i, n - i);
-        const __m256 e = exp_avx2(_mm256_xor_ps(g, minus_zero));
-        const __m256 silu = _mm256_div_ps(g, _mm256_add_ps(one, e));
-        store_floats(out + i, n - i, _mm256_mul_ps(silu, load_floats(up + i, n - i)));
+        const __m256 f = _mm256_div_ps(g, _mm256_add_ps(one, exp_avx2(glu_exponent(g, kind))));
+        store_floats(out + i, n - i, up == NULL ? f : _mm256_mul_ps(f, load_floats(up + i, n - i)));
     }
+}
+
+void TIER(glu_silu)(const float *gate, const float *up, float *out, uint64_t n)
+{
+    glu(gate, up, out, n, GLU_SILU);
+}
+
+void TIER(glu_gelu)(const float *gate, const float *up, float *out, uint64_t n)
+{
+    glu(gate, up, out, n, GLU_GELU);
 }
 
 void TIER(add)(const float *a, const float *b, float *out, uint64_t n)

@@ -205,12 +205,12 @@ ALWAYS_INLINE void score(const struct attention_part *keys, const float *q, uint
 #define SCORE_TILES_4(source, panels) \
     SCORE_TILE(source, panels, 1)     \
     SCORE_TILE(source, panels, 2) SCORE_TILE(source, panels, 3) SCORE_TILE(source, panels, 4)
-#define SCORE_TILES_12(source, panels)                                                              \
-    SCORE_TILES_4(source, panels)                                                                   \
-    SCORE_TILE(source, panels, 5)                                                                   \
-    SCORE_TILE(source, panels, 6) SCORE_TILE(source, panels, 7) SCORE_TILE(source, panels, 8)       \
-        SCORE_TILE(source, panels, 9) SCORE_TILE(source, panels, 10) SCORE_TILE(source, panels, 11) \
-            SCORE_TILE(source, panels, 12)
+#define SCORE_TILES_12(source, panels)                                                        \
+    SCORE_TILES_4(source, panels)                                                             \
+    SCORE_TILE(source, panels, 5)                                                             \
+    SCORE_TILE(source, panels, 6)                                                             \
+    SCORE_TILE(source, panels, 7) SCORE_TILE(source, panels, 8) SCORE_TILE(source, panels, 9) \
+        SCORE_TILE(source, panels, 10) SCORE_TILE(source, panels, 11) SCORE_TILE(source, panels, 12)
 SCORE_TILES_12(CONVERTED, 1)
 SCORE_TILES_12(CONVERTED, 2)
 SCORE_TILES_4(CACHED_F16, 1)
@@ -252,6 +252,17 @@ static void scores_q8_0(const struct attention_part *keys, const float *q, uint3
 }
 
 // ---- softmax ---------------------------------------------------------------------------------------------------------
+
+static void soft_cap(float *scores_of_block, float cap)
+{
+    const __m512 one = _mm512_set1_ps(1.0f), two = _mm512_set1_ps(2.0f), by = _mm512_set1_ps(cap),
+                 slope = _mm512_set1_ps(2.0f / cap);
+    for (int i = 0; i < KV_BLOCK_TOKENS; i += 16) {
+        const __m512 e = exp_avx512(_mm512_mul_ps(_mm512_loadu_ps(scores_of_block + i), slope));
+        _mm512_storeu_ps(scores_of_block + i,
+                         _mm512_mul_ps(by, _mm512_sub_ps(one, _mm512_div_ps(two, _mm512_add_ps(one, e)))));
+    }
+}
 
 static float softmax(float *scores_of_block, uint32_t low, uint32_t high, float *max, float *sum)
 {
@@ -413,10 +424,10 @@ void TIER(attention_merge)(float *partials, uint32_t n, uint32_t head_dim, float
 // ----------------------------------------------------------------------------------------------------------------------
 
 static const struct attention_steps steps[N_KV_TYPES] = {
-    [KV_F16] = {DIRECT_COLUMNS, SCORE_COLUMNS, VALUE_COLUMNS, load_keys_f16, load_values_f16, scores_f16, softmax,
-                values_f16},
-    [KV_Q8_0] = {DIRECT_COLUMNS, SCORE_COLUMNS, VALUE_COLUMNS, load_keys_q8_0, load_values_q8_0, scores_q8_0, softmax,
-                 values_q8_0},
+    [KV_F16] = {DIRECT_COLUMNS, SCORE_COLUMNS, VALUE_COLUMNS, load_keys_f16, load_values_f16, scores_f16, soft_cap,
+                softmax, values_f16},
+    [KV_Q8_0] = {DIRECT_COLUMNS, SCORE_COLUMNS, VALUE_COLUMNS, load_keys_q8_0, load_values_q8_0, scores_q8_0, soft_cap,
+                 softmax, values_q8_0},
 };
 
 void TIER(attention_f16)(const struct attention_args *args)

@@ -70,17 +70,35 @@ void TIER(rope)(float *x, uint32_t n_heads, uint32_t head_dim, uint32_t n_rot, e
     }
 }
 
-void TIER(silu_mul)(const float *gate, const float *up, float *out, uint64_t n)
+// -x or -2u of kernels.h, whose exponential divides.
+ALWAYS_INLINE __m512 glu_exponent(__m512 x, enum glu_kind kind)
+{
+    if (kind == GLU_SILU)
+        return _mm512_xor_ps(x, _mm512_set1_ps(-0.0f));
+    const __m512 cubic = _mm512_mul_ps(_mm512_mul_ps(_mm512_set1_ps(GELU_CUBIC), x), x);
+    return _mm512_mul_ps(_mm512_mul_ps(_mm512_set1_ps(-2.0f * GELU_SLOPE), x),
+                         _mm512_add_ps(_mm512_set1_ps(1.0f), cubic));
+}
+
+ALWAYS_INLINE void glu(const float *gate, const float *up, float *out, uint64_t n, enum glu_kind kind)
 {
     const __m512 one = _mm512_set1_ps(1.0f);
-    const __m512 minus_zero = _mm512_set1_ps(-0.0f);
     for (uint64_t i = 0; i < n; i += 16) {
         const __mmask16 m = first_lanes_16(n - i);
         const __m512 g = _mm512_maskz_loadu_ps(m, gate + i);
-        const __m512 e = exp_avx512(_mm512_xor_ps(g, minus_zero));
-        const __m512 silu = _mm512_div_ps(g, _mm512_add_ps(one, e));
-        _mm512_mask_storeu_ps(out + i, m, _mm512_mul_ps(silu, _mm512_maskz_loadu_ps(m, up + i)));
+        const __m512 f = _mm512_div_ps(g, _mm512_add_ps(one, exp_avx512(glu_exponent(g, kind))));
+        _mm512_mask_storeu_ps(out + i, m, up == NULL ? f : _mm512_mul_ps(f, _mm512_maskz_loadu_ps(m, up + i)));
     }
+}
+
+void TIER(glu_silu)(const float *gate, const float *up, float *out, uint64_t n)
+{
+    glu(gate, up, out, n, GLU_SILU);
+}
+
+void TIER(glu_gelu)(const float *gate, const float *up, float *out, uint64_t n)
+{
+    glu(gate, up, out, n, GLU_GELU);
 }
 
 void TIER(add)(const float *a, const float *b, float *out, uint64_t n)

@@ -279,6 +279,16 @@ ALWAYS_INLINE uint32x4_t visible_lanes(uint32_t i, uint32_t low, uint32_t high)
     return vandq_u32(vcgeq_u32(slot, vdupq_n_u32(low)), vcltq_u32(slot, vdupq_n_u32(high)));
 }
 
+static void soft_cap(float *scores_of_block, float cap)
+{
+    const float32x4_t one = vdupq_n_f32(1.0f), two = vdupq_n_f32(2.0f), by = vdupq_n_f32(cap),
+                      slope = vdupq_n_f32(2.0f / cap);
+    for (int i = 0; i < KV_BLOCK_TOKENS; i += 4) {
+        const float32x4_t e = exp_neon(vmulq_f32(vld1q_f32(scores_of_block + i), slope));
+        vst1q_f32(scores_of_block + i, vmulq_f32(by, vsubq_f32(one, vdivq_f32(two, vaddq_f32(one, e)))));
+    }
+}
+
 static float softmax(float *scores_of_block, uint32_t low, uint32_t high, float *max, float *sum)
 {
     float32x4_t m = vdupq_n_f32(*max);
@@ -413,6 +423,7 @@ static values_tile *const values_tiles[][TILE_COLUMNS] = {ALL_TILES};
         .load_keys = load_keys_##name,                                                                               \
         .load_values = load_values_##name,                                                                           \
         .scores = scores_##name,                                                                                     \
+        .soft_cap = soft_cap,                                                                                        \
         .softmax = softmax,                                                                                          \
         .values = values_##name,                                                                                     \
     };

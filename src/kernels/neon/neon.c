@@ -14,7 +14,8 @@ void TIER(kernels_init)(struct kernels *k)
     TIER(gemm_init)(&k->gemm);
     k->rms_norm = TIER(rms_norm);
     k->rope = TIER(rope);
-    k->silu_mul = TIER(silu_mul);
+    k->glu[GLU_SILU] = TIER(glu_silu);
+    k->glu[GLU_GELU] = TIER(glu_gelu);
     k->add = TIER(add);
     k->kv_store[KV_F16] = TIER(kv_store_f16);
     k->kv_store[KV_Q8_0] = TIER(kv_store_q8_0);

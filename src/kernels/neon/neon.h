@@ -246,7 +246,8 @@ QUANT_TYPE_MAP(X)
 void TIER(rms_norm)(const float *x, const float *weight, float eps, float *out, uint64_t n);
 void TIER(rope)(float *x, uint32_t n_heads, uint32_t head_dim, uint32_t n_rot, enum rope_kind kind, const float *cos,
                 const float *sin);
-void TIER(silu_mul)(const float *gate, const float *up, float *out, uint64_t n);
+void TIER(glu_silu)(const float *gate, const float *up, float *out, uint64_t n);
+void TIER(glu_gelu)(const float *gate, const float *up, float *out, uint64_t n);
 void TIER(add)(const float *a, const float *b, float *out, uint64_t n);
 float TIER(max)(const float *x, uint64_t n);
 double TIER(sum_exp)(const float *x, float max, uint64_t n);

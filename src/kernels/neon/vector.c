@@ -71,13 +71,32 @@ void TIER(rope)(float *x, uint32_t n_heads, uint32_t head_dim, uint32_t n_rot, e
     }
 }
 
-void TIER(silu_mul)(const float *gate, const float *up, float *out, uint64_t n)
+// -x or -2u of kernels.h, whose exponential divides.
+ALWAYS_INLINE float32x4_t glu_exponent(float32x4_t x, enum glu_kind kind)
+{
+    if (kind == GLU_SILU)
+        return vnegq_f32(x);
+    const float32x4_t cubic = vmulq_f32(vmulq_n_f32(x, GELU_CUBIC), x);
+    return vmulq_f32(vmulq_n_f32(x, -2.0f * GELU_SLOPE), vaddq_f32(vdupq_n_f32(1.0f), cubic));
+}
+
+ALWAYS_INLINE void glu(const float *gate, const float *up, float *out, uint64_t n, enum glu_kind kind)
 {
     for (uint64_t i = 0; i < n; i += 4) {
         const float32x4_t g = load_floats(gate + i, n - i);
-        const float32x4_t silu = vdivq_f32(g, vaddq_f32(vdupq_n_f32(1.0f), exp_neon(vnegq_f32(g))));
-        store_floats(out + i, n - i, vmulq_f32(silu, load_floats(up + i, n - i)));
+        const float32x4_t f = vdivq_f32(g, vaddq_f32(vdupq_n_f32(1.0f), exp_neon(glu_exponent(g, kind))));
+        store_floats(out + i, n - i, up == NULL ? f : vmulq_f32(f, load_floats(up + i, n - i)));
     }
+}
+
+void TIER(glu_silu)(const float *gate, const float *up, float *out, uint64_t n)
+{
+    glu(gate, up, out, n, GLU_SILU);
+}
+
+void TIER(glu_gelu)(const float *gate, const float *up, float *out, uint64_t n)
+{
+    glu(gate, up, out, n, GLU_GELU);
 }
 
 void TIER(add)(const float *a, const float *b, float *out, uint64_t n)

@@ -102,6 +102,8 @@ static void attend_block(const struct attention_args *args, enum kv_type type, c
         for (uint32_t d = 0; d < head_dim; d++)
             sum += q[d] * load_key(type, keys, head_dim, t, d);
         scores[t] = args->scale * sum;
+        if (args->soft_cap != 0.0f)
+            scores[t] = args->soft_cap * tanhf(scores[t] / args->soft_cap);
         if (scores[t] > max)
             max = scores[t];
     }
@@ -157,6 +159,16 @@ void attention_merge_scalar(float *partials, uint32_t n, uint32_t head_dim, floa
         out[d] = into.out[d] / *into.sum;
 }
 
+void attention_add_sink(float *partial, uint32_t head_dim, float sink)
+{
+    const struct partial p = partial_of(partial, head_dim);
+    const float max = *p.max > sink ? *p.max : sink, shrink = expf(*p.max - max);
+    for (uint32_t d = 0; d < head_dim; d++)
+        p.out[d] *= shrink;
+    *p.sum = *p.sum * shrink + expf(sink - max);
+    *p.max = max;
+}
+
 static void attend(const struct attention_args *args, enum kv_type type, uint32_t row, uint32_t head)
 {
     const uint64_t at = row * args->row_stride + (uint64_t)head * args->head_dim;
@@ -173,6 +185,8 @@ static void attend(const struct attention_args *args, enum kv_type type, uint32_
         if (span != begin_span)
             attention_merge_scalar(partials, 2, args->head_dim, NULL);
     }
+    if (args->partials == NULL && args->sinks != NULL)
+        attention_add_sink(partials, args->head_dim, args->sinks[head]);
     if (args->partials == NULL)
         attention_merge_scalar(partials, 1, args->head_dim, args->out + at);
 }

@@ -70,7 +70,9 @@ void kernels_init_scalar(struct kernels *k)
     gemm_init_scalar(&k->gemm);
     k->rms_norm = rms_norm_scalar;
     k->rope = rope_scalar;
-    k->silu_mul = silu_mul_scalar;
+    k->layer_norm = layer_norm_scalar;
+    k->glu[GLU_SILU] = glu_silu_scalar;
+    k->glu[GLU_GELU] = glu_gelu_scalar;
     k->add = add_scalar;
     k->kv_store[KV_F16] = kv_store_f16_scalar;
     k->kv_store[KV_Q8_0] = kv_store_q8_0_scalar;

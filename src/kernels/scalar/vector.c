@@ -29,10 +29,37 @@ void rope_scalar(float *x, uint32_t n_heads, uint32_t head_dim, uint32_t n_rot, 
     }
 }
 
-void silu_mul_scalar(const float *gate, const float *up, float *out, uint64_t n)
+// Sums of eight interleaved parts: each addition waits for the eighth before it, not for the last one.
+static double sum_of_eight(const double *sums)
+{
+    return ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]));
+}
+
+void layer_norm_scalar(const float *x, const float *weight, const float *bias, float eps, float *out, uint64_t n)
+{
+    double sums[8] = {0}, squares[8] = {0};
+    for (uint64_t i = 0; i < n; i++)
+        sums[i % 8] += (double)x[i];
+    const double mean = sum_of_eight(sums) / (double)n;
+    for (uint64_t i = 0; i < n; i++)
+        squares[i % 8] += ((double)x[i] - mean) * ((double)x[i] - mean);
+    const float scale = 1.0f / sqrtf((float)(sum_of_eight(squares) / (double)n) + eps);
+    for (uint64_t i = 0; i < n; i++)
+        out[i] = (float)((double)x[i] - mean) * scale * weight[i] + (bias != NULL ? bias[i] : 0.0f);
+}
+
+void glu_silu_scalar(const float *gate, const float *up, float *out, uint64_t n)
 {
     for (uint64_t i = 0; i < n; i++)
-        out[i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
+        out[i] = gate[i] / (1.0f + expf(-gate[i])) * (up != NULL ? up[i] : 1.0f);
+}
+
+void glu_gelu_scalar(const float *gate, const float *up, float *out, uint64_t n)
+{
+    for (uint64_t i = 0; i < n; i++) {
+        const float x = gate[i], u = GELU_SLOPE * x * (1.0f + GELU_CUBIC * x * x);
+        out[i] = x / (1.0f + expf(-2.0f * u)) * (up != NULL ? up[i] : 1.0f);
+    }
 }
 
 void add_scalar(const float *a, const float *b, float *out, uint64_t n)
