@@ -53,11 +53,12 @@ graph_value build_layer_norm(struct graph_builder *b, const struct hparams *h, g
 
 // ---- Attention ----------------------------------------------------------------------------------------------------------
 
-static void project_qkv(struct graph_builder *b, const struct hparams *h, graph_value x, enum presence bias,
-                        graph_value qkv[3])
+static void project_qkv(struct graph_builder *b, const struct hparams *h, graph_value x,
+                        const struct attention_options *options, graph_value qkv[3])
 {
     const uint32_t n_q = h->n_head * h->head_dim, n_kv = h->n_head_kv * h->head_dim;
-    if (graph_has_tensor(b, layer_tensor(b, "attn_qkv.weight").text)) {
+    const enum presence bias = options->bias;
+    if (options->fused && !graph_has_tensor(b, layer_tensor(b, "attn_q.weight").text)) {
         const graph_value all = graph_linear1(b, x, layer_linear(b, "attn_qkv", h->n_embd, n_q + 2 * n_kv, bias));
         qkv[0] = graph_slice(b, all, 0, n_q);
         qkv[1] = graph_slice(b, all, n_q, n_kv);
@@ -92,7 +93,7 @@ graph_value build_attention(struct graph_builder *b, const struct hparams *h, gr
 {
     const uint32_t n_q = h->n_head * h->head_dim;
     graph_value qkv[3];
-    project_qkv(b, h, x, options.bias, qkv);
+    project_qkv(b, h, x, &options, qkv);
     const struct graph_linear output = layer_linear(b, "attn_output", n_q, h->n_embd, options.output_bias);
     const graph_value q = norm_heads(b, h, qkv[0], "attn_q_norm.weight", h->n_head, options.qk_norm);
     const graph_value k = norm_heads(b, h, qkv[1], "attn_k_norm.weight", h->n_head_kv, options.qk_norm);

@@ -38,6 +38,7 @@ enum qk_norm {
 };
 
 struct attention_options {
+    bool fused;                // attn_qkv, unless the file has attn_q
     enum presence bias;        // of q, k, v
     enum presence output_bias; // of attn_output
     enum qk_norm qk_norm;      // of queries and keys, before RoPE; an RMS norm unless its name says otherwise

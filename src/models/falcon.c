@@ -10,6 +10,7 @@ static void load_hparams(struct hparams_reader *r, struct hparams *h)
 static graph_value build(struct graph_builder *b, const struct hparams *h)
 {
     const struct transformer t = {.rope = ROPE_NEOX,
+                                  .attention = {.fused = true},
                                   .ffn = {.kind = FFN_PLAIN, .activation = GLU_GELU},
                                   .parallel = true,
                                   .attention_norm = "attn_norm_2"};

@@ -9,7 +9,7 @@ static void load_hparams(struct hparams_reader *r, struct hparams *h)
 
 static graph_value build(struct graph_builder *b, const struct hparams *h)
 {
-    const struct transformer t = {.attention = {.bias = REQUIRED, .output_bias = REQUIRED},
+    const struct transformer t = {.attention = {.fused = true, .bias = REQUIRED, .output_bias = REQUIRED},
                                   .ffn = {.kind = FFN_PLAIN, .activation = GLU_GELU, .bias = REQUIRED},
                                   .learned_positions = true};
     return build_transformer(b, h, &t);

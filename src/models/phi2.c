@@ -10,7 +10,7 @@ static void load_hparams(struct hparams_reader *r, struct hparams *h)
 static graph_value build(struct graph_builder *b, const struct hparams *h)
 {
     const struct transformer t = {.rope = ROPE_NEOX,
-                                  .attention = {.bias = REQUIRED, .output_bias = REQUIRED},
+                                  .attention = {.fused = true, .bias = REQUIRED, .output_bias = REQUIRED},
                                   .ffn = {.kind = FFN_PLAIN, .activation = GLU_GELU, .bias = REQUIRED},
                                   .parallel = true,
                                   .head_bias = REQUIRED};

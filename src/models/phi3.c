@@ -9,7 +9,7 @@ static void load_hparams(struct hparams_reader *r, struct hparams *h)
 
 static graph_value build(struct graph_builder *b, const struct hparams *h)
 {
-    const struct transformer t = {.rope = ROPE_NEOX, .ffn = {.kind = FFN_GATED_FUSED}};
+    const struct transformer t = {.rope = ROPE_NEOX, .attention = {.fused = true}, .ffn = {.kind = FFN_GATED_FUSED}};
     return build_transformer(b, h, &t);
 }
 

@@ -132,6 +132,7 @@ function typesByLayer(gguf, suffix) {
     return types;
 }
 
+// Those whose blocks are looked at: the ones that the mixes have rules for.
 const TINY = [
     'tiny',
     'tiny-qwen2',
@@ -415,10 +416,7 @@ test('names and numbers that make no sense are refused', async () => {
     await refused({ layers: 0 }, /layers must be an integer from 1 to 1000, got 0/);
     await refused({ seed: -1 }, /seed must be an integer >= 0, got -1/);
     await refused({ vocab: __filename }, /not a GGUF file/);
-    assert.deepEqual(
-        GEOMETRIES.filter((g) => g.startsWith('tiny')),
-        TINY,
-    );
+    for (const geometry of TINY) assert.ok(GEOMETRIES.includes(geometry));
 });
 
 test('the command line prints JSON', () => {
