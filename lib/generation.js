@@ -148,7 +148,8 @@ class Generation {
       return
     }
     const chosen = this.#events.filter(({ token }) => token !== null)
-    const { promptTokens, generatedTokens, reusedTokens = 0, guessedTokens = 0, acceptedTokens = 0, promptSeconds, generateSeconds } = final
+    const { promptTokens, generatedTokens, reusedTokens = 0, promptSeconds, generateSeconds } = final
+    const { guessedTokens = 0, acceptedTokens = 0, draftedTokens = 0, acceptedDraftTokens = 0 } = final
     this.#settled = true
     this.#release()
     this.#resolve({
@@ -156,7 +157,7 @@ class Generation {
       tokens: chosen.map(({ token }) => token),
       finishReason: final.finish,
       usage: { promptTokens, reusedTokens, completionTokens: generatedTokens },
-      speculation: { guessedTokens, acceptedTokens },
+      speculation: { guessedTokens, acceptedTokens, draftedTokens, acceptedDraftTokens },
       timings: {
         promptMs: promptSeconds * 1000,
         completionMs: generateSeconds * 1000,

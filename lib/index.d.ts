@@ -89,6 +89,11 @@ export interface LoadOptions {
     /** Of the keys and values kept per token. `'q8_0'` takes 53 % of the memory of `'f16'`, the default. */
     type?: 'f16' | 'q8_0'
   }
+  /**
+   * A draft model for all generations that do not name another (`draft` of {@link GenerateOptions}). One with another vocabulary is refused,
+   * with an error that says how the two differ. `false`: none, the default.
+   */
+  draft?: Model | false
   /** Stops the loading; the promise then rejects with the signal's reason. */
   signal?: AbortSignal
   onProgress?: (progress: Progress) => void
@@ -328,6 +333,17 @@ export interface GenerateOptions {
    * take on this machine, both measured; where they do not pay none is computed.
    */
   speculate?: false | 'lookup' | SpeculateOptions
+  /**
+   * A smaller model of the same vocabulary, loaded beside this one, that guesses how the text goes on: of use where it often guesses right and takes a
+   * fraction of this model's time, above all where this model's weights are read from disk. As with `speculate`, the text stays the same, and
+   * how many guesses are made of it, if any, follows from what is measured: where drafts do not pay they end, but for a try now
+   * and then, in a hundredth of the time. Of lookup and draft each step takes what promises more.
+   *
+   * The draft model is a {@link Model} like any other and stays yours: it takes memory for these texts from its own budget, may draft for several
+   * models, and may generate itself; it is not asked while it does. Close it when you like: generations under way go on without.
+   * One with another vocabulary, or this model itself, is refused. Default: that of {@link loadModel}; `false`: none.
+   */
+  draft?: Model | false
   /** An abort cancels; the promise and the stream then reject with the signal's reason. */
   signal?: AbortSignal
 }
@@ -438,8 +454,11 @@ export interface Result {
   finishReason: 'stop' | 'length' | 'cancelled'
   /** reusedTokens: of promptTokens, those that a session or another generation had computed. */
   usage: { promptTokens: number; reusedTokens: number; completionTokens: number }
-  /** Of the option `speculate`: tokens computed ahead, and those of them that came true. */
-  speculation: { guessedTokens: number; acceptedTokens: number }
+  /**
+   * Of the options `speculate` and `draft`: tokens computed ahead, and those of them that came true; and how many of each were the draft
+   * model's, the others being found in the text.
+   */
+  speculation: { guessedTokens: number; acceptedTokens: number; draftedTokens: number; acceptedDraftTokens: number }
   /** completionPerSecond: tokens per second from the first one, which comes with the prompt, to the last. */
   timings: { promptMs: number; completionMs: number; promptPerSecond: number; completionPerSecond: number }
   /** With the option `logprobs`: one entry per token. */
@@ -570,9 +589,12 @@ export interface Stats {
     /** Of prompts, not computed: the session, another one, or a generation under way had computed the same beginning. It is held once. */
     reusedTokens: number
     generatedTokens: number
-    /** Of the option `speculate`: tokens computed ahead, and those of them that came true. */
+    /** Of the options `speculate` and `draft`: tokens computed ahead, and those of them that came true. */
     guessedTokens: number
     acceptedTokens: number
+    /** Of them, by draft models. */
+    draftedTokens: number
+    acceptedDraftTokens: number
     /** Of all steps. */
     weightBytesUsed: number
     /** In steps, without those waited for weights. */

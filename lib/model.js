@@ -11,22 +11,32 @@ const { tokenizerOf } = require('./tokenizer.js')
 const v = require('./validate.js')
 const { makeWasmImports } = require('./wasm.js')
 
-
 const PRELOAD_SECONDS = 0.02
 const LONG_PROMPT = 8192 // characters; about a millisecond of work
+
+let setDraft // (model, draft model): what loadModel() does of a Model
 
 /** A loaded model. From loadModel(). */
 class Model {
   #handle
   #info
   #tokenizer
+  #draft // the Model that drafts where a generation does not say otherwise
   #closing = null
+
+  static {
+    setDraft = (model, draft) => {
+      binding.checkDraft(model.#handle, draft.#handle)
+      model.#draft = draft
+    }
+  }
 
   constructor(secret, handle, path) {
     if (secret !== SECRET) throw new TypeError('a Model is made by loadModel()')
     this.#handle = handle
     this.#tokenizer = tokenizerOf(handle)
     this.#info = Object.freeze({ path, ...binding.modelInfo(handle), tokenizer: this.#tokenizer.info })
+    v.models.add(this)
   }
 
   get info() {
@@ -144,8 +154,9 @@ class Model {
   /** A generation by `submit(tokens, options of the addon, listener)`. */
   #generate(prompt, options, submit) {
     this.#assertOpen()
-    const { signal, logitBias, speculate = { lookup: true }, ...native } = v.options('generate()', options, GENERATE)
+    const { signal, logitBias, speculate = { lookup: true }, draft = this.#draft, ...native } = v.options('generate()', options, GENERATE)
     native.speculate = speculate
+    if (draft && speculate) native.draft = this.#draftHandle(draft, options?.draft !== undefined)
     if (logitBias) {
       for (const token of logitBias.tokens) v.tokenIds("option 'logitBias' of generate(), keys", [token], this.#info.vocabulary)
       Object.assign(native, { biasTokens: logitBias.tokens, biasValues: logitBias.values })
@@ -154,6 +165,12 @@ class Model {
       signal,
       withLogprobs: native.logprobs !== undefined,
     })
+  }
+
+  /** The handle of a draft model. One that was named for this generation must be open; one that loadModel() was given may have been closed. */
+  #draftHandle(draft, isNamed) {
+    if (draft.#closing && isNamed) throw new ChordError("option 'draft' of generate(): the draft model has been closed", { code: 'CLOSED' })
+    return draft.#closing ? undefined : draft.#handle
   }
 
   #assertOpen() {
@@ -192,13 +209,16 @@ class Model {
 
 async function loadModel(path, options) {
   const file = v.filePath('path', path)
-  const { signal, onProgress, ...rest } = v.options('loadModel()', options, LOAD)
+  const { signal, onProgress, draft, ...rest } = v.options('loadModel()', options, LOAD)
   const progress = onProgress && ((phase, done, total) => onProgress({ phase, done, total }))
   const handle = await withCancel(signal, (cancel) => binding.open(file, nativeLoadOptions(rest), progress, cancel))
   const model = new Model(SECRET, handle, file)
-  if (signal?.aborted) {
+  try {
+    signal?.throwIfAborted()
+    if (draft) setDraft(model, draft)
+  } catch (error) {
     await model.close()
-    throw signal.reason
+    throw error
   }
   return model
 }

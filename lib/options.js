@@ -13,6 +13,7 @@ const LOAD = {
     policy: v.oneOf(['auto', 'pin', 'lru', 'expert']),
   }),
   kv: v.objectSchema('kv', { type: v.oneOf(['f16', 'q8_0']) }),
+  draft: v.draft,
   signal: v.signal,
   onProgress: v.callback,
 }
@@ -34,6 +35,7 @@ const GENERATE = {
   logitBias: v.logitBias,
   logprobs: v.integer({ least: 0, most: 64 }),
   speculate: v.speculate,
+  draft: v.draft,
   signal: v.signal,
 }
 

@@ -143,6 +143,14 @@ function logitBias(name, value) {
   return { tokens: Uint32Array.from(entries, ([token]) => Number(token)), values: Float32Array.from(entries, ([, bias]) => bias) }
 }
 
+/** The Models that there are: model.js adds them. */
+const models = new WeakSet()
+
+function draft(name, value) {
+  if (value !== false && !models.has(value)) throw invalidOption(name, 'a Model of loadModel(), or false', value)
+  return value
+}
+
 const SPECULATE = { lookup: boolean, guesses: integer({ least: 1, most: 15 }), always: boolean }
 
 /** false, 'lookup' or an object: what the addon takes. */
@@ -226,6 +234,6 @@ function tokenIds(name, value, limit = 2 ** 32) {
 }
 
 module.exports = {
-  boolean, callback, closest, filePath, guestMemory, integer, invalid, invalidOption, logitBias, memory, number, objectSchema, oneOf, options,
+  boolean, callback, closest, draft, filePath, guestMemory, integer, invalid, invalidOption, logitBias, memory, models, number, objectSchema, oneOf, options,
   signal, size, sizeOrAuto, speculate, string, strings, tokenIds,
 }

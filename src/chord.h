@@ -181,6 +181,11 @@ struct chord_generate_options {
     uint32_t n_logit_bias;
     struct chord_speculation speculation;
 };
+// INVALID_ARGUMENT when `draft` cannot draft for `model`, saying why: they are the same, or their vocabularies differ in more than
+// tokens of no text at the end. chord_generate asks it.
+enum chord_status chord_model_check_draft(const struct chord_model *model, const struct chord_model *draft,
+                                          struct chord_error *err);
+
 void chord_generate_options_init(struct chord_generate_options *options);
 
 enum chord_finish { CHORD_RUNNING, CHORD_FINISH_STOP, CHORD_FINISH_LENGTH, CHORD_FINISH_CANCELLED, CHORD_FINISH_ERROR };

@@ -21,6 +21,7 @@ const SAMPLING = {
   'min-p': { value: 'P', help: 'choose among the tokens P times as likely as the best (default 0.05)', read: number(0, 1) },
   seed: { value: 'N', help: 'the same seed gives the same text', read: integer(0) },
   speculate: { value: 'HOW', help: "'lookup' (default) or 'off': guess on from the text's past; same text", read: howToSpeculate },
+  draft: { value: 'FILE', help: 'a smaller model of the same vocabulary that guesses ahead; same text', read: text },
   stop: { value: 'TEXT', help: 'end before TEXT; may be given several times', read: text, multiple: true },
 }
 
@@ -32,6 +33,7 @@ function summary({ usage, timings, speculation, finishReason }, model) {
     `${usage.promptTokens} prompt tokens in ${seconds(timings.promptMs / 1000)} (${figure(timings.promptPerSecond)}/s)`,
     `${usage.completionTokens} tokens in ${seconds(timings.completionMs / 1000)} (${figure(timings.completionPerSecond)}/s)`,
     ...(speculation.guessedTokens > 0 ? [`${speculation.acceptedTokens} of ${speculation.guessedTokens} guesses came true`] : []),
+    ...(speculation.draftedTokens > 0 ? [`${speculation.acceptedDraftTokens} of ${speculation.draftedTokens} of the draft model`] : []),
     finishReason,
     `peak ${bytes(memory.peakBytes)}${paging ? '' : ' beside the weights'}`,
     ...(paging ? [`${bytes(paging.readBytes)} read at ${gigabytesPerSecond(paging.readBandwidth)}`, `waited ${seconds(work.stallSeconds)} for them`] : []),
@@ -92,10 +94,11 @@ async function run(values, [file, prompt = ''], terminal) {
     throw new UsageError('no model given, and this package has no demo model (models/demo.gguf): chord run MODEL.gguf [PROMPT]')
   }
   const given = Object.fromEntries(Object.entries(pick(values, Object.keys(SAMPLING))).map(([name, value]) => [camel(name), value]))
-  const options = file ? given : { maxTokens: DEMO_TOKENS, ...given }
+  const { draft: draftFile, ...options } = file ? given : { maxTokens: DEMO_TOKENS, ...given }
 
   let stoppedAt = 0
-  const model = await loadModel(file ?? DEMO, loadOptions(values))
+  const draft = draftFile ? await loadModel(draftFile, pick(values, ['threads'])) : undefined
+  const model = await loadModel(file ?? DEMO, { ...loadOptions(values), draft })
   const generation = model.generate(prompt, options)
   // A terminal and a parent such as npm may both pass on the same Ctrl-C; one that comes later means it.
   const onInterrupt = () => {
@@ -120,6 +123,7 @@ async function run(values, [file, prompt = ''], terminal) {
     // After a stop they stay: a second Ctrl-C on its way must not kill a process that is ending by itself.
     if (stoppedAt === 0) process.off('SIGINT', onInterrupt).off('SIGTERM', onInterrupt)
     await model.close()
+    await draft?.close()
   }
   return stoppedAt > 0 ? 130 : 0
 }

@@ -57,6 +57,7 @@ NAPI_MODULE_INIT()
         FUNCTION("plan", wrap_model_plan),
         FUNCTION("modelInfo", wrap_model_info),
         FUNCTION("modelStats", wrap_model_stats),
+        FUNCTION("checkDraft", wrap_model_check_draft),
         FUNCTION("clearCache", wrap_model_clear_cache),
         FUNCTION("preload", wrap_model_preload),
         FUNCTION("tensor", wrap_model_tensor),

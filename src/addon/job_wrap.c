@@ -75,6 +75,8 @@ static napi_value make_final(napi_env env, const struct chord_output *output)
               util_set_double(env, final, "generatedTokens", (double)output->n_generated) &&
               util_set_double(env, final, "guessedTokens", (double)output->n_guessed) &&
               util_set_double(env, final, "acceptedTokens", (double)output->n_accepted) &&
+              util_set_double(env, final, "draftedTokens", (double)output->n_drafted) &&
+              util_set_double(env, final, "acceptedDraftTokens", (double)output->n_accepted_drafts) &&
               util_set_double(env, final, "promptSeconds", output->prompt_seconds) &&
               util_set_double(env, final, "generateSeconds", output->generate_seconds) &&
               util_set_double(env, final, "nll", output->nll) &&
@@ -127,6 +129,7 @@ struct generate_arguments {
     struct chord_generate_options options;
     struct chord_string *stop;
     struct chord_logit_bias *bias;
+    struct model_box *draft; // NULL: none
 };
 
 static void free_arguments(struct generate_arguments *a)
@@ -204,6 +207,23 @@ static bool read_speculation(napi_env env, napi_value object, struct chord_specu
            util_option_bool(env, given, "always", &speculation->always);
 }
 
+// draft: the handle of a model. One that has been closed since is as good as none.
+static bool read_draft(napi_env env, napi_value object, struct generate_arguments *a)
+{
+    napi_value given;
+    NAPI_TRY(env, napi_get_named_property(env, object, "draft", &given));
+    if (util_is_nullish(env, given))
+        return true;
+    struct model_box *box = util_get_handle(env, given, HANDLE_MODEL);
+    if (box == NULL)
+        return false;
+    if (!box->closing && box->model != NULL) {
+        a->draft = box;
+        a->options.speculation.draft = box->model;
+    }
+    return true;
+}
+
 static bool read_options(napi_env env, napi_value object, struct generate_arguments *a)
 {
     struct chord_generate_options *o = &a->options;
@@ -223,7 +243,7 @@ static bool read_options(napi_env env, napi_value object, struct generate_argume
               util_option_u32(env, object, "penaltyLastN", &o->penalty_last_n) &&
               util_option_double(env, object, "seed", &seed) &&
               util_option_double(env, object, "logprobs", &n_logprobs) && read_stop(env, object, a) &&
-              read_bias(env, object, a) && read_speculation(env, object, &o->speculation);
+              read_bias(env, object, a) && read_speculation(env, object, &o->speculation) && read_draft(env, object, a);
     if (!ok)
         return false;
     o->n_logprobs = n_logprobs >= 0 && n_logprobs <= 64 ? (int32_t)n_logprobs : -1;
@@ -298,6 +318,10 @@ static napi_value start_generation(napi_env env, struct model_box *model, struct
         if (status == CHORD_OK && in != NULL) {
             session_box_hold(in);
             box->session = in;
+        }
+        if (status == CHORD_OK && a.draft != NULL) {
+            a.draft->n_references++;
+            box->draft = a.draft;
         }
         result = submit(env, model, box, handle, status, &error);
     }

@@ -80,6 +80,7 @@ void job_box_release(napi_env env, struct job_box *job)
     if (job->job != NULL)
         chord_job_free(job->job);
     session_box_release(env, job->session);
+    model_box_release(env, job->draft);
     model_box_release(env, job->model);
     free(job);
 }
@@ -94,6 +95,8 @@ static void drop_job(napi_env env, struct job_box **at)
     job->job = NULL;
     session_box_release(env, job->session);
     job->session = NULL;
+    model_box_release(env, job->draft);
+    job->draft = NULL;
     if (job->callback != NULL)
         napi_delete_reference(env, job->callback);
     job->callback = NULL;

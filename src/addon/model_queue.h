@@ -15,6 +15,7 @@ struct job_box {
     struct model_box *model;     // referenced
     struct chord_job *job;       // NULL once finished
     struct session_box *session; // that the job works on, referenced; NULL: none
+    struct model_box *draft;     // the draft model it may ask while it runs, referenced; NULL: none
     napi_ref callback;           // of the listener, strong while the job runs
     uint32_t n_references;       // of the handle and of the queue
 };

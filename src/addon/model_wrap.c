@@ -375,12 +375,28 @@ napi_value wrap_model_stats(napi_env env, napi_callback_info info)
         util_set_double(env, work, "guessedTokens", (double)s.n_guessed_tokens) &&
         util_set_double(env, work, "reusedTokens", (double)s.n_reused_tokens) &&
         util_set_double(env, work, "acceptedTokens", (double)s.n_accepted_tokens) &&
+        util_set_double(env, work, "draftedTokens", (double)s.n_drafted_tokens) &&
+        util_set_double(env, work, "acceptedDraftTokens", (double)s.n_accepted_draft_tokens) &&
         util_set_double(env, work, "weightBytesUsed", (double)s.weight_bytes_used) &&
         util_set_double(env, work, "computeSeconds", s.compute_seconds) &&
         util_set_double(env, work, "stallSeconds", s.stall_seconds) && set_paging(env, out, &s) &&
         set_layers(env, out, box->model, s.n_layer) && util_set_double(env, work, "decodeThreads", s.decode_threads) &&
         util_set_double(env, work, "prefetchBytes", s.prefetch_bytes);
     return ok ? out : NULL;
+}
+
+// checkDraft(model, draft model): throws where the one cannot draft for the other.
+napi_value wrap_model_check_draft(napi_env env, napi_callback_info info)
+{
+    struct chord_error error = {0};
+    napi_value arguments[2];
+    if (!util_arguments(env, info, 2, arguments))
+        return NULL;
+    struct model_box *box = model_box_get(env, arguments[0]);
+    struct model_box *draft = box != NULL ? model_box_get(env, arguments[1]) : NULL;
+    if (draft != NULL && chord_model_check_draft(box->model, draft->model, &error) != CHORD_OK)
+        return util_throw(env, &error);
+    return NULL;
 }
 
 // clearCache(model)

@@ -10,6 +10,7 @@ napi_value wrap_model_open(napi_env env, napi_callback_info info);
 napi_value wrap_model_plan(napi_env env, napi_callback_info info);
 napi_value wrap_model_info(napi_env env, napi_callback_info info);
 napi_value wrap_model_stats(napi_env env, napi_callback_info info);
+napi_value wrap_model_check_draft(napi_env env, napi_callback_info info);
 napi_value wrap_model_clear_cache(napi_env env, napi_callback_info info);
 napi_value wrap_model_preload(napi_env env, napi_callback_info info);
 napi_value wrap_model_tensor(napi_env env, napi_callback_info info);

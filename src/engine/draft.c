@@ -94,8 +94,8 @@ static char *name_of(const struct tokenizer *tokenizer, uint32_t id, char out[64
     return chord_printable(out, 64, text.bytes, text.n_bytes);
 }
 
-enum chord_status draft_check(const struct chord_model *model, const struct chord_model *drafter,
-                              struct chord_error *err)
+enum chord_status chord_model_check_draft(const struct chord_model *model, const struct chord_model *drafter,
+                                          struct chord_error *err)
 {
     const struct tokenizer *ours = model->tokenizer.tokenizer, *theirs = drafter->tokenizer.tokenizer;
     struct tokenizer_info our, their;

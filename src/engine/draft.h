@@ -41,11 +41,6 @@ struct draft {
 enum chord_status draft_host_create(struct chord_model *model, struct chord_error *err);
 void draft_host_close(struct draft_host *host); // NULL is fine
 
-// INVALID_ARGUMENT when `drafter` cannot guess for `model`, saying why: they are the same, or their vocabularies differ. Tokens of
-// no text (UNUSED) at the end of one of them do no harm.
-enum chord_status draft_check(const struct chord_model *model, const struct chord_model *drafter,
-                              struct chord_error *err);
-
 // A draft by the open model `drafter`, with nothing in its cache.
 void draft_init(struct draft *draft, struct chord_model *drafter);
 // Gives back what it holds; nothing is guessed any more. Any thread, but not while draft_run has it; may be called twice.

@@ -28,7 +28,7 @@ enum chord_status job_create_guesses(struct chord_job *job, const struct chord_s
     if (!options->lookup && options->draft == NULL)
         return CHORD_OK;
     if (options->draft != NULL) {
-        const enum chord_status status = draft_check(job->model, options->draft, err);
+        const enum chord_status status = chord_model_check_draft(job->model, options->draft, err);
         if (status != CHORD_OK)
             return status;
     }

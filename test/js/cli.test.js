@@ -43,6 +43,15 @@ testWith(STORIES, 'run takes the options of generation and of loading', async ()
   assert.equal((await chordJson('run', STORIES, '', '--context', '32', '--temperature', '0')).finishReason, 'length')
 })
 
+testWith(STORIES, 'run takes a draft model, and writes the same text', async () => {
+  const plain = await chordJson('run', STORIES, 'Once', ...GREEDY)
+  const json = await chordJson('run', STORIES, 'Once', ...GREEDY, '--draft', STORIES)
+  assert.equal(json.text, plain.text)
+  const { code, stderr } = await chord('run', STORIES, 'Once', '--draft', path.join(root, 'missing.gguf'))
+  assert.notEqual(code, 0)
+  assert.match(stderr, /missing\.gguf/)
+})
+
 test('run without a model takes the demo model, or says that there is none', async () => {
   const { code, stdout, stderr } = await chord('run', '--max-tokens', '10', '--temperature', '0')
   if (fs.existsSync(DEMO)) {

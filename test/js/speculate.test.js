@@ -33,7 +33,7 @@ describe('speculate', () => {
       const all = { ...options, maxTokens: 120, logprobs: 2 }
       const prompt = i % 2 === 0 ? SENTENCE + SENTENCE : ''
       const { timings: ignored, speculation: none, ...plain } = await stories.generate(prompt, { ...all, speculate: false })
-      assert.deepEqual(none, { guessedTokens: 0, acceptedTokens: 0 })
+      assert.deepEqual(none, { guessedTokens: 0, acceptedTokens: 0, draftedTokens: 0, acceptedDraftTokens: 0 })
       for (const speculate of ['lookup', { guesses: 1, ...ALWAYS }, { guesses: 4, ...ALWAYS }, ALWAYS]) {
         const generation = stories.generate(prompt, { ...all, speculate })
         const { timings: other, speculation, ...result } = await generation
