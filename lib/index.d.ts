@@ -515,6 +515,11 @@ export interface TokenizerInfo {
   readonly eot: number | null
   readonly unknown: number | null
   readonly padding: number | null
+  /**
+   * Tokens of models that fill gaps in texts: `[prefix, ...before, suffix, ...after, middle]` is the prompt, what fills the gap is generated.
+   * `null` where the vocabulary has none.
+   */
+  readonly infill: { readonly prefix: number; readonly suffix: number; readonly middle: number } | null
   readonly addBos: boolean
   readonly addEos: boolean
 }

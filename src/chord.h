@@ -123,6 +123,8 @@ struct chord_tokenizer_info {
     const char *model, *pretokenizer;
     uint32_t n_vocab;
     uint32_t bos, eos, eot, unk, pad; // CHORD_TOKEN_NONE where there is none
+    // Stand before the parts of a text with a gap that is to be filled; likewise.
+    uint32_t infill_prefix, infill_suffix, infill_middle;
     bool add_bos, add_eos;
 };
 void chord_tokenizer_info(const struct chord_tokenizer *tokenizer, struct chord_tokenizer_info *out);

@@ -125,6 +125,21 @@ napi_value wrap_tokenizer_of_model(napi_env env, napi_callback_info info)
     return model != NULL ? make_handle(env, NULL, model) : NULL;
 }
 
+// What stands before the parts of a text with a gap, or null where the vocabulary lacks one of them.
+static bool set_infill(napi_env env, napi_value out, const struct chord_tokenizer_info *i)
+{
+    napi_value infill;
+    if (i->infill_prefix == CHORD_TOKEN_NONE || i->infill_suffix == CHORD_TOKEN_NONE ||
+        i->infill_middle == CHORD_TOKEN_NONE) {
+        NAPI_TRY(env, napi_get_null(env, &infill));
+        return util_set(env, out, "infill", infill);
+    }
+    NAPI_TRY(env, napi_create_object(env, &infill));
+    return util_set_token(env, infill, "prefix", i->infill_prefix) &&
+           util_set_token(env, infill, "suffix", i->infill_suffix) &&
+           util_set_token(env, infill, "middle", i->infill_middle) && util_set(env, out, "infill", infill);
+}
+
 // tokenizerInfo(tokenizer) -> object
 napi_value wrap_tokenizer_info(napi_env env, napi_callback_info info)
 {
@@ -142,7 +157,8 @@ napi_value wrap_tokenizer_info(napi_env env, napi_callback_info info)
               util_set_double(env, out, "vocabulary", i.n_vocab) && util_set_token(env, out, "bos", i.bos) &&
               util_set_token(env, out, "eos", i.eos) && util_set_token(env, out, "eot", i.eot) &&
               util_set_token(env, out, "unknown", i.unk) && util_set_token(env, out, "padding", i.pad) &&
-              util_set_bool(env, out, "addBos", i.add_bos) && util_set_bool(env, out, "addEos", i.add_eos);
+              set_infill(env, out, &i) && util_set_bool(env, out, "addBos", i.add_bos) &&
+              util_set_bool(env, out, "addEos", i.add_eos);
     return ok ? out : NULL;
 }
 

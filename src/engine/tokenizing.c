@@ -43,6 +43,9 @@ void chord_tokenizer_info(const struct chord_tokenizer *tokenizer, struct chord_
         .eot = info.eot,
         .unk = info.unk,
         .pad = info.pad,
+        .infill_prefix = info.infill_prefix,
+        .infill_suffix = info.infill_suffix,
+        .infill_middle = info.infill_middle,
         .add_bos = info.add_bos,
         .add_eos = info.add_eos,
     };

@@ -14,6 +14,7 @@ enum split_kind {
     SPLIT_NONE,    // no further stage
     SPLIT_WORDS,   // the family of GPT-2, GPT-4 and GPT-4o expressions
     SPLIT_ISOLATE, // runs of the characters of one set become pieces of their own
+    SPLIT_TAIL,    // white space at the end of a piece becomes a piece of its own: \s+$
 };
 
 enum contractions {
@@ -22,33 +23,44 @@ enum contractions {
     CONTRACTIONS_FOLDED, // (?i:'s|'t|'re|'ve|'m|'ll|'d)
 };
 
-// SPLIT_WORDS. The alternatives, in this order:
+// SPLIT_WORDS. The alternatives, in this order; what none matches stays together up to the next match:
 //   contraction
+//   marked      [!-/:-@[-`{-~][A-Za-z]+
 //   word        prefix? [letters]+, or with `cased`
 //               prefix? upper* lower+ contraction? | prefix? upper+ lower* contraction?
 //               where upper is [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}] and lower is [\p{Ll}\p{Lm}\p{Lo}\p{M}]
 //   digits      \p{N}{1,n_digits}, or \p{N}+ where n_digits is 0
-//   symbols     space? [^not_symbol]+ [symbol_tail]*
+//   symbols     space? [^not_symbol]+ [symbol_tail]*, or with `symbols` space? [symbols]+ [symbol_tail]*
 //   newlines    \s*[\r\n]+
 //   spaces      \s+(?!\S)|\s+
 struct word_rules {
     enum contractions contractions;        // the first alternative
     enum contractions suffix_contractions; // after a cased word
-    bool any_prefix;                       // prefix: [^\r\n\p{L}\p{N}] if true, a space if false
+    uint8_t not_prefix;                    // prefix: [^\r\n not_prefix], these classes; where there are none, a space
+    bool marked_ascii;                     // the alternative `marked` exists
     bool space_before_digits;              // a space may also stand before digits
     bool newlines;                         // the alternative exists
     bool cased;
     uint8_t letters;    // classes
     uint8_t not_symbol; // classes
+    uint8_t symbols;    // classes, or 0
+    bool no_digits;     // the alternative is missing
     uint32_t n_digits;
     const char *symbol_tail; // ASCII
 };
 
-// SPLIT_ISOLATE: [set]{least,most}, with most = 0 for any number.
+struct code_range {
+    uint32_t first, last; // code points
+};
+
+// SPLIT_ISOLATE: [set]{least,most}, with most = 0 for any number; with `space_before`, \s?[set]{least,most}.
 struct isolate_rules {
-    uint8_t classes;   // of the set
-    bool ascii;        // only ASCII characters
-    const char *extra; // ASCII characters that belong to the set too
+    uint8_t classes; // of the set
+    bool ascii;      // only ASCII characters
+    bool space_before;
+    const char *extra;               // ASCII characters that belong to the set too
+    const struct code_range *ranges; // and these, ascending, [n_ranges]
+    uint32_t n_ranges;
     uint32_t least, most;
 };
 
@@ -58,7 +70,7 @@ struct split_stage {
     struct isolate_rules isolate;
 };
 
-#define MAX_SPLIT_STAGES 4
+#define MAX_SPLIT_STAGES 6
 #define MAX_PRETOKENIZER_NAMES 20
 
 struct pretokenizer {

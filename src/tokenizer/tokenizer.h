@@ -48,8 +48,10 @@ struct tokenizer_info {
     const char *pretokenizer; // "llama-bpe", ...; "" where there is none
     uint32_t n_vocab;
     uint32_t bos, eos, eot, unk, pad; // TOKEN_NONE where the vocabulary has none
-    bool add_bos, add_eos;            // what the metadata asks for (defaults by model where it does not say)
-    bool add_space_prefix;            // a text gets a space in front ("llama"): the detokenizer takes it away again
+    uint32_t infill_prefix, infill_suffix,
+        infill_middle;     // what stands before each part of a text with a gap; or TOKEN_NONE
+    bool add_bos, add_eos; // what the metadata asks for (defaults by model where it does not say)
+    bool add_space_prefix; // a text gets a space in front ("llama"): the detokenizer takes it away again
 };
 void tokenizer_info(const struct tokenizer *tokenizer, struct tokenizer_info *out);
 

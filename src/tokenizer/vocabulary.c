@@ -328,6 +328,25 @@ static void find_ends(struct vocabulary *vocabulary, bool typed)
     mark_end(vocabulary, vocabulary->eot);
 }
 
+// Infill tokens as code models spell them: prefix, suffix, middle.
+static const char *const infill_spellings[][3] = {
+    {"<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"},
+    {"<fim-prefix>", "<fim-suffix>", "<fim-middle>"},
+    {"<fim_prefix>", "<fim_suffix>", "<fim_middle>"},
+    {"<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"},
+    {"<|code_prefix|>", "<|code_suffix|>", "<|code_middle|>"},
+    {"▁<PRE>", "▁<SUF>", "▁<MID>"},
+    {"<PRE>", "<SUF>", "<MID>"},
+};
+
+static void find_infill(struct vocabulary *vocabulary)
+{
+    for (size_t i = 0; i < sizeof infill_spellings / sizeof *infill_spellings; i++)
+        for (int part = 0; part < 3; part++)
+            if (vocabulary->infill[part] == TOKEN_NONE)
+                vocabulary->infill[part] = find_spelled(vocabulary, infill_spellings[i][part]);
+}
+
 static enum chord_status load_special_ids(struct vocabulary *vocabulary, const struct gguf *gguf,
                                           struct chord_error *err)
 {
@@ -338,16 +357,28 @@ static enum chord_status load_special_ids(struct vocabulary *vocabulary, const s
     vocabulary->bos = spm && n > 1 ? 1 : TOKEN_NONE;
     vocabulary->eos = spm && n > 2 ? 2 : TOKEN_NONE;
     vocabulary->eot = vocabulary->pad = TOKEN_NONE;
+    for (int part = 0; part < 3; part++)
+        vocabulary->infill[part] = TOKEN_NONE;
     uint32_t eom = TOKEN_NONE, fim_pad = TOKEN_NONE, fim_rep = TOKEN_NONE, fim_sep = TOKEN_NONE;
     const struct {
         const char *key;
         uint32_t *id;
     } keys[] = {
-        {KEY("bos_token_id"), &vocabulary->bos},     {KEY("eos_token_id"), &vocabulary->eos},
-        {KEY("eot_token_id"), &vocabulary->eot},     {KEY("eom_token_id"), &eom},
-        {KEY("unknown_token_id"), &vocabulary->unk}, {KEY("padding_token_id"), &vocabulary->pad},
-        {KEY("fim_pad_token_id"), &fim_pad},         {KEY("fim_rep_token_id"), &fim_rep},
+        {KEY("bos_token_id"), &vocabulary->bos},
+        {KEY("eos_token_id"), &vocabulary->eos},
+        {KEY("eot_token_id"), &vocabulary->eot},
+        {KEY("eom_token_id"), &eom},
+        {KEY("unknown_token_id"), &vocabulary->unk},
+        {KEY("padding_token_id"), &vocabulary->pad},
+        {KEY("fim_pad_token_id"), &fim_pad},
+        {KEY("fim_rep_token_id"), &fim_rep},
         {KEY("fim_sep_token_id"), &fim_sep},
+        {KEY("prefix_token_id"), &vocabulary->infill[0]},
+        {KEY("suffix_token_id"), &vocabulary->infill[1]},
+        {KEY("middle_token_id"), &vocabulary->infill[2]},
+        {KEY("fim_pre_token_id"), &vocabulary->infill[0]},
+        {KEY("fim_suf_token_id"), &vocabulary->infill[1]},
+        {KEY("fim_mid_token_id"), &vocabulary->infill[2]},
     };
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         const enum chord_status status = load_special_id(vocabulary, gguf, keys[i].key, keys[i].id, err);
@@ -358,6 +389,7 @@ static enum chord_status load_special_ids(struct vocabulary *vocabulary, const s
     mark_end(vocabulary, fim_pad);
     mark_end(vocabulary, fim_rep);
     mark_end(vocabulary, fim_sep);
+    find_infill(vocabulary);
     find_ends(vocabulary, gguf_find(gguf, KEY("token_type")) != NULL);
     return CHORD_OK;
 }

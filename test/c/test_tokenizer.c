@@ -466,6 +466,37 @@ static void test_odd_vocabularies(void **state)
     done(m);
 }
 
+// Infill tokens: by the metadata, then by how code models spell them; part of a set is not one.
+static void test_infill(void **state)
+{
+    (void)state;
+    struct tokenizer_info info;
+    struct made *m = calloc(1, sizeof *m);
+    make_bpe(&m->v);
+    const uint32_t prefix = made_add(&m->v, "<fim_prefix>", TOKEN_CONTROL, 0);
+    const uint32_t suffix = made_add(&m->v, "<fim_suffix>", TOKEN_CONTROL, 0);
+    const uint32_t middle = made_add(&m->v, "<fim_middle>", TOKEN_CONTROL, 0);
+    made_open(m, "gpt2", MADE_BPE);
+    tokenizer_info(m->tokenizer, &info);
+    assert_int_equal(info.infill_prefix, prefix);
+    assert_int_equal(info.infill_suffix, suffix);
+    assert_int_equal(info.infill_middle, middle);
+    assert_false(tokenizer_is_end_of_generation(m->tokenizer, middle));
+    done(m);
+    m = calloc(1, sizeof *m);
+    make_bpe(&m->v);
+    made_add(&m->v, "<fim_suffix>", TOKEN_CONTROL, 0);
+    put_key_u32(&m->v.values, "tokenizer.ggml.fim_pre_token_id", 5);
+    put_key_u32(&m->v.values, "tokenizer.ggml.suffix_token_id", 6);
+    m->v.n_values = 2;
+    made_open(m, "gpt2", MADE_BPE);
+    tokenizer_info(m->tokenizer, &info);
+    assert_int_equal(info.infill_prefix, 5);
+    assert_int_equal(info.infill_suffix, 6);
+    assert_int_equal(info.infill_middle, TOKEN_NONE);
+    done(m);
+}
+
 static void check_failing_allocations(struct made *m)
 {
     char text[600];
@@ -549,7 +580,7 @@ int main(void)
         TEST(test_bos_and_eos),      TEST(test_ends_of_generation),
         TEST(test_detokenizer),      TEST(test_malformed_vocabularies),
         TEST(test_odd_vocabularies), TEST(test_failing_allocations),
-        TEST(test_long_words),
+        TEST(test_long_words),       TEST(test_infill),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 // Any bytes as a text, over small vocabularies of each kind. The first byte of the input chooses the vocabulary, the
-// second the options. CHORD_FUZZ_KIND=0..7 fixes the vocabulary; CHORD_FUZZ_MS=N looks for texts that take more than
+// second the options. CHORD_FUZZ_KIND=0..10 fixes the vocabulary; CHORD_FUZZ_MS=N looks for texts that take more than
 // N ms (build without sanitizers, run with -max_len=65536 -len_control=0). What must hold:
 //   - the ids are ids; byte-level ones stand for the very bytes of the text, SentencePiece ones too but for spaces;
 //   - text without special tokens is never given control tokens;
@@ -12,7 +12,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-#define N_KINDS 8
+#define N_KINDS 11
 #define REQUIRE(holds)                                                                 \
     do {                                                                               \
         if (!(holds)) {                                                                \
@@ -22,7 +22,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
     } while (0)
 
 static const char *const pretokenizers[N_KINDS] = {
-    NULL, NULL, "gpt-2", "llama-bpe", "qwen2", "default", "gpt-4o", "qwen35", // NULL: SentencePiece
+    NULL,     NULL,     "gpt-2",        "llama-bpe",      "qwen2",       "default",
+    "gpt-4o", "qwen35", "deepseek-llm", "deepseek-coder", "deepseek-v3",
+    // NULL: SentencePiece
 };
 
 static struct memory_account account;

@@ -38,6 +38,7 @@ testWith(STORIES, 'a model tells what it is', async () => {
   assert.equal(tokenizer.eos, 2)
   assert.equal(tokenizer.addBos, true)
   assert.equal(tokenizer.vocabulary, 512)
+  assert.equal(tokenizer.infill, null)
   assert.throws(() => {
     model.info.layers = 3
   }, TypeError)

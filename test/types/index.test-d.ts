@@ -13,6 +13,7 @@ expectType<Promise<Model>>(loadModel(new URL('file:///model.gguf'), { memory: '2
 expectType<Promise<Plan>>(plan('model.gguf', { memory: 1e9 }))
 expectType<Promise<GgufInfo>>(inspect('model.gguf'))
 expectType<Promise<Tokenizer>>(loadTokenizer('model.gguf'))
+expectType<{ readonly prefix: number; readonly suffix: number; readonly middle: number } | null>((await loadTokenizer('model.gguf')).info.infill)
 expectType<SystemInfo>(systemInfo())
 expectAssignable<LoadOptions>({ cache: { mode: 'mapped' }, kv: { type: 'f16' }, onProgress: ({ phase, done, total }) => `${phase} ${done / total}` })
 expectNotAssignable<LoadOptions>({ cache: { mode: 'paged' } })
