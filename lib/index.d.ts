@@ -20,7 +20,7 @@ declare global {
 export function loadModel(path: string | URL, options?: LoadOptions): Promise<Model>
 
 /** What `loadModel` would do, from the header alone: bytes by use, expected speed, warnings. */
-export function plan(path: string | URL, options?: LoadOptions): Promise<Plan>
+export function plan(path: string | URL, options?: PlanOptions): Promise<Plan>
 
 /** The metadata and the tensor directory of a GGUF file, of any architecture. */
 export function inspect(path: string | URL): Promise<GgufInfo>
@@ -533,6 +533,17 @@ export interface Tensor {
   data: Float32Array
 }
 
+export interface PlanOptions extends LoadOptions {
+  /**
+   * Which experts a mixture of experts is expected to choose; of the header alone that can't be known.
+   * - `'scattered'` (the default): nearly any of them, as models with random weights do. Trained models are faster than this says.
+   * - `'repeating'`: often those of the last tokens, as was published of trained models with many small experts: half of them are used
+   *   by the next token too.
+   * - `{ file }`: those that `npm run bench:experts -- --record MODEL --trace FILE` has recorded.
+   */
+  routes?: 'scattered' | 'repeating' | { file: string | URL }
+}
+
 export interface Plan {
   path: string
   architecture: string
@@ -559,15 +570,37 @@ export interface Plan {
   readBandwidth: number
   /** Paged: bytes per second that reads from these files got, measured; 0 in mapped mode. */
   diskBandwidth: number
-  /** Of weightsBytesPerToken, those that always stay in memory while one text of up to 128 tokens is generated; all, in mapped mode. */
+  /**
+   * Of weightsBytesPerToken, those that are in memory while one text of up to 128 tokens is generated: always, or of experts as often as
+   * `experts.hitShare` says; all, in mapped mode.
+   */
   pinnedBytes: number
   /** Paged: of memory for those that do not. */
   ringBytes: number
-  /** The greater of weightsBytesPerToken / readBandwidth and, paged, (weightsBytesPerToken - pinnedBytes) / diskBandwidth. */
+  /**
+   * The greater of weightsBytesPerToken / readBandwidth and, paged, (weightsBytesPerToken - pinnedBytes) / diskBandwidth. With `experts`
+   * that of all else, and added to it, for experts are read when their layer is reached, the greater of experts.bytesPerToken /
+   * readBandwidth and experts.bytesPerToken * (1 - experts.hitShare) / experts.diskBandwidth.
+   */
   secondsPerToken: number
   tokensPerSecond: number
   /** The same by layer; the last is for what belongs to none, such as the output matrix. */
   layerBytes: { stepBytes: number; pinnedBytes: number }[]
+  /**
+   * Of a paged mixture of experts, else null. The cache of experts was replayed, in the size that it will have, over `routes` (the name or file
+   * of the option).
+   */
+  experts: {
+    routes: string
+    /** Of weightsBytesPerToken. */
+    bytesPerToken: number
+    /** For experts that stay. */
+    memoryBytes: number
+    /** Of uses, those that find their expert there. */
+    hitShare: number
+    /** Bytes per second that reads of as many experts at once got as a layer will miss, measured. */
+    diskBandwidth: number
+  } | null
   warnings: string[]
 }
 

@@ -4,8 +4,9 @@ const binding = require('./binding.js')
 const { withCancel } = require('./cancel.js')
 const { ChordError, located } = require('./errors.js')
 const { runJob, startGeneration } = require('./generation.js')
-const { GENERATE, LOAD, PERPLEXITY, PRELOAD, SIGNAL, TRANSFER, WASM, nativeLoadOptions } = require('./options.js')
+const { GENERATE, LOAD, PERPLEXITY, PLAN, PRELOAD, SIGNAL, TRANSFER, WASM, nativeLoadOptions } = require('./options.js')
 const { measurePerplexity } = require('./perplexity.js')
+const { nativeRoutes } = require('./routes.js')
 const { SECRET, Session } = require('./session.js')
 const { tokenizerOf } = require('./tokenizer.js')
 const v = require('./validate.js')
@@ -225,8 +226,10 @@ async function loadModel(path, options) {
 
 async function plan(path, options) {
   const file = v.filePath('path', path)
-  const { signal, onProgress, ...rest } = v.options('plan()', options, LOAD)
-  const made = await withCancel(signal, (cancel) => binding.plan(file, nativeLoadOptions(rest), undefined, cancel))
+  const { signal, onProgress, routes, ...rest } = v.options('plan()', options, PLAN)
+  const native = { ...nativeLoadOptions(rest), routes: await nativeRoutes(routes) }
+  const made = await withCancel(signal, (cancel) => binding.plan(file, native, undefined, cancel))
+  if (made.experts) made.experts.routes = typeof routes === 'object' ? routes.file : (routes ?? 'scattered')
   return { path: file, ...made, tokensPerSecond: 1 / made.secondsPerToken }
 }
 

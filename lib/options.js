@@ -18,6 +18,8 @@ const LOAD = {
   onProgress: v.callback,
 }
 
+const PLAN = { ...LOAD, routes: v.routes }
+
 const GENERATE = {
   maxTokens: v.integer({ least: 1 }),
   ignoreEos: v.boolean,
@@ -61,4 +63,4 @@ function nativeLoadOptions({ memory = {}, context, threads, cache = {}, kv = {} 
   return { ...ceilings, context, threads, mapped: mode === 'mapped', paged: mode === 'paged', lru: policy === 'lru', kvQ8_0: kv.type === 'q8_0' }
 }
 
-module.exports = { DETOKENIZE, GENERATE, LOAD, PERPLEXITY, PRELOAD, QUANTIZE, SIGNAL, TOKENIZE, TRANSFER, WASM, nativeLoadOptions }
+module.exports = { DETOKENIZE, GENERATE, LOAD, PERPLEXITY, PLAN, PRELOAD, QUANTIZE, SIGNAL, TOKENIZE, TRANSFER, WASM, nativeLoadOptions }

@@ -161,6 +161,15 @@ function speculate(name, value) {
   return { lookup: true, ...checkObject(name, value, SPECULATE, 'speculate') }
 }
 
+/** 'scattered', 'repeating' or { file }. */
+function routes(name, value) {
+  if (value === 'scattered' || value === 'repeating') return value
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalidOption(name, "'scattered', 'repeating' or { file }", value)
+  const { file } = checkObject(name, value, { file: (of, path) => filePath(of, path, 'of a file') }, 'routes')
+  if (file === undefined) throw invalidOption(name, "'scattered', 'repeating' or { file }", value)
+  return { file }
+}
+
 // ---- Options objects --------------------------------------------------------------------------------------------------
 
 const letters = (name) => name.toLowerCase().replace(/[^a-z0-9]/g, '')
@@ -235,5 +244,5 @@ function tokenIds(name, value, limit = 2 ** 32) {
 
 module.exports = {
   boolean, callback, closest, draft, filePath, guestMemory, integer, invalid, invalidOption, logitBias, memory, models, number, objectSchema, oneOf, options,
-  signal, size, sizeOrAuto, speculate, string, strings, tokenIds,
+  routes, signal, size, sizeOrAuto, speculate, string, strings, tokenIds,
 }

@@ -81,6 +81,16 @@ void chord_model_info(const struct chord_model *model, struct chord_model_info *
 
 #define CHORD_MAX_LAYERS 1024
 
+// Which experts a mixture of experts is expected to use. SCATTERED: nearly any, as routers with random weights do; REPEATING: often
+// those of the last tokens, as trained models do by what was published; RECORDED: those that `npm run bench:experts` has recorded.
+enum chord_routes_kind { CHORD_ROUTES_SCATTERED, CHORD_ROUTES_REPEATING, CHORD_ROUTES_RECORDED };
+struct chord_routes {
+    enum chord_routes_kind kind;
+    // RECORDED: of n_tokens >= 2 tokens of one text, borrowed: [n_tokens, n_layers, n_used], each below n_experts.
+    const uint32_t *experts;
+    uint32_t n_tokens, n_layers, n_experts, n_used;
+};
+
 // What opening would do, from the header alone.
 struct chord_plan {
     const char *architecture; // static
@@ -98,19 +108,26 @@ struct chord_plan {
     double read_bandwidth; // bytes per second: measured read of memory by n_threads threads
     double disk_bandwidth; // paged: bytes per second that the store's reads of these files got; 0 in mapped mode
     uint64_t
-        pinned_bytes;    // paged: of step_bytes, always in memory while one short text is generated; mapped: step_bytes
+        pinned_bytes; // paged: of step_bytes, in memory while one short text is generated: always, or experts as often as
+                      // the routes say; mapped: step_bytes
     uint64_t ring_bytes; // paged: of memory for those that are not
-    double
-        seconds_per_token; // the greater of step_bytes / read_bandwidth and (step_bytes - pinned_bytes) / disk_bandwidth
-    bool fits;             // weights + KV + scratch + metadata <= memory_budget
+    // Of experts, 0 without: of step_bytes; of memory for those that stay; of their uses, the share that finds them there; paged:
+    // bytes per second that reads of as many experts at once got as a layer is expected to miss.
+    uint64_t expert_step_bytes, expert_memory_bytes;
+    double expert_hit_share, expert_bandwidth;
+    // The greater of bytes used / read_bandwidth and bytes not in memory / disk_bandwidth: of what every token uses, and, added to
+    // it, of experts (by expert_bandwidth), since these are read when their layer is reached.
+    double seconds_per_token;
+    bool fits;              // weights + KV + scratch + metadata <= memory_budget
     char warnings[4][256];  // terminated; the first empty one ends the list
     uint32_t n_plan_layers; // n_layer and one more: the output matrix and what else belongs to no layer
     struct chord_plan_layer {
         uint64_t step_bytes, pinned_bytes;
     } layers[CHORD_MAX_LAYERS + 1];
 };
-enum chord_status chord_model_plan(const char *path, const struct chord_model_options *options, struct chord_plan *out,
-                                   struct chord_error *err);
+// routes: NULL is SCATTERED. INVALID_ARGUMENT when those recorded are not of a model of this shape.
+enum chord_status chord_model_plan(const char *path, const struct chord_model_options *options,
+                                   const struct chord_routes *routes, struct chord_plan *out, struct chord_error *err);
 
 // ---- Tokenizer -------------------------------------------------------------------------------------------------------
 

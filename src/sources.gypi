@@ -55,6 +55,7 @@
 
       'src/weights/expert_cache.c',
       'src/weights/expert_pager.c',
+      'src/weights/expert_routes.c',
       'src/weights/pager.c',
       'src/weights/pager_memory.c',
       'src/weights/pager_readers.c',

@@ -1,10 +1,14 @@
 'use strict'
 
 const path = require('node:path')
-const { LOAD_OPTIONS, loadOptions } = require('./command.js')
+const { LOAD_OPTIONS, loadOptions, text } = require('./command.js')
 const { bar, bytes, figure, gigabytesPerSecond, seconds, table } = require('./format.js')
 
 const LAYER_WIDTH = 48
+const ROUTES = {
+  scattered: 'by random weights (trained ones repeat more and are faster: --routes repeating)',
+  repeating: 'by trained models of many small experts',
+}
 
 /** A row of blocks per layer: those that stay in memory, and those that are read for every token, spread as they will be. */
 function drawLayers({ layerBytes }) {
@@ -21,8 +25,11 @@ function drawLayers({ layerBytes }) {
 
 function partsOf(plan) {
   const paged = plan.mode === 'paged'
+  const { experts } = plan
+  const stay = experts ? plan.pinnedBytes - experts.bytesPerToken * experts.hitShare : plan.pinnedBytes
   return [
-    { name: paged ? 'weights that stay' : 'weights, mapped', value: paged ? plan.pinnedBytes : plan.weightsBytes, mark: '█' },
+    { name: paged ? 'weights that stay' : 'weights, mapped', value: paged ? stay : plan.weightsBytes, mark: '█' },
+    ...(experts ? [{ name: 'experts that stay', value: experts.memoryBytes, mark: '▇' }] : []),
     ...(paged ? [{ name: 'weights on their way', value: plan.ringBytes, mark: '▚' }] : []),
     { name: `KV cache at ${plan.context} tokens`, value: plan.kvBytes, mark: '▓' },
     { name: 'scratch', value: plan.scratchBytes, mark: '▒' },
@@ -39,6 +46,14 @@ function speed(plan) {
     )
   }
   const streamed = plan.weightsBytesPerToken - plan.pinnedBytes
+  if (plan.experts) {
+    const { bytesPerToken, diskBandwidth, hitShare, routes } = plan.experts
+    return (
+      `Larger than the memory. A token uses ${bytes(plan.weightsBytesPerToken)} of weights, ${bytes(bytesPerToken)} of them of experts; ${(100 * hitShare).toFixed(0)} % of experts' uses ` +
+      `find them in memory, if they are chosen as ${ROUTES[routes] ?? `in ${routes}`}. The other ${bytes(streamed)} are read at ${gigabytesPerSecond(diskBandwidth)}; ${perToken}` +
+      'KV cache and scratch take memory of experts only while they need it.\n'
+    )
+  }
   return (
     `Larger than the memory. Of the ${bytes(plan.weightsBytesPerToken)} of weights of a token ${bytes(streamed)} are read from disk, while the others are ` +
     `computed with; at ${gigabytesPerSecond(plan.diskBandwidth)} ${perToken}` +
@@ -61,8 +76,10 @@ function draw(plan) {
   )
 }
 
+const routesOption = (routes) => (Object.hasOwn(ROUTES, routes) ? routes : { file: routes })
+
 async function run(values, [file], terminal) {
-  const made = await require('../index.js').plan(file, loadOptions(values))
+  const made = await require('../index.js').plan(file, { ...loadOptions(values), ...(values.routes ? { routes: routesOption(values.routes) } : {}) })
   await (values.json ? terminal.json(made) : terminal.write(draw(made)))
 }
 
@@ -71,6 +88,9 @@ module.exports = {
   words: 'MODEL',
   counts: { least: 1, most: 1 },
   summary: 'Shows what a model will take, and how fast it can be, from its header alone.',
-  options: LOAD_OPTIONS,
+  options: {
+    ...LOAD_OPTIONS,
+    routes: { value: 'NAME', help: 'scattered, repeating or a file: which experts are chosen (default: scattered)', read: text },
+  },
   run,
 }

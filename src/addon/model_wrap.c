@@ -26,6 +26,7 @@ struct open_task {
     char *path;
     struct chord_model_options options;
     bool plan_only;
+    struct chord_routes routes; // for a plan; experts are its own
     struct chord_model *model;
     struct chord_plan plan;
     napi_threadsafe_function on_progress; // NULL without a listener
@@ -76,6 +77,7 @@ static void open_free(struct open_task *open)
 {
     chord_model_close(open->model);
     free((char *)open->options.cpu);
+    free((uint32_t *)open->routes.experts);
     free(open->path);
     free(open);
 }
@@ -108,8 +110,23 @@ static enum chord_status open_execute(struct task *task, struct chord_error *err
         open->options.progress_user = open;
     }
     if (open->plan_only)
-        return chord_model_plan(open->path, &open->options, &open->plan, error);
+        return chord_model_plan(open->path, &open->options, &open->routes, &open->plan, error);
     return chord_model_open(open->path, &open->options, &open->model, error);
+}
+
+static bool set_plan_experts(napi_env env, napi_value out, const struct chord_plan *plan)
+{
+    napi_value experts;
+    NAPI_TRY(env, napi_get_null(env, &experts));
+    if (plan->expert_step_bytes != 0) {
+        NAPI_TRY(env, napi_create_object(env, &experts));
+        if (!util_set_double(env, experts, "bytesPerToken", (double)plan->expert_step_bytes) ||
+            !util_set_double(env, experts, "memoryBytes", (double)plan->expert_memory_bytes) ||
+            !util_set_double(env, experts, "hitShare", plan->expert_hit_share) ||
+            !util_set_double(env, experts, "diskBandwidth", plan->expert_bandwidth))
+            return false;
+    }
+    return util_set(env, out, "experts", experts);
 }
 
 static bool set_plan_layers(napi_env env, napi_value out, const struct chord_plan *plan)
@@ -138,25 +155,25 @@ static napi_value make_plan(napi_env env, const struct chord_plan *plan)
             return NULL;
         NAPI_TRY(env, napi_set_element(env, warnings, i, text));
     }
-    bool ok = util_set_string(env, out, "architecture", plan->architecture) &&
-              util_set_string(env, out, "mode", plan->mode) && util_set_bool(env, out, "fits", plan->fits) &&
-              util_set_double(env, out, "memoryBytes", (double)plan->memory_budget) &&
-              util_set_double(env, out, "weightsBytes", (double)plan->weights_bytes) &&
-              util_set_double(env, out, "weightsBytesPerToken", (double)plan->step_bytes) &&
-              util_set_double(env, out, "kvBytes", (double)plan->kv_bytes) &&
-              util_set_double(env, out, "kvBytesPerToken", (double)plan->kv_bytes_per_token) &&
-              util_set_double(env, out, "scratchBytes", (double)plan->scratch_bytes) &&
-              util_set_double(env, out, "metadataBytes", (double)plan->metadata_bytes) &&
-              util_set_double(env, out, "context", plan->n_ctx) &&
-              util_set_double(env, out, "contextTrained", plan->n_ctx_train) &&
-              util_set_double(env, out, "layers", plan->n_layer) &&
-              util_set_double(env, out, "threads", plan->n_threads) &&
-              util_set_double(env, out, "readBandwidth", plan->read_bandwidth) &&
-              util_set_double(env, out, "diskBandwidth", plan->disk_bandwidth) &&
-              util_set_double(env, out, "pinnedBytes", (double)plan->pinned_bytes) &&
-              util_set_double(env, out, "ringBytes", (double)plan->ring_bytes) &&
-              util_set_double(env, out, "secondsPerToken", plan->seconds_per_token) &&
-              set_plan_layers(env, out, plan) && util_set(env, out, "warnings", warnings);
+    bool ok =
+        util_set_string(env, out, "architecture", plan->architecture) &&
+        util_set_string(env, out, "mode", plan->mode) && util_set_bool(env, out, "fits", plan->fits) &&
+        util_set_double(env, out, "memoryBytes", (double)plan->memory_budget) &&
+        util_set_double(env, out, "weightsBytes", (double)plan->weights_bytes) &&
+        util_set_double(env, out, "weightsBytesPerToken", (double)plan->step_bytes) &&
+        util_set_double(env, out, "kvBytes", (double)plan->kv_bytes) &&
+        util_set_double(env, out, "kvBytesPerToken", (double)plan->kv_bytes_per_token) &&
+        util_set_double(env, out, "scratchBytes", (double)plan->scratch_bytes) &&
+        util_set_double(env, out, "metadataBytes", (double)plan->metadata_bytes) &&
+        util_set_double(env, out, "context", plan->n_ctx) &&
+        util_set_double(env, out, "contextTrained", plan->n_ctx_train) &&
+        util_set_double(env, out, "layers", plan->n_layer) && util_set_double(env, out, "threads", plan->n_threads) &&
+        util_set_double(env, out, "readBandwidth", plan->read_bandwidth) &&
+        util_set_double(env, out, "diskBandwidth", plan->disk_bandwidth) &&
+        util_set_double(env, out, "pinnedBytes", (double)plan->pinned_bytes) &&
+        util_set_double(env, out, "ringBytes", (double)plan->ring_bytes) &&
+        util_set_double(env, out, "secondsPerToken", plan->seconds_per_token) && set_plan_layers(env, out, plan) &&
+        set_plan_experts(env, out, plan) && util_set(env, out, "warnings", warnings);
     return ok ? out : NULL;
 }
 
@@ -202,6 +219,43 @@ static bool read_options(napi_env env, napi_value value, struct chord_model_opti
     return options->cpu != NULL;
 }
 
+// routes: { repeating } or { layers, experts, used, steps: Uint32Array }, as lib/routes.js makes them
+static bool read_routes(napi_env env, napi_value value, struct chord_routes *routes)
+{
+    napi_value steps;
+    bool repeating = false;
+    NAPI_TRY(env, napi_get_named_property(env, value, "routes", &value));
+    if (util_is_nullish(env, value))
+        return true;
+    if (!util_option_bool(env, value, "repeating", &repeating) ||
+        !util_option_u32(env, value, "layers", &routes->n_layers) ||
+        !util_option_u32(env, value, "experts", &routes->n_experts) ||
+        !util_option_u32(env, value, "used", &routes->n_used))
+        return false;
+    routes->kind = repeating ? CHORD_ROUTES_REPEATING : CHORD_ROUTES_SCATTERED;
+    NAPI_TRY(env, napi_get_named_property(env, value, "steps", &steps));
+    if (util_is_nullish(env, steps))
+        return true;
+    const uint32_t *values;
+    size_t n;
+    routes->kind = CHORD_ROUTES_RECORDED;
+    if (!util_get_u32s(env, steps, &values, &n))
+        return false;
+    if (routes->n_layers == 0 || routes->n_used == 0) {
+        util_throw_code(env, CHORD_INVALID_ARGUMENT, "routes: expected layers and used above 0");
+        return false;
+    }
+    uint32_t *copy = malloc(n * sizeof *copy + 1);
+    if (copy == NULL) {
+        util_throw_code(env, CHORD_OUT_OF_MEMORY, "no memory left for routes");
+        return false;
+    }
+    memcpy(copy, values, n * sizeof *copy);
+    routes->experts = copy;
+    routes->n_tokens = (uint32_t)(n / routes->n_layers / routes->n_used);
+    return true;
+}
+
 static bool listen_to_progress(napi_env env, struct open_task *open, napi_value listener)
 {
     napi_value name = util_make_string(env, "chord progress", 14);
@@ -228,6 +282,7 @@ static napi_value open_or_plan(napi_env env, napi_callback_info info, bool plan_
     open->plan_only = plan_only;
     open->path = util_get_string(env, arguments[0], NULL);
     if (open->path == NULL || !read_options(env, arguments[1], &open->options) ||
+        (plan_only && !read_routes(env, arguments[1], &open->routes)) ||
         (!util_is_nullish(env, arguments[2]) && !listen_to_progress(env, open, arguments[2]))) {
         open_destroy(env, &open->task);
         return NULL;

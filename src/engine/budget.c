@@ -14,6 +14,11 @@ static uint64_t choose_spare(uint64_t budget)
     return part < LEAST_SPARE ? LEAST_SPARE : part > MOST_SPARE ? MOST_SPARE : part;
 }
 
+static enum weights_policy policy_of(const struct chord_model_options *options)
+{
+    return options->policy == CHORD_POLICY_LRU ? WEIGHTS_LRU : WEIGHTS_PIN;
+}
+
 static uint64_t at_most(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
@@ -31,6 +36,8 @@ struct survey {
     struct weights *weights;
     struct graph *graph;
     struct uses uses;
+    const struct expert_routes *routes;
+    enum weights_policy policy;
 };
 
 static void free_uses(struct uses *uses, struct memory_account *account)
@@ -86,8 +93,8 @@ static enum chord_status plan_paging(struct budget *budget, const struct survey 
                                      struct chord_error *err)
 {
     const struct uses *uses = &survey->uses;
-    return weights_plan_paging(uses->list, uses->n, memory, uses->experts, uses->n_expert_layers, budget->n_threads,
-                               layers, &budget->paging, account, err);
+    return weights_plan_paging(uses->list, uses->n, memory, uses->experts, uses->n_expert_layers, survey->routes,
+                               survey->policy, budget->n_threads, layers, &budget->paging, account, err);
 }
 
 static enum chord_status decide_paged(struct budget *budget, struct survey *survey, const struct hparams *hparams,
@@ -161,10 +168,10 @@ static enum chord_status make_layers(const struct graph *graph, struct memory_ac
 
 enum chord_status budget_decide(struct budget *out, const struct gguf *gguf, const struct arch *arch,
                                 const struct hparams *hparams, const struct chord_model_options *options,
-                                uint64_t held_bytes, struct memory_account *account, struct weights_layer_plan **layers,
-                                struct chord_error *err)
+                                const struct expert_routes *routes, uint64_t held_bytes, struct memory_account *account,
+                                struct weights_layer_plan **layers, struct chord_error *err)
 {
-    struct survey survey = {0};
+    struct survey survey = {.routes = routes, .policy = policy_of(options)};
     *out = (struct budget){
         .bytes = model_memory_budget(options), .n_threads = model_choose_threads(options), .tile_ceiling = UINT64_MAX};
     const uint64_t held_before = atomic_load(&account->total);
@@ -203,7 +210,7 @@ enum chord_status budget_start_paging(struct chord_model *model, const struct ch
             .spare = model->spare,
             .n_threads = model->n_threads,
             .n_layers = model->graph->n_layer + 1,
-            .policy = options->policy == CHORD_POLICY_LRU ? WEIGHTS_LRU : WEIGHTS_PIN,
+            .policy = policy_of(options),
             .experts = uses.experts,
             .n_expert_layers = uses.n_expert_layers,
         };

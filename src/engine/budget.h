@@ -25,13 +25,14 @@ struct budget {
 // Tokens of context for which a plan counts KV cache: those of a short conversation.
 #define PLANNED_TOKENS 128u
 
+// Routes are for plans: how often experts are expected in memory; NULL: not of interest.
 // gguf, arch, hparams of the model; held_bytes: what is allocated for it already. *layers, when wanted, is of
 // budget->paging: [n_layer + 1], allocated in `account`, which also holds what is needed for a while.
 // MEMORY_BUDGET with the number that would do.
 enum chord_status budget_decide(struct budget *out, const struct gguf *gguf, const struct arch *arch,
                                 const struct hparams *hparams, const struct chord_model_options *options,
-                                uint64_t held_bytes, struct memory_account *account, struct weights_layer_plan **layers,
-                                struct chord_error *err);
+                                const struct expert_routes *routes, uint64_t held_bytes, struct memory_account *account,
+                                struct weights_layer_plan **layers, struct chord_error *err);
 
 // Lets the store page: it gets what is left of the account but for budget->spare.
 enum chord_status budget_start_paging(struct chord_model *model, const struct chord_model_options *options,

@@ -88,7 +88,7 @@ static enum chord_status choose(struct chord_model *model, const struct chord_mo
 {
     struct memory_account account; // what the decision needs for a while is none of the model's
     memory_account_init(&account, UINT64_MAX);
-    const enum chord_status status = budget_decide(budget, model->gguf, model->arch, &model->hparams, options,
+    const enum chord_status status = budget_decide(budget, model->gguf, model->arch, &model->hparams, options, NULL,
                                                    atomic_load(&model->account.total), &account, NULL, err);
     if (status != CHORD_OK)
         return status;

@@ -96,13 +96,34 @@ struct plan_parts {
     struct gguf *gguf;
     struct tokenizer *tokenizer;
     struct weights_layer_plan *layers;
-    bool has_experts;
 };
 
-static enum chord_status fill_plan(struct chord_plan *plan, struct plan_parts *parts, const char *path,
-                                   const struct chord_model_options *options, struct memory_account *account,
-                                   struct chord_error *err)
+static enum chord_status check_routes(const struct chord_routes *routes, const struct hparams *h,
+                                      struct chord_error *err)
 {
+    if (routes->kind != CHORD_ROUTES_RECORDED)
+        return CHORD_OK;
+    if (routes->n_layers != h->n_layer || routes->n_experts != h->n_expert || routes->n_used != h->n_expert_used)
+        return chord_fail(err, CHORD_INVALID_ARGUMENT,
+                          "the routes are of a model with %u layers that use %u of %u experts; this one has %u layers "
+                          "that use %u of %u",
+                          routes->n_layers, routes->n_used, routes->n_experts, h->n_layer, h->n_expert_used,
+                          h->n_expert);
+    if (routes->n_tokens < 2)
+        return chord_fail(err, CHORD_INVALID_ARGUMENT, "routes of one token tell nothing: record some hundred");
+    const uint64_t n = (uint64_t)routes->n_tokens * routes->n_layers * routes->n_used;
+    for (uint64_t i = 0; i < n; i++)
+        if (routes->experts[i] >= routes->n_experts)
+            return chord_fail(err, CHORD_INVALID_ARGUMENT, "the routes name expert %u of %u", routes->experts[i],
+                              routes->n_experts);
+    return CHORD_OK;
+}
+
+static enum chord_status fill_plan(struct chord_plan *plan, struct plan_parts *parts, const char *path,
+                                   const struct chord_model_options *options, const struct chord_routes *routes,
+                                   struct memory_account *account, struct chord_error *err)
+{
+    struct expert_routes expected = {.kind = EXPERT_ROUTES_SCATTERED};
     struct hparams h;
     const struct arch *arch;
     struct budget budget;
@@ -111,9 +132,14 @@ static enum chord_status fill_plan(struct chord_plan *plan, struct plan_parts *p
         status = hparams_load(parts->gguf, &h, &arch, err);
     if (status == CHORD_OK)
         status = tokenizer_create(&parts->tokenizer, parts->gguf, account, err);
+    if (status == CHORD_OK && routes != NULL) {
+        status = check_routes(routes, &h, err);
+        expected = (struct expert_routes){
+            .kind = (enum expert_routes_kind)routes->kind, .experts = routes->experts, .n_tokens = routes->n_tokens};
+    }
     if (status == CHORD_OK)
-        status = budget_decide(&budget, parts->gguf, arch, &h, options, atomic_load(&account->total), account,
-                               &parts->layers, err);
+        status = budget_decide(&budget, parts->gguf, arch, &h, options, &expected, atomic_load(&account->total),
+                               account, &parts->layers, err);
     if (status != CHORD_OK)
         return status;
     *plan = (struct chord_plan){
@@ -133,37 +159,53 @@ static enum chord_status fill_plan(struct chord_plan *plan, struct plan_parts *p
         .fits = budget.fits,
         .pinned_bytes = budget.is_paged ? budget.paging.pinned_bytes : budget.step_bytes,
         .ring_bytes = budget.paging.ring_bytes,
+        .expert_step_bytes = budget.paging.expert_step_bytes,
+        .expert_memory_bytes = budget.paging.expert_frame_bytes,
+        .expert_hit_share = budget.paging.expert_hit_share,
         .n_plan_layers = h.n_layer + 1,
     };
-    parts->has_experts = h.n_expert != 0;
     for (uint32_t i = 0; i <= h.n_layer; i++)
         plan->layers[i] = (struct chord_plan_layer){parts->layers[i].n_bytes, parts->layers[i].pinned_bytes};
     if (budget.is_paged)
-        plan->disk_bandwidth = probe_disk(parts->gguf, DISK_PROBE_SECONDS);
+        plan->disk_bandwidth = probe_disk(parts->gguf, PROBE_PIECE_BYTES, 0, DISK_PROBE_SECONDS);
+    if (budget.is_paged && plan->expert_step_bytes != 0)
+        plan->expert_bandwidth = probe_disk(parts->gguf, budget.paging.expert_tile_bytes,
+                                            budget.paging.expert_reads_per_wave, DISK_PROBE_SECONDS);
     return CHORD_OK;
 }
 
-enum chord_status chord_model_plan(const char *path, const struct chord_model_options *options, struct chord_plan *out,
-                                   struct chord_error *err)
+// Seconds for n_bytes of weights of which n_absent are read from disk, at the same time. A rate of 0 is not known.
+static double seconds_for(double n_bytes, double memory_rate, double n_absent, double disk_rate)
+{
+    const double computing = memory_rate > 0 ? n_bytes / memory_rate : 0;
+    const double reading = disk_rate > 0 ? n_absent / disk_rate : 0;
+    return computing > reading ? computing : reading;
+}
+
+static double seconds_per_token(const struct chord_plan *plan)
+{
+    const double experts = (double)plan->expert_step_bytes, others = (double)plan->step_bytes - experts;
+    const double absent = (double)(plan->step_bytes - plan->pinned_bytes);
+    const double absent_experts = plan->disk_bandwidth > 0 ? experts * (1 - plan->expert_hit_share) : 0;
+    const double absent_others = absent > absent_experts ? absent - absent_experts : 0;
+    return seconds_for(others, plan->read_bandwidth, absent_others, plan->disk_bandwidth) +
+           seconds_for(experts, plan->read_bandwidth, absent_experts, plan->expert_bandwidth);
+}
+
+enum chord_status chord_model_plan(const char *path, const struct chord_model_options *options,
+                                   const struct chord_routes *routes, struct chord_plan *out, struct chord_error *err)
 {
     struct memory_account account;
     struct plan_parts parts = {0};
     memory_account_init(&account, UINT64_MAX);
-    const enum chord_status status = fill_plan(out, &parts, path, options, &account, err);
+    const enum chord_status status = fill_plan(out, &parts, path, options, routes, &account, err);
     memory_free(&account, parts.layers);
     tokenizer_free(parts.tokenizer);
     gguf_close(parts.gguf);
     if (status != CHORD_OK)
         return status;
     out->read_bandwidth = measure_read_bandwidth(out->n_threads);
-    const double from_disk = (double)(out->step_bytes - out->pinned_bytes);
-    const double reading = out->disk_bandwidth > 0 ? from_disk / out->disk_bandwidth : 0;
-    out->seconds_per_token = out->read_bandwidth > 0 ? (double)out->step_bytes / out->read_bandwidth : 0;
-    // Experts are read after their router has chosen, while their layer waits; all else ahead of its use.
-    if (parts.has_experts)
-        out->seconds_per_token += reading;
-    else if (reading > out->seconds_per_token)
-        out->seconds_per_token = reading;
+    out->seconds_per_token = seconds_per_token(out);
     add_warnings(out);
     return CHORD_OK;
 }

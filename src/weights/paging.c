@@ -251,11 +251,16 @@ static struct shares share_out(const struct schedule *schedule, const struct exp
     return shares;
 }
 
+static enum expert_cache_policy expert_policy(enum weights_policy policy)
+{
+    return policy == WEIGHTS_LRU ? EXPERT_CACHE_LRU : EXPERT_CACHE_PREDICTED;
+}
+
 static enum chord_status create_experts(struct paging *paging, const struct expert_layer *layers,
                                         const struct weights_paging *options, uint64_t memory, struct chord_error *err)
 {
     const struct expert_pager_options pager = {
-        .policy = options->policy == WEIGHTS_LRU ? EXPERT_CACHE_LRU : EXPERT_CACHE_PREDICTED,
+        .policy = expert_policy(options->policy),
         .n_layers = options->n_expert_layers,
         .n_experts = options->experts[0].n_experts,
         .n_model_layers = options->n_layers,
@@ -356,22 +361,53 @@ static void describe_layers(const struct weights_use *uses, uint32_t n_uses, str
             layers[uses[i].layer].n_bytes += uses[i].weight[k]->n_rows * uses[i].weight[k]->row_bytes;
 }
 
-// Experts: each of them in memory as often as any other.
-static void plan_experts(const struct weights_experts *experts, uint32_t n_layers, double share,
-                         struct weights_layer_plan *layers, struct weights_paging_plan *out)
+// share: of all experts, the frames.
+static void plan_expert_layers(const struct weights_experts *experts, uint32_t n_layers, double share,
+                               struct weights_layer_plan *layers, struct weights_paging_plan *out)
 {
     for (uint32_t i = 0; i < n_layers; i++) {
-        uint64_t bytes = 0;
-        for (uint32_t part = 0; part < EXPERT_PARTS; part++)
-            bytes += experts[i].weight[part]->tensor->n_bytes;
+        uint64_t bytes = 0, n_tiles = 0;
+        for (uint32_t part = 0; part < EXPERT_PARTS; part++) {
+            const struct weight *weight = experts[i].weight[part];
+            const uint64_t tile_bytes = weight->tile_rows * weight->row_bytes;
+            bytes += weight->tensor->n_bytes;
+            n_tiles += weight->n_tiles / experts[i].n_experts;
+            out->expert_tile_bytes = tile_bytes > out->expert_tile_bytes ? tile_bytes : out->expert_tile_bytes;
+        }
         const uint64_t of_step = bytes / experts[i].n_experts * experts[i].n_used;
-        out->step_bytes += of_step;
-        out->pinned_bytes += (uint64_t)((double)of_step * share);
+        const double absent = (double)experts[i].n_used * (1 - out->expert_hit_share);
+        out->expert_step_bytes += of_step;
+        out->pinned_bytes += (uint64_t)((double)of_step * out->expert_hit_share);
+        out->expert_reads_per_wave += absent * (double)n_tiles / n_layers;
         if (layers != NULL) {
             layers[experts[i].layer].n_bytes += bytes;
             layers[experts[i].layer].pinned_bytes += (uint64_t)((double)bytes * share);
         }
     }
+    out->step_bytes += out->expert_step_bytes;
+}
+
+static enum chord_status plan_experts(const struct weights_experts *experts, uint32_t n_layers, uint64_t n_frames,
+                                      const struct expert_routes *routes, enum weights_policy policy,
+                                      struct weights_layer_plan *layers, struct weights_paging_plan *out,
+                                      struct memory_account *account, struct chord_error *err)
+{
+    const uint64_t n_all = (uint64_t)experts[0].n_experts * n_layers;
+    const struct expert_shape shape = {
+        .n_layers = n_layers,
+        .n_experts = experts[0].n_experts,
+        .n_used = experts[0].n_used,
+        .n_frames = (uint32_t)(n_frames < n_all ? n_frames : n_all),
+        .policy = expert_policy(policy),
+    };
+    const double share = (double)shape.n_frames / (double)n_all;
+    enum chord_status status = CHORD_OK;
+    out->expert_hit_share = share;
+    if (routes != NULL && shape.n_frames != 0 && shape.n_frames < n_all)
+        status = expert_routes_hit_share(routes, &shape, &out->expert_hit_share, account, err);
+    if (status == CHORD_OK)
+        plan_expert_layers(experts, n_layers, share, layers, out);
+    return status;
 }
 
 static void plan_tiles(const struct schedule *schedule, const struct shares *shares, bool *is_pinned,
@@ -391,6 +427,7 @@ static void plan_tiles(const struct schedule *schedule, const struct shares *sha
 
 enum chord_status weights_plan_paging(const struct weights_use *uses, uint32_t n_uses, uint64_t memory,
                                       const struct weights_experts *experts, uint32_t n_expert_layers,
+                                      const struct expert_routes *routes, enum weights_policy policy,
                                       uint32_t n_threads, struct weights_layer_plan *layers,
                                       struct weights_paging_plan *out, struct memory_account *account,
                                       struct chord_error *err)
@@ -418,10 +455,11 @@ enum chord_status weights_plan_paging(const struct weights_use *uses, uint32_t n
             describe_layers(uses, n_uses, layers);
         plan_tiles(&schedule, &shares, is_pinned, layers, out);
         if (n_expert_layers != 0) {
-            const uint64_t frames = shares.experts / expert_pager_frame_bytes(shapes, n_expert_layers);
-            const double share = (double)frames / ((double)experts[0].n_experts * n_expert_layers);
+            const uint64_t frame_bytes = expert_pager_frame_bytes(shapes, n_expert_layers);
             out->metadata_bytes += expert_pager_metadata_bytes(shapes, n_expert_layers, experts[0].n_experts);
-            plan_experts(experts, n_expert_layers, share < 1 ? share : 1, layers, out);
+            out->expert_frame_bytes = shares.experts / frame_bytes * frame_bytes;
+            status = plan_experts(experts, n_expert_layers, shares.experts / frame_bytes, routes, policy, layers, out,
+                                  account, err);
         }
     }
     memory_free(account, shapes);

@@ -15,6 +15,7 @@
 #include "base/status.h"
 #include "gguf/gguf.h"
 #include "quant/quant.h"
+#include "weights/expert_routes.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -92,18 +93,25 @@ enum chord_status weights_start_paging(struct weights *weights, const struct wei
 // What paging would do with `memory` bytes for tiles, of a store in any mode whose tiles are those of paged mode.
 struct weights_paging_plan {
     uint64_t step_bytes;     // of weights that a step over one token uses
-    uint64_t pinned_bytes;   // of them in memory: always, or of experts on average, were all chosen equally often
+    uint64_t pinned_bytes;   // of them in memory: always, or of experts as often as the routes say
     uint64_t ring_bytes;     // of memory for those that are not
     uint64_t least_bytes;    // of memory that paging can work with
     uint64_t metadata_bytes; // held beside
     uint64_t n_tiles;
+    // With experts, else 0:
+    uint64_t expert_step_bytes;   // of step_bytes
+    uint64_t expert_frame_bytes;  // of memory for experts that stay
+    uint64_t expert_tile_bytes;   // of the widest part of an expert that is read at once
+    double expert_hit_share;      // of uses: as the routes say; without routes, were all chosen equally often
+    double expert_reads_per_wave; // tiles of the experts of one layer that are not at hand
 };
 struct weights_layer_plan {
-    uint64_t n_bytes, pinned_bytes;
+    uint64_t n_bytes, pinned_bytes; // of all experts: those in memory
 };
-// layers [n_layers], zeroed, may be NULL.
+// layers [n_layers], zeroed, and routes may be NULL.
 enum chord_status weights_plan_paging(const struct weights_use *uses, uint32_t n_uses, uint64_t memory,
                                       const struct weights_experts *experts, uint32_t n_expert_layers,
+                                      const struct expert_routes *routes, enum weights_policy policy,
                                       uint32_t n_threads, struct weights_layer_plan *layers,
                                       struct weights_paging_plan *out, struct memory_account *account,
                                       struct chord_error *err);

@@ -250,7 +250,7 @@ static void a_plan_is_what_opening_does(void **state)
         struct chord_error err;
         uint64_t weights_bytes = 0, step_bytes = 0;
         const struct chord_model_options options = {.memory = budgets[i], .n_threads = 2, .mode = CHORD_MODE_MAPPED};
-        if (chord_model_plan(test_path("engine.gguf"), &options, &plan, &err) != CHORD_OK)
+        if (chord_model_plan(test_path("engine.gguf"), &options, NULL, &plan, &err) != CHORD_OK)
             fail_msg("%s", err.message);
         model = open_path(test_path("engine.gguf"), options);
         chord_model_info(model, &info);

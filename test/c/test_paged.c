@@ -116,7 +116,7 @@ static void the_budget_chooses_the_mode(void **state)
         chord_model_info(model, &info);
         struct chord_plan plan;
         const struct chord_model_options options = {.memory = memory, .n_threads = 2};
-        assert_int_equal(chord_model_plan(test_path("engine.gguf"), &options, &plan, &err), CHORD_OK);
+        assert_int_equal(chord_model_plan(test_path("engine.gguf"), &options, NULL, &plan, &err), CHORD_OK);
         assert_string_equal(plan.mode, info.mode);
         assert_int_equal(plan.n_ctx, info.n_ctx);
         if (strcmp(info.mode, "paged") == 0) {

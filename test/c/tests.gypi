@@ -10,6 +10,7 @@
     {'target_name': 'test_engine_open', 'includes': ['test.gypi']},
     {'target_name': 'test_expert_cache', 'includes': ['test.gypi']},
     {'target_name': 'test_expert_pager', 'includes': ['test.gypi']},
+    {'target_name': 'test_expert_routes', 'includes': ['test.gypi']},
     {'target_name': 'test_file', 'includes': ['test.gypi']},
     {'target_name': 'test_gemm', 'includes': ['test.gypi']},
     {'target_name': 'test_gguf', 'includes': ['test.gypi']},

@@ -6,8 +6,9 @@ const assert = require('node:assert/strict')
 const fs = require('node:fs')
 const path = require('node:path')
 const { after, before, test } = require('node:test')
-const { inspect, loadModel } = require('../..')
+const { ChordError, inspect, loadModel, plan } = require('../..')
 const { makeModel } = require('../../bench/make-model.js')
+const { runNode } = require('./helpers.js')
 
 const OPTIONS = { context: 256, threads: 2 }
 const LESS = { ...OPTIONS, memory: '16MiB', cache: { mode: 'paged' } } // of 27 MB
@@ -81,4 +82,54 @@ test('tensors and bytes of experts, while they are used', async () => {
   const { peakBytes, budgetBytes } = model.stats().memory
   assert.ok(peakBytes <= budgetBytes)
   await model.close()
+})
+
+test('a plan says how often experts will be found', async () => {
+  const recorded = path.join(folder, 'routes')
+  const tokens = Array.from({ length: 8 }, (_, token) => Array.from({ length: 4 }, (_, layer) => [0, 5, 9, 20 + ((token + layer) % 2)].join(' ')))
+  fs.writeFileSync(recorded, `4 32 4\n${tokens.flat().join('\n')}\n1 2 3 4\n`)
+  const plans = {}
+  for (const routes of [undefined, 'scattered', 'repeating', { file: recorded }]) {
+    const planned = await plan(file, { ...LESS, routes })
+    const { experts, pinnedBytes, weightsBytesPerToken, readBandwidth, diskBandwidth } = planned
+    const { tensors } = await inspect(file)
+    assert.equal(experts.bytesPerToken, tensors.filter(isExperts).reduce((sum, { bytes }) => sum + bytes, 0) / 8)
+    assert.equal(experts.routes, routes === undefined ? 'scattered' : (routes.file ?? routes))
+    assert.ok(experts.memoryBytes > 0 && experts.memoryBytes < 16 * 2 ** 20)
+    const others = weightsBytesPerToken - experts.bytesPerToken
+    const absent = experts.bytesPerToken * (1 - experts.hitShare)
+    assert.ok(Math.abs(weightsBytesPerToken - absent - pinnedBytes) <= 4, 'all else is pinned')
+    const seconds = Math.max(others / readBandwidth, 4 / diskBandwidth) + Math.max(experts.bytesPerToken / readBandwidth, absent / experts.diskBandwidth)
+    assert.ok(Math.abs(planned.secondsPerToken - seconds) < 1e-6)
+    plans[experts.routes] = experts.hitShare
+  }
+  assert.ok(plans.scattered > 0.2 && plans.repeating > plans.scattered + 0.1, JSON.stringify(plans))
+  assert.equal(plans[recorded], 1, 'four or five experts of each layer, over and over')
+  assert.equal((await plan(file, OPTIONS)).experts, null)
+  const drawn = await runNode(['lib/cli/main.js', 'plan', file, '--mode', 'paged', '--memory', '16MiB', '--context', '256', '--routes', recorded])
+  assert.equal(drawn.code, 0, drawn.stderr)
+  assert.match(drawn.stdout, /100 % of experts' uses find them in memory/)
+  const refused = (text, message) => {
+    fs.writeFileSync(recorded, text)
+    return assert.rejects(plan(file, { ...LESS, routes: { file: recorded } }), (error) => error instanceof ChordError && message.test(error.message))
+  }
+  await refused('', /holds no routes/)
+  await refused('4 32\n', /holds no routes/)
+  await refused('4 32 4\n1 2 3 32\n1 2 3 4\n1 2 3 4\n1 2 3 4\n', /line 2: expected 4 experts below 32/)
+  await refused('4 32 2\n1 2\n1 2\n1 2\n1 2\n', /use 2 of 32 experts; this one has 4 layers that use 4 of 32/)
+  await refused('4 32 4\n1 2 3 4\n1 2 3 4\n1 2 3 4\n1 2 3 4\n', /routes of one token/)
+  await assert.rejects(plan(file, { ...LESS, routes: { file: path.join(folder, 'none') } }), { code: 'IO' })
+  await assert.rejects(plan(file, { ...LESS, routes: 'some' }), /'routes' of plan.*'scattered', 'repeating' or \{ file \}, got "some"/)
+})
+
+test('what a plan expects of scattered routes comes about', async () => {
+  const planned = await plan(file, LESS)
+  const model = await loadModel(file, LESS)
+  await model.generate(PROMPT, { temperature: 1, seed: 3, maxTokens: 60, ignoreEos: true, speculate: false })
+  const before = model.stats().paging
+  await model.generate([3, 4], { temperature: 1, seed: 4, maxTokens: 100, ignoreEos: true, speculate: false })
+  const { missBytes } = model.stats().paging
+  await model.close()
+  const hitShare = 1 - (missBytes - before.missBytes) / 100 / planned.experts.bytesPerToken
+  assert.ok(Math.abs(hitShare - planned.experts.hitShare) < 0.12, `${hitShare}, expected ${planned.experts.hitShare}`)
 })
