@@ -1,17 +1,20 @@
 // Speed of attention by itself: bytes of keys and values read per second for generated tokens, beside a plain read of memory;
 // multiplications and additions per second for tiles of prompt rows, beside the tier's fp32 multiply-adds.
 //
-//     bench_attention [--tier NAME] [--threads N] [--head-dim N] [--seconds S] [--rounds N] [--decode 0|1] [--prompt 0|1]
+//     bench_attention [--tier NAME] [--threads N] [--head-dim N] [--tokens N] [--seconds S] [--rounds N]
+//         [--decode 0|1] [--prompt 0|1] [--json]
 //
 // Decoding runs over as many layers as make more than the cache holds, KV heads side by side as graph/kv.h lays them out, on
 // all threads; the rates of the threads are added up. Prompts run on one thread. Rates are by the CPU time of a thread, so that
-// a core taken away by another program does not count. Rounds are interleaved and medians printed.
+// a core taken away by another program does not count. Rounds are interleaved and medians printed. --tokens: one context and prompt
+// instead of several.
 #include "graph/kv.h"
 #include "kernels/kernels.h"
 #include "machine.h"
 #include "os/cpu.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,8 +25,9 @@
 
 static struct {
     const char *tier;
-    uint32_t threads, head_dim, rounds, decode, prompt;
+    uint32_t threads, head_dim, tokens, rounds, decode, prompt;
     double seconds;
+    bool json;
 } options = {.threads = 2, .head_dim = 128, .rounds = 3, .decode = 1, .prompt = 1, .seconds = 0.2};
 
 static const uint32_t contexts[] = {512, 4096, 16384};
@@ -128,20 +132,44 @@ static double decode_on_thread(void *context, uint32_t index, uint32_t n_threads
     return rate;
 }
 
-static void print_decode(const struct kernels *const *tiers, uint32_t n_tiers)
+// What separates one object of a JSON list from the one before; `first` is cleared.
+static const char *separator(bool *first)
+{
+    const char *text = *first ? "" : ",";
+    *first = false;
+    return text;
+}
+
+static const char *name_of(enum kv_type type)
+{
+    return type == KV_F16 ? "f16" : "q8_0";
+}
+
+// Of one query head for each byte of keys and values: a product and a sum for each element of both.
+static double operations_per_byte(const struct cache *cache)
+{
+    return 4.0 * cache->layout.head_dim * KV_BLOCK_TOKENS / (2.0 * (double)cache->layout.keys_bytes);
+}
+
+// peaks[t]: GFLOPS of all threads together.
+static void print_decode(const struct kernels *const *tiers, const double *peaks, uint32_t n_tiers)
 {
     static double rates[MAX_TIERS][LENGTH(groups)][MAX_ROUNDS], reads[MAX_ROUNDS];
     const uint64_t buffer_bytes = machine_buffer_bytes();
     uint8_t *buffer = machine_buffer(buffer_bytes);
     machine_read *read = machine_widest_read();
+    bool first = true;
+    if (options.json)
+        printf(",\n  \"decode\": [");
     for (enum kv_type type = KV_F16; type < N_KV_TYPES; type++)
-        for (uint32_t i = 0; i < LENGTH(contexts); i++) {
+        for (uint32_t i = 0; i < (options.tokens != 0 ? 1 : LENGTH(contexts)); i++) {
             struct cache cache;
+            const uint32_t n_tokens = options.tokens != 0 ? options.tokens : contexts[i];
             // At least a GiB of cache, however long the context.
             const uint64_t layer_bytes =
-                2 * N_HEAD_KV * kv_part_bytes(type, options.head_dim) / KV_BLOCK_TOKENS * contexts[i];
+                2 * N_HEAD_KV * kv_part_bytes(type, options.head_dim) / KV_BLOCK_TOKENS * n_tokens;
             const uint32_t n_layer = (uint32_t)((1u << 30) / layer_bytes) + 1;
-            cache_make(&cache, tiers[0], type, contexts[i], n_layer, N_HEAD_KV, options.head_dim);
+            cache_make(&cache, tiers[0], type, n_tokens, n_layer, N_HEAD_KV, options.head_dim);
             for (uint32_t round = 0; round < options.rounds; round++) {
                 reads[round] = machine_read_rate(read, buffer, buffer_bytes, options.threads, options.seconds);
                 for (uint32_t t = 0; t < n_tiers; t++)
@@ -149,24 +177,37 @@ static void print_decode(const struct kernels *const *tiers, uint32_t n_tiers)
                         struct decode job = {.kernels = tiers[t],
                                              .cache = &cache,
                                              .n_q = groups[g],
-                                             .n_tokens = contexts[i],
+                                             .n_tokens = n_tokens,
                                              .seconds = options.seconds};
                         rates[t][g][round] = machine_on_threads(options.threads, decode_on_thread, &job);
                     }
             }
-            const double plain = machine_median(reads, options.rounds);
-            printf("%s, %u tokens, %u threads; plain read %.1f GB/s\n", type == KV_F16 ? "f16" : "q8_0", contexts[i],
-                   options.threads, plain * 1e-9);
+            const double plain = machine_median(reads, options.rounds), per_byte = operations_per_byte(&cache);
+            if (!options.json)
+                printf("%s, %u tokens, %u threads; plain read %.1f GB/s\n", name_of(type), n_tokens, options.threads,
+                       plain * 1e-9);
             for (uint32_t t = 0; t < n_tiers; t++) {
-                printf("  %-11s", tiers[t]->tier);
+                if (!options.json)
+                    printf("  %-11s", tiers[t]->tier);
                 for (uint32_t g = 0; g < LENGTH(groups); g++) {
                     const double rate = machine_median(rates[t][g], options.rounds);
-                    printf("  G=%u %5.1f GB/s (%2.0f%%)", groups[g], rate * 1e-9, 100.0 * rate / plain);
+                    const double gflops = rate * per_byte * groups[g] * 1e-9;
+                    if (options.json)
+                        printf("%s\n    {\"tier\": \"%s\", \"kv\": \"%s\", \"tokens\": %u, \"queries\": %u, \"gbps\": "
+                               "%.2f, "
+                               "\"share\": %.3f, \"gflops\": %.2f, \"peakShare\": %.3f}",
+                               separator(&first), tiers[t]->tier, name_of(type), n_tokens, groups[g], rate * 1e-9,
+                               rate / plain, gflops, peaks[t] > 0.0 ? gflops / peaks[t] : 0.0);
+                    else
+                        printf("  G=%u %5.1f GB/s (%2.0f%%)", groups[g], rate * 1e-9, 100.0 * rate / plain);
                 }
-                printf("\n");
+                if (!options.json)
+                    printf("\n");
             }
             cache_free(&cache);
         }
+    if (options.json)
+        printf("\n  ]");
 }
 
 // ---- prompts ---------------------------------------------------------------------------------------------------------
@@ -209,40 +250,64 @@ static double prompt_gflops(const struct kernels *k, const struct cache *cache, 
     return ops / spent * 1e-9;
 }
 
-static void print_prompts(const struct kernels *k, uint32_t features)
+static void print_prompts(const struct kernels *k, double peak, bool *first)
 {
     static const uint32_t lengths[] = {128, 512, 2048};
-    const struct machine_peak *peak = machine_fp32_peak(features);
-    static double rates[2][LENGTH(lengths)][LENGTH(groups)][MAX_ROUNDS], peaks[MAX_ROUNDS];
+    static double rates[N_KV_TYPES][2][LENGTH(lengths)][LENGTH(groups)][MAX_ROUNDS];
     static const uint32_t head_dims[2] = {64, 128};
-    struct cache caches[2];
-    for (int d = 0; d < 2; d++)
-        cache_make(&caches[d], k, KV_F16, 2048, 1, 1, head_dims[d]);
-    for (uint32_t round = 0; round < options.rounds; round++) {
-        peaks[round] = machine_peak_rate(peak, 1, options.seconds) * 1e-9;
+    struct cache caches[N_KV_TYPES][2];
+    const uint32_t n_lengths = options.tokens != 0 ? 1 : LENGTH(lengths);
+    for (enum kv_type type = KV_F16; type < N_KV_TYPES; type++)
         for (int d = 0; d < 2; d++)
-            for (uint32_t i = 0; i < LENGTH(lengths); i++)
-                for (uint32_t g = 0; g < LENGTH(groups); g++)
-                    rates[d][i][g][round] = prompt_gflops(k, &caches[d], groups[g], lengths[i]);
-    }
-    const double most = machine_median(peaks, options.rounds);
-    printf("prompts, %s, one thread, GFLOPS; peak %.0f (%s)\n", k->tier, most,
-           peak != NULL ? peak->instruction : "none");
-    for (int d = 0; d < 2; d++)
-        for (uint32_t i = 0; i < LENGTH(lengths); i++) {
-            printf("  head_dim %3u, %4u tokens", head_dims[d], lengths[i]);
-            for (uint32_t g = 0; g < LENGTH(groups); g++) {
-                const double rate = machine_median(rates[d][i][g], options.rounds);
-                printf("  G=%u %5.1f (%2.0f%%)", groups[g], rate, most > 0.0 ? 100.0 * rate / most : 0.0);
+            cache_make(&caches[type][d], k, type, options.tokens > 2048 ? options.tokens : 2048, 1, 1, head_dims[d]);
+    for (uint32_t round = 0; round < options.rounds; round++)
+        for (enum kv_type type = KV_F16; type < N_KV_TYPES; type++)
+            for (int d = 0; d < 2; d++)
+                for (uint32_t i = 0; i < n_lengths; i++)
+                    for (uint32_t g = 0; g < LENGTH(groups); g++)
+                        rates[type][d][i][g][round] = prompt_gflops(k, &caches[type][d], groups[g],
+                                                                    options.tokens != 0 ? options.tokens : lengths[i]);
+    for (enum kv_type type = KV_F16; type < N_KV_TYPES; type++)
+        for (int d = 0; d < 2; d++) {
+            for (uint32_t i = 0; i < n_lengths; i++) {
+                const uint32_t n_tokens = options.tokens != 0 ? options.tokens : lengths[i];
+                if (!options.json)
+                    printf("  %-4s head_dim %3u, %4u tokens", name_of(type), head_dims[d], n_tokens);
+                for (uint32_t g = 0; g < LENGTH(groups); g++) {
+                    const double rate = machine_median(rates[type][d][i][g], options.rounds);
+                    const double share = peak > 0.0 ? rate / peak : 0.0;
+                    if (options.json)
+                        printf("%s\n    {\"tier\": \"%s\", \"kv\": \"%s\", \"headDim\": %u, \"tokens\": %u, "
+                               "\"queries\": %u, "
+                               "\"gflops\": %.2f, \"share\": %.3f}",
+                               separator(first), k->tier, name_of(type), head_dims[d], n_tokens, groups[g], rate,
+                               share);
+                    else
+                        printf("  G=%u %5.1f (%2.0f%%)", groups[g], rate, 100.0 * share);
+                }
+                if (!options.json)
+                    printf("\n");
             }
-            printf("\n");
+            cache_free(&caches[type][d]);
         }
-    for (int d = 0; d < 2; d++)
-        cache_free(&caches[d]);
+}
+
+// GFLOPS of fp32 on vectors: what the products of attention are.
+static double peak_gflops(uint32_t features, uint32_t n_threads)
+{
+    double rates[MAX_ROUNDS];
+    for (uint32_t round = 0; round < options.rounds; round++)
+        rates[round] = machine_peak_rate(machine_fp32_peak(features), n_threads, options.seconds) * 1e-9;
+    return machine_median(rates, options.rounds);
 }
 
 int main(int argc, char **argv)
 {
+    // The only option without a value comes last.
+    if (argc > 1 && strcmp(argv[argc - 1], "--json") == 0) {
+        options.json = true;
+        argc--;
+    }
     for (int i = 1; i + 1 < argc; i += 2) {
         const uint32_t number = (uint32_t)strtoul(argv[i + 1], NULL, 10);
         if (strcmp(argv[i], "--tier") == 0)
@@ -251,6 +316,8 @@ int main(int argc, char **argv)
             options.threads = number;
         else if (strcmp(argv[i], "--head-dim") == 0)
             options.head_dim = number;
+        else if (strcmp(argv[i], "--tokens") == 0)
+            options.tokens = number;
         else if (strcmp(argv[i], "--rounds") == 0)
             options.rounds = number;
         else if (strcmp(argv[i], "--decode") == 0)
@@ -287,9 +354,36 @@ int main(int argc, char **argv)
         fprintf(stderr, "this CPU or this build has no such tier\n");
         return 1;
     }
-    for (uint32_t t = 0; options.prompt != 0 && t < n_tiers; t++)
-        print_prompts(tiers[t], features[t]);
+    double peaks[MAX_TIERS][2]; // of one thread, of all
+    for (uint32_t t = 0; t < n_tiers; t++) {
+        peaks[t][0] = peak_gflops(features[t], 1);
+        peaks[t][1] = peak_gflops(features[t], options.threads);
+    }
+    bool first = true;
+    if (options.json)
+        printf("{\n  \"threads\": %u, \"headDim\": %u, \"peak\": {", options.threads, options.head_dim);
+    for (uint32_t t = 0; t < n_tiers; t++) {
+        const struct machine_peak *peak = machine_fp32_peak(features[t]);
+        const char *instruction = peak != NULL ? peak->instruction : "none";
+        if (options.json)
+            printf("%s\"%s\": {\"instruction\": \"%s\", \"gflops1\": %.1f, \"gflops\": %.1f}", t == 0 ? "" : ", ",
+                   tiers[t]->tier, instruction, peaks[t][0], peaks[t][1]);
+    }
+    if (options.json)
+        printf("},\n  \"prompt\": [");
+    for (uint32_t t = 0; options.prompt != 0 && t < n_tiers; t++) {
+        if (!options.json)
+            printf("prompts, %s, one thread, GFLOPS; peak %.0f\n", tiers[t]->tier, peaks[t][0]);
+        print_prompts(tiers[t], peaks[t][0], &first);
+    }
+    if (options.json)
+        printf("\n  ]");
+    double all[MAX_TIERS];
+    for (uint32_t t = 0; t < n_tiers; t++)
+        all[t] = peaks[t][1];
     if (options.decode != 0)
-        print_decode(tiers, n_tiers);
+        print_decode(tiers, all, n_tiers);
+    if (options.json)
+        printf("\n}\n");
     return 0;
 }

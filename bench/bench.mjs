@@ -18,14 +18,15 @@ const { costOf } = require('./report/statistics.js')
 const DEMO = fileURLToPath(new URL('../models/demo.gguf', import.meta.url))
 const MADE = 'llama-1.1b-Q4_K_M' // larger than most caches, small enough to be made in seconds
 const PROMPTS = [128, 512]
+const CONTEXT = 2048 // tokens of attention, of the prompt and before a generated one
 const COLUMNS = [1, 4] // of matvec: one sequence, four at once
 
 async function measureKernels({ tier, threads, quick }, note) {
-  const program = await benchPrograms(['bench_kernels', 'bench_gemm'])
+  const program = await benchPrograms(['bench_kernels', 'bench_gemm', 'bench_attention'])
   const { systemInfo } = require('..')
   const name = tier ?? systemInfo().tier
   const effort = ['--tier', name, '--rounds', quick ? 1 : 3, '--seconds', quick ? 0.05 : 0.1, '--json']
-  const result = { tier: name, threads, matvec: {}, operations: [], gemm: null }
+  const result = { tier: name, threads, matvec: {}, operations: [], gemm: null, attention: null }
   for (const columns of COLUMNS) {
     note(`matvec, ${columns} column${columns > 1 ? 's' : ''}`)
     const { matvec, operations } = await program('bench_kernels', [...effort, '--threads', threads, '--columns', columns])
@@ -34,6 +35,10 @@ async function measureKernels({ tier, threads, quick }, note) {
   }
   note('GEMM')
   result.gemm = await program('bench_gemm', [...effort, '--columns', PROMPTS.join(',')])
+  note('attention')
+  const { peak, prompt, decode } = await program('bench_attention', [...effort.slice(0, -1), '--threads', threads, '--tokens', CONTEXT, '--json'])
+  // A tier that takes over another's attention reports it by that name.
+  result.attention = { peak: Object.values(peak)[0], tokens: CONTEXT, prompt, decode }
   return result
 }
 

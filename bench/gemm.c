@@ -1,5 +1,5 @@
 // Speed of the GEMM by itself: one thread, weights in the layout of the file, unpacking included; beside the rate of a
-// plain loop of the tier's widest integer and float multiply-adds in the same run.
+// plain loop of the products that the tier uses in the same run.
 //
 //     bench_gemm [--tier NAME] [--type NAME] [--rows N] [--n N] [--columns N,N,...] [--chunk ROWS] [--seconds S] [--rounds N]
 //           [--json]
@@ -143,7 +143,8 @@ static void print_head(const struct machine_peak *const *peaks, const double *pe
         names[p] = peaks[p] != NULL ? peaks[p]->instruction : "none";
     if (options.json) {
         printf("{\n  \"tier\": \"%s\", \"rows\": %llu, \"n\": %llu, \"chunk\": %llu, \"rounds\": %u,\n"
-               "  \"int8\": {\"instruction\": \"%s\", \"gops\": %.1f}, \"fp32\": {\"instruction\": \"%s\", \"gops\": "
+               "  \"quantized\": {\"instruction\": \"%s\", \"gops\": %.1f}, \"float\": {\"instruction\": \"%s\", "
+               "\"gops\": "
                "%.1f},\n"
                "  \"gemm\": [",
                kernels.tier, (unsigned long long)options.rows, (unsigned long long)options.n,
@@ -188,7 +189,7 @@ int main(int argc, char **argv)
     kernels_init(&kernels, features);
 
     // Of quantized types and of float types.
-    const struct machine_peak *peaks[2] = {machine_int8_peak(features), machine_fp32_peak(features)};
+    const struct machine_peak *peaks[2] = {machine_product_peak(features, false), machine_product_peak(features, true)};
     double peak_rates[2][MAX_ROUNDS];
 
     static struct measured all[MAX_TYPES];

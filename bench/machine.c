@@ -325,12 +325,12 @@ PEAK_LOOP(vfmadd_512, "avx512f", __m512, "v", _mm512_set1_ps(1e-30f), _mm512_fma
 #define ARCH_REQ_XCOMP_PERM 0x1023
 #endif
 
-// CPUID leaf 7: AMX-TILE and AMX-INT8; then the kernel's leave to use the tile registers, which holds for the process.
+// CPUID leaf 7: AMX-BF16, AMX-TILE and AMX-INT8; then the kernel's leave to use the tile registers, which holds for the process.
 static bool amx_is_ours(void)
 {
     uint32_t a = 7, b, c = 0, d;
     __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
-    return (d >> 24 & 3) == 3 && syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_TILE_DATA) == 0;
+    return (d >> 22 & 13) == 13 && syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_TILE_DATA) == 0;
 }
 
 struct __attribute__((aligned(64))) tile_config {
@@ -339,35 +339,38 @@ struct __attribute__((aligned(64))) tile_config {
     uint8_t rows[16];
 };
 
-// Tiles 0 to 3 accumulate 16 x 16 sums of 64 products each: two tiles of the one side times two of the other, the shape
-// in which a matrix product uses them.
-__attribute__((target("amx-tile,amx-int8"))) static double tdpbusd(uint64_t steps)
-{
-    struct tile_config config = {.palette = 1};
-    static const uint8_t zeros[16 * 64];
-    for (int t = 0; t < 8; t++) {
-        config.column_bytes[t] = 64;
-        config.rows[t] = 16;
+// Tiles 0 to 3 accumulate 16 x 16 sums of 64 products of bytes, or 32 of bfloat16, each: two tiles of the one side times two of
+// the other, the shape in which a matrix product uses them.
+#define TILE_LOOP(name, target_features, step, products)                                                    \
+    __attribute__((target(target_features))) static double name(uint64_t steps)                             \
+    {                                                                                                       \
+        struct tile_config config = {.palette = 1};                                                         \
+        static const uint8_t zeros[16 * 64];                                                                \
+        for (int t = 0; t < 8; t++) {                                                                       \
+            config.column_bytes[t] = 64;                                                                    \
+            config.rows[t] = 16;                                                                            \
+        }                                                                                                   \
+        __asm__ volatile("" : : "r"(&config) : "memory"); /* gcc 12 believes that 8 bytes of it are read */ \
+        _tile_loadconfig(&config);                                                                          \
+        _tile_loadd(4, zeros, 64);                                                                          \
+        _tile_loadd(5, zeros, 64);                                                                          \
+        _tile_loadd(6, zeros, 64);                                                                          \
+        _tile_loadd(7, zeros, 64);                                                                          \
+        _tile_zero(0);                                                                                      \
+        _tile_zero(1);                                                                                      \
+        _tile_zero(2);                                                                                      \
+        _tile_zero(3);                                                                                      \
+        for (uint64_t s = 0; s < steps; s++) {                                                              \
+            step(0, 4, 6);                                                                                  \
+            step(1, 4, 7);                                                                                  \
+            step(2, 5, 6);                                                                                  \
+            step(3, 5, 7);                                                                                  \
+        }                                                                                                   \
+        _tile_release();                                                                                    \
+        return 2.0 * 4 * 16 * 16 * (products) * (double)steps;                                              \
     }
-    __asm__ volatile("" : : "r"(&config) : "memory"); // gcc 12 believes that only 8 bytes of it are read
-    _tile_loadconfig(&config);
-    _tile_loadd(4, zeros, 64);
-    _tile_loadd(5, zeros, 64);
-    _tile_loadd(6, zeros, 64);
-    _tile_loadd(7, zeros, 64);
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
-    for (uint64_t s = 0; s < steps; s++) {
-        _tile_dpbusd(0, 4, 6);
-        _tile_dpbusd(1, 4, 7);
-        _tile_dpbusd(2, 5, 6);
-        _tile_dpbusd(3, 5, 7);
-    }
-    _tile_release();
-    return 2.0 * 4 * 16 * 16 * 64 * (double)steps;
-}
+TILE_LOOP(tdpbusd, "amx-tile,amx-int8", _tile_dpbusd, 64)
+TILE_LOOP(tdpbf16ps, "amx-tile,amx-bf16", _tile_dpbf16ps, 32)
 #endif
 #elif defined(__aarch64__)
 #include <arm_neon.h>
@@ -404,6 +407,13 @@ static const struct known_peak int8_peaks[] = {
     {CPU_NEON, {"smlal, 64 bits", smlal}},
     {CPU_NEON_DOTPROD, {"sdot, 128 bits", sdot}},
     {CPU_NEON_I8MM, {"smmla, 128 bits", smmla}},
+#endif
+    {0, {NULL, NULL}},
+};
+
+static const struct known_peak bf16_peaks[] = {
+#if defined(__x86_64__) && defined(__linux__)
+    {CPU_AMX, {"tdpbf16ps, 16 x 32 pairs", tdpbf16ps}},
 #endif
     {0, {NULL, NULL}},
 };
@@ -446,6 +456,13 @@ const struct machine_peak *machine_int8_peaks(void)
     return list;
 }
 
+const struct machine_peak *machine_bf16_peaks(void)
+{
+    static struct machine_peak list[MAX_PEAKS];
+    peaks_of(bf16_peaks, list);
+    return list;
+}
+
 const struct machine_peak *machine_fp32_peaks(void)
 {
     static struct machine_peak list[MAX_PEAKS];
@@ -462,14 +479,15 @@ static const struct machine_peak *best_of(const struct known_peak *known, uint32
     return best;
 }
 
-const struct machine_peak *machine_int8_peak(uint32_t features)
-{
-    return best_of(int8_peaks, features);
-}
-
 const struct machine_peak *machine_fp32_peak(uint32_t features)
 {
     return best_of(fp32_peaks, features);
+}
+
+const struct machine_peak *machine_product_peak(uint32_t features, bool of_floats)
+{
+    const struct machine_peak *tiles = best_of(bf16_peaks, features);
+    return tiles != NULL ? tiles : best_of(of_floats ? fp32_peaks : int8_peaks, features);
 }
 
 struct peak_run {

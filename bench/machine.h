@@ -58,11 +58,15 @@ struct machine_peak {
 // All that this machine has, ended by { NULL }. The AMX tiles count as had when the system lets the process use them,
 // whatever chord does with them.
 const struct machine_peak *machine_int8_peaks(void);
+const struct machine_peak *machine_bf16_peaks(void);
 const struct machine_peak *machine_fp32_peaks(void);
 
-// The fastest instruction for products of bytes, or of floats, among what `features` (mask of cpu_feature) has: what a
-// tier of kernels with these features is to be measured by. NULL: none known.
-const struct machine_peak *machine_int8_peak(uint32_t features);
+// What a tier of kernels with these features (mask of cpu_feature) is to be measured by: the fastest instruction for the
+// products of its GEMM, with quantized weights or with floats. Bytes and floats; on the tile unit bfloat16 for both (of which
+// weights in BF16, F16 and F32 take 3, 5 and 6 products of parts for one of their own). NULL: none known.
+const struct machine_peak *machine_product_peak(uint32_t features, bool of_floats);
+
+// The fastest of fp32 on vectors. NULL: none known.
 const struct machine_peak *machine_fp32_peak(uint32_t features);
 
 // Operations per second of n_threads threads together, during `seconds`; 0 for NULL.

@@ -75,9 +75,10 @@ static void print_tiers(void)
         uint32_t features;
         if (!kernels_features_of_tier(*name, cpu_features(), &features))
             continue;
-        const struct machine_peak *int8 = machine_int8_peak(features), *fp32 = machine_fp32_peak(features);
-        printf("%s\n    {\"tier\": \"%s\", \"int8\": \"%s\", \"fp32\": \"%s\"}", first ? "" : ",", *name,
-               int8 != NULL ? int8->instruction : "", fp32 != NULL ? fp32->instruction : "");
+        const struct machine_peak *quantized = machine_product_peak(features, false);
+        const struct machine_peak *floats = machine_product_peak(features, true);
+        printf("%s\n    {\"tier\": \"%s\", \"quantized\": \"%s\", \"float\": \"%s\"}", first ? "" : ",", *name,
+               quantized != NULL ? quantized->instruction : "", floats != NULL ? floats->instruction : "");
         first = false;
     }
     printf("\n  ]\n");
@@ -90,6 +91,7 @@ int main(int argc, char **argv)
         add(NULL, "read", threads);
     add(NULL, "read", options.threads);
     add_peaks(machine_int8_peaks(), "int8");
+    add_peaks(machine_bf16_peaks(), "bf16");
     add_peaks(machine_fp32_peaks(), "fp32");
 
     const uint64_t bytes = options.mb != 0 ? options.mb << 20 : machine_buffer_bytes();

@@ -75,11 +75,11 @@ int main(void)
     }
     random_seed(&random, 1);
     fill(logits, &random, 3);
-#define MEASURE(name, ...)                                                                                             \
-    do {                                                                                                               \
-        o = plain;                                                                                                     \
-        __VA_ARGS__;                                                                                                   \
-        failed |= measure(name, &o, logits, copy);                                                                     \
+#define MEASURE(name, ...)                         \
+    do {                                           \
+        o = plain;                                 \
+        __VA_ARGS__;                               \
+        failed |= measure(name, &o, logits, copy); \
     } while (0)
     MEASURE("greedy", o.temperature = 0);
     MEASURE("greedy, 5 log-probabilities", o.temperature = 0; o.n_logprobs = 5);

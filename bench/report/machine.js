@@ -1,7 +1,8 @@
 'use strict'
 
 // What bench/bench.mjs measured, as tables for people. A result:
-//   { probe (of bench_machine), kernels: null or { tier, threads, matvec: { 1: [...], 4: [...] }, operations, gemm (of bench_gemm) },
+//   { probe (of bench_machine), kernels: null or { tier, threads, matvec: { 1: [...], 4: [...] }, operations, gemm (of bench_gemm),
+//     attention: { peak, tokens, prompt, decode (of bench_attention) } },
 //     models: [{ title, tier, bytes, cost, decode: [...], prefill: { 128: [...], 512: [...] } }] }, rates in tokens per second.
 
 const { figure, table } = require('../../lib/cli/format.js')
@@ -42,8 +43,23 @@ function kernelTable({ tier, threads, matvec, gemm }) {
   const right = rows[0].map((_, i) => i).slice(1)
   return (
     `kernels of tier ${tier}: matvec by ${threads} threads from memory, with its share of the read bandwidth; GEMM by one thread, with its share of the\n` +
-    `peak: ${figure(gemm.int8.gops)} GOPS (${gemm.int8.instruction}) for quantized types, ${figure(gemm.fp32.gops)} (${gemm.fp32.instruction}) for float types\n` +
+    `peak: ${figure(gemm.quantized.gops)} GOPS (${gemm.quantized.instruction}) for quantized types, ${figure(gemm.float.gops)} (${gemm.float.instruction}) for float types\n` +
     table(rows, { right, indent: '  ' })
+  )
+}
+
+function attentionTable({ threads, attention: { peak, tokens, prompt, decode } }) {
+  const rows = [['', 'query heads', 'from memory, GB/s', 'GFLOPS', 'of the peak']]
+  for (const { kv, queries, gbps, share, gflops, peakShare } of decode) {
+    rows.push([`generation, KV ${kv}`, queries, `${figure(gbps)} ${percent(share).padStart(5)}`, figure(gflops), percent(peakShare)])
+  }
+  for (const { kv, headDim, queries, gflops, share } of prompt) {
+    rows.push([`prompt, KV ${kv}, heads of ${headDim}`, queries, '', figure(gflops), percent(share)])
+  }
+  return (
+    `attention over ${tokens} tokens; query heads that share a KV head. Generation by ${threads} threads with its share of the read bandwidth; prompts by\n` +
+    `one thread, data in cache. Peak: ${figure(peak.gflops1)} GFLOPS by one thread, ${figure(peak.gflops)} by ${threads} (${peak.instruction})\n` +
+    table(rows.map((cells) => cells.map(String)), { right: [1, 2, 3, 4], indent: '  ' })
   )
 }
 
@@ -62,7 +78,7 @@ function modelFigures(model, machine) {
   for (const [n, rates] of Object.entries(model.prefill)) {
     const rate = spread(rates)
     const seconds = prefillFloor(model.cost, machine, Number(n))
-    const perToken = (cost) => cost.int8 + cost.fp32
+    const perToken = (cost) => cost.quantized + cost.float
     const operations = perToken(model.cost.layers) + perToken(model.cost.logits) / Number(n)
     const most = seconds === null ? null : Number(n) / seconds
     figures.push({ label: `prompt of ${n}`, rate, work: `${giga(rate.median * operations)} GOPS`, floor: most, share: most === null ? null : rate.median / most })
@@ -81,6 +97,7 @@ function modelTable(model, probe) {
 function report({ probe, kernels, models }) {
   const parts = [machineTable(probe)]
   if (kernels) parts.push(kernelTable(kernels))
+  if (kernels?.attention) parts.push(attentionTable(kernels))
   if (kernels?.operations?.length) parts.push(operationTable(kernels.operations))
   for (const model of models) parts.push(modelTable(model, probe))
   if (models.length) {

@@ -62,7 +62,7 @@ function machineLine(result) {
     .map((tier) => {
       const machine = yardsticks(result.probe, tier)
       const peak = (kind) => (machine[kind] ? `${figure(machine[kind].rate / 1e9)} GOPS by ${machine[kind].instruction}` : 'an unknown peak')
-      return `${machine.cpu}, tier ${tier}: reads ${figure(machine.readBandwidth / 1e9)} GB/s, int8 ${peak('int8')}, fp32 ${peak('fp32')}.`
+      return `${machine.cpu}, tier ${tier}: reads ${figure(machine.readBandwidth / 1e9)} GB/s, products with quantized weights ${peak('quantized')}, with floats ${peak('float')}.`
     })
     .join('\n')
 }

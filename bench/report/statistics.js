@@ -12,21 +12,23 @@ const ratioSpread = (a, b) => spread(a.map((x, i) => x / b[i]))
 
 /**
  * What the machine gives to a tier of kernels, from what bench_machine printed: { tier, threads, cpu, readBandwidth (bytes per
- * second), int8 and fp32: { instruction, rate (operations per second) } or null }, all threads together.
+ * second), quantized and float (products with such weights): { instruction, rate (operations per second) } or null }, all
+ * threads together.
  */
 function yardsticks(probe, tier) {
-  const of = (kind, instruction) => {
-    const found = probe.measured.find((m) => m.kind === kind && m.instruction === instruction && m.threads === probe.threads)
-    return found && found.rate > 0 ? { instruction, rate: found.rate } : null
+  const of = (wanted) => {
+    const found = probe.measured.find((m) => m.threads === probe.threads && wanted(m))
+    return found && found.rate > 0 ? { instruction: found.instruction, rate: found.rate } : null
   }
-  const instructions = probe.tiers.find((t) => t.tier === tier) ?? { int8: '', fp32: '' }
+  const instructions = probe.tiers.find((t) => t.tier === tier) ?? { quantized: '', float: '' }
+  const by = (instruction) => (m) => m.kind !== 'read' && m.instruction === instruction
   return {
     tier,
     threads: probe.threads,
     cpu: probe.cpu,
-    readBandwidth: of('read', '').rate,
-    int8: of('int8', instructions.int8),
-    fp32: of('fp32', instructions.fp32),
+    readBandwidth: of((m) => m.kind === 'read').rate,
+    quantized: of(by(instructions.quantized)),
+    float: of(by(instructions.float)),
   }
 }
 
@@ -35,14 +37,14 @@ const FLOAT_TYPES = ['F32', 'F16', 'BF16']
 /**
  * What a model costs, from inspect() and plan(): bytes of weights that a token reads, bytes of keys and values per token of
  * context, and the multiplications and additions with weights: of a prompt's token in the layers, and of the logits, which the
- * last token alone needs. quantized weights count as int8, others as fp32. Attention and the like are left out.
+ * last token alone needs. Attention and the like are left out.
  */
 function costOf(inspected, planned) {
-  const layers = { int8: 0, fp32: 0 }
+  const layers = { quantized: 0, float: 0 }
   const matrices = inspected.tensors.filter((t) => t.shape.length === 2)
-  const count = (into, t) => (into[FLOAT_TYPES.includes(t.type) ? 'fp32' : 'int8'] += 2 * t.shape[0] * t.shape[1])
+  const count = (into, t) => (into[FLOAT_TYPES.includes(t.type) ? 'float' : 'quantized'] += 2 * t.shape[0] * t.shape[1])
   for (const t of matrices) if (t.name.startsWith('blk.')) count(layers, t)
-  const logits = { int8: 0, fp32: 0 }
+  const logits = { quantized: 0, float: 0 }
   const output = matrices.find((t) => t.name === 'output.weight') ?? matrices.find((t) => t.name === 'token_embd.weight')
   if (output) count(logits, output)
   return { bytesPerToken: planned.weightsBytesPerToken, kvBytesPerToken: planned.kvBytesPerToken, layers, logits }
@@ -54,7 +56,7 @@ const decodeFloor = (cost, machine, context = 0) => (cost.bytesPerToken + contex
 /** Seconds that a prompt of n tokens takes at least, by the peaks of arithmetic or by reading; null where no peak is known. */
 function prefillFloor(cost, machine, n) {
   let seconds = 0
-  for (const kind of ['int8', 'fp32']) {
+  for (const kind of ['quantized', 'float']) {
     const operations = n * cost.layers[kind] + cost.logits[kind]
     if (operations > 0 && machine[kind] === null) return null
     if (operations > 0) seconds += operations / machine[kind].rate

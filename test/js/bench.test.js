@@ -31,12 +31,12 @@ const PROBE = {
     { kind: 'fp32', instruction: 'fma', threads: 2, rate: 200e9 },
   ],
   tiers: [
-    { tier: 'scalar', int8: '', fp32: '' },
-    { tier: 'wide', int8: 'fast', fp32: 'fma' },
+    { tier: 'scalar', quantized: '', float: '' },
+    { tier: 'wide', quantized: 'fast', float: 'fma' },
   ],
 }
 
-const COST = { bytesPerToken: 1e9, kvBytesPerToken: 1e6, layers: { int8: 2e9, fp32: 0 }, logits: { int8: 0, fp32: 1e9 } }
+const COST = { bytesPerToken: 1e9, kvBytesPerToken: 1e6, layers: { quantized: 2e9, float: 0 }, logits: { quantized: 0, float: 1e9 } }
 
 // Ratios per round: 2, 3, 2 of the generation.
 const RESULT = {
@@ -74,9 +74,9 @@ test('spreads and ratios pair the rounds', () => {
 test('the yardsticks of a tier are those of its instructions with all threads', () => {
   const wide = yardsticks(PROBE, 'wide')
   assert.equal(wide.readBandwidth, 20e9)
-  assert.deepEqual(wide.int8, { instruction: 'fast', rate: 1000e9 })
-  assert.deepEqual(wide.fp32, { instruction: 'fma', rate: 200e9 })
-  assert.equal(yardsticks(PROBE, 'scalar').int8, null)
+  assert.deepEqual(wide.quantized, { instruction: 'fast', rate: 1000e9 })
+  assert.deepEqual(wide.float, { instruction: 'fma', rate: 200e9 })
+  assert.equal(yardsticks(PROBE, 'scalar').quantized, null)
 })
 
 test('the floor is all bytes at the bandwidth, or all products at the peak', () => {
@@ -98,9 +98,9 @@ test('the cost of a model counts matrices of layers per token, and the logits on
   ]
   const planned = { weightsBytesPerToken: 7, kvBytesPerToken: 3 }
   const tied = costOf({ tensors }, planned)
-  assert.deepEqual(tied, { bytesPerToken: 7, kvBytesPerToken: 3, layers: { int8: 2 * 64 * 64, fp32: 2 * 128 * 64 }, logits: { int8: 2 * 1000 * 64, fp32: 0 } })
+  assert.deepEqual(tied, { bytesPerToken: 7, kvBytesPerToken: 3, layers: { quantized: 2 * 64 * 64, float: 2 * 128 * 64 }, logits: { quantized: 2 * 1000 * 64, float: 0 } })
   const output = { name: 'output.weight', type: 'F32', shape: [1000, 64] }
-  assert.deepEqual(costOf({ tensors: [...tensors, output] }, planned).logits, { int8: 0, fp32: 2 * 1000 * 64 })
+  assert.deepEqual(costOf({ tensors: [...tensors, output] }, planned).logits, { quantized: 0, float: 2 * 1000 * 64 })
 })
 
 test('a busy loop ideally halves one processor', () => {
@@ -135,7 +135,7 @@ test('the report and the table of Markdown say the same numbers', () => {
   assert.ok(lines.includes('| | generation at 4096 tokens | 4.00 | 2.00 | 2.00 x [2.00 - 2.00] | 102 % |'))
   assert.ok(lines.includes('| | 4 generations at once | 40.0 | 16.0 | 2.50 x [2.00 - 4.00] | 50 % |'))
   assert.ok(lines.includes('| | memory besides the file, MiB | 68 | 737 | | |'))
-  assert.match(lines.join('\n'), /tier wide: reads 20\.0 GB\/s, int8 1000 GOPS by fast/)
+  assert.match(lines.join('\n'), /tier wide: reads 20\.0 GB\/s, products with quantized weights 1000 GOPS by fast/)
   for (const line of lines.filter((l) => l.startsWith('|'))) assert.equal(line.split('|').length, 8, line)
 })
 
@@ -203,12 +203,20 @@ test('the report of the machine shows rates, work and shares', () => {
     threads: 2,
     matvec: { 1: [{ type: 'Q4_0', gbps: 19, share: 0.95 }], 4: [{ type: 'Q4_0', gbps: 10, share: 0.5 }] },
     operations: [{ operation: 'add 4096', ns: 163 }],
-    gemm: { int8: { instruction: 'fast', gops: 500 }, fp32: { instruction: 'fma', gops: 100 }, gemm: [{ type: 'Q4_0', columns: 128, gops: 250, share: 0.5 }] },
+    gemm: { quantized: { instruction: 'fast', gops: 500 }, float: { instruction: 'fma', gops: 100 }, gemm: [{ type: 'Q4_0', columns: 128, gops: 250, share: 0.5 }] },
+    attention: {
+      peak: { instruction: 'fma', gflops1: 100, gflops: 200 },
+      tokens: 2048,
+      decode: [{ kv: 'q8_0', tokens: 2048, queries: 4, gbps: 15, share: 0.75, gflops: 60, peakShare: 0.3 }],
+      prompt: [{ kv: 'f16', headDim: 64, tokens: 2048, queries: 8, gflops: 55, share: 0.55 }],
+    },
   }
   const model = { title: 'm Q4_0', tier: 'wide', bytes: 1e9, cost: COST, decode: [16], prefill: { 100: [200] } }
   const out = machine.report({ probe: PROBE, kernels, models: [model] })
   assert.match(out, /memory, read +10\.0 GB\/s +20\.0 GB\/s/)
   assert.match(out, /Q4_0 +19\.0 +95 % +10\.0 +50 % +250 +50 %/)
+  assert.match(out, /generation, KV q8_0 +4 +15\.0 +75 % +60\.0 +30 %/)
+  assert.match(out, /prompt, KV f16, heads of 64 +8 +55\.0 +55 %/)
   assert.match(out, /add 4096 +0\.163 us/)
   assert.match(out, /generation +16\.0 \[16\.0 - 16\.0\] +16\.0 GB\/s +20\.0 +80 %/)
   assert.match(out, /prompt of 100 +200 \[200 - 200\] +402 GOPS +488 +41 %/)
