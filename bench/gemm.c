@@ -6,6 +6,7 @@
 //
 // GOPS are 10^9 multiplications and additions per second of the thread's CPU time, so that a core taken away by
 // another program does not count. Rounds are interleaved and medians printed, the share of the peak in parentheses.
+#include "base/half.h"
 #include "kernels/kernels.h"
 #include "machine.h"
 #include "os/cpu.h"
@@ -33,8 +34,7 @@ static struct {
 
 static struct kernels kernels;
 
-// Pseudo-random bytes; scales of every type end up as halves of about 0.01 to 0.1, which is all that matters to the
-// time.
+// Blocks of pseudo-random values; of types that chord does not write, pseudo-random bytes, whatever scales they give.
 static void fill_weights(const struct quant_traits *traits, uint8_t *w, uint64_t rows, uint64_t row_bytes, uint64_t n)
 {
     float *x = machine_alloc(n * sizeof *x);
@@ -45,7 +45,11 @@ static void fill_weights(const struct quant_traits *traits, uint8_t *w, uint64_t
         state ^= state << 17;
         x[i] = (float)(int64_t)state * 0x1p-63f;
     }
-    traits->quantize_row(x, w, n);
+    if (traits->quantize_row != NULL)
+        traits->quantize_row(x, w, n);
+    else
+        for (uint64_t i = 0; i < row_bytes; i++)
+            w[i] = (uint8_t)(bits_from_float(x[i % n]) >> 8);
     for (uint64_t r = 1; r < rows; r++)
         memcpy(w + r * row_bytes, w, row_bytes);
     free(x);

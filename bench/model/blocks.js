@@ -204,6 +204,44 @@ function q2kStamp(std, random) {
     };
 }
 
+/** The half d of IQ1_M: four bits on top of each of the last four u16. */
+function iq1mStamp(std, random) {
+    const pool = Uint16Array.from(scalePool(random, std / 7.19, true), halfBits);
+    return (bytes, nBlocks) => {
+        const words = new Uint16Array(bytes.buffer, bytes.byteOffset, nBlocks * 28);
+        for (let i = 24; i < words.length; i += 28) {
+            const d = pool[words[i] & (POOL - 1)];
+            for (let k = 0; k < 4; k++) {
+                words[i + k] = (words[i + k] & 0xfff) | (((d >> (4 * k)) & 15) << 12);
+            }
+        }
+    };
+}
+
+/** Scales of one byte that stand for powers of two: two neighbours, in the right proportion. */
+function mxfp4Stamp(std) {
+    const scale = std / 5.852;
+    const low = Math.floor(Math.log2(scale));
+    const share = ((scale / 2 ** low) ** 2 - 1) / 3; // of the upper one, twice as large
+    return (bytes, nBlocks) => {
+        for (let i = 0; i < nBlocks * 17; i += 17) {
+            bytes[i] = low + 128 + (bytes[i] < 256 * share ? 1 : 0);
+        }
+    };
+}
+
+/** Ternary codes of two bits: where both are set, the lower one is cleared, then the scale. */
+function tq2Stamp(std, random) {
+    const scale = halfStamp(33, 32, 0.866, true)(std, random);
+    return (bytes, nBlocks) => {
+        const words = new Uint16Array(bytes.buffer, bytes.byteOffset, nBlocks * 33);
+        for (let i = 0; i < words.length; i++) {
+            if (i % 33 !== 32) words[i] &= ~((words[i] >> 1) & 0x5555);
+        }
+        scale(bytes, nBlocks);
+    };
+}
+
 /** Normal numbers by a table of halves or bfloat16s, which 16 random bits choose from. */
 function tableStamp(bits) {
     return (std) => {
@@ -231,6 +269,9 @@ function f32Stamp(std) {
 //   Q8_0: codes -128..127, 5461.5.         Q6_K: scales -128..127 by codes -32..31, 5461.5 * 341.5.
 //   Q3_K: scales -32..31 by codes -4..3, 341.5 * 5.5.
 //   Q2_K: scales 0..15 (mean square 77.5) by codes 0..3, 77.5 * 1.25, and the minimum's jitter.
+//   IQ4_NL: the table's steps, 4548.      IQ4_XS: scales -32..31 by those, 341.5 * 4548.
+//   MXFP4: the table's steps, 34.25.       TQ1_0: 2/3. TQ2_0: half of the codes are 2: 3/4.
+//   The others: measured over random bytes.
 //   Q4_K, Q5_K: scales 0..63 (mean square 1333.5) by the codes, and the minimum's jitter.
 const TYPES = {
     F32: { id: 0, elements: 1, bytes: 4, stamp: f32Stamp },
@@ -246,6 +287,20 @@ const TYPES = {
     Q4_K: { id: 12, elements: 256, bytes: 144, stamp: fieldStamp(36, 0, 4, 169.4, kScales(7.5)) },
     Q5_K: { id: 13, elements: 256, bytes: 176, stamp: fieldStamp(44, 0, 4, 339.5, kScales(15.5)) },
     Q6_K: { id: 14, elements: 256, bytes: 210, stamp: halfStamp(105, 104, 1365.7, true) },
+    IQ4_NL: { id: 20, elements: 32, bytes: 18, stamp: halfStamp(9, 0, 67.44, true) },
+    IQ4_XS: { id: 23, elements: 256, bytes: 136, stamp: halfStamp(68, 0, 1246.2, true) },
+    MXFP4: { id: 39, elements: 32, bytes: 17, stamp: mxfp4Stamp },
+    TQ1_0: { id: 34, elements: 256, bytes: 54, stamp: halfStamp(27, 26, 0.817, true) },
+    TQ2_0: { id: 35, elements: 256, bytes: 66, stamp: tq2Stamp },
+    IQ3_S: { id: 21, elements: 256, bytes: 110, stamp: halfStamp(55, 0, 140.2, true) },
+    IQ3_XXS: { id: 18, elements: 256, bytes: 98, stamp: halfStamp(49, 0, 143.4, true) },
+    IQ2_S: { id: 22, elements: 256, bytes: 82, stamp: halfStamp(41, 0, 56.3, true) },
+    IQ2_XS: { id: 17, elements: 256, bytes: 74, stamp: halfStamp(37, 0, 55.9, true) },
+    IQ2_XXS: { id: 16, elements: 256, bytes: 66, stamp: halfStamp(33, 0, 53.2, true) },
+    IQ1_S: { id: 19, elements: 256, bytes: 50, stamp: halfStamp(25, 0, 7.2, true) },
+    IQ1_M: { id: 29, elements: 256, bytes: 56, stamp: iq1mStamp },
+    Q1_0: { id: 41, elements: 128, bytes: 18, stamp: halfStamp(9, 0, 1, true) },
+    Q2_0: { id: 42, elements: 64, bytes: 18, stamp: halfStamp(9, 0, 1.225, true) },
 };
 
 /** Bytes of `n` elements of a type; n is a multiple of the block's elements. */

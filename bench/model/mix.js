@@ -1,5 +1,6 @@
 'use strict';
-// Which block type each tensor of a named mix gets: the rules of llama.cpp's quantizer.
+// Which block type each tensor of a named mix gets: the rules of llama.cpp's quantizer, but that the mixes of IQ, TQ and
+// MXFP4 types are of that type throughout, the output apart.
 
 // name: [base type, general.file_type]
 const MIXES = {
@@ -19,10 +20,38 @@ const MIXES = {
     Q5_K_S: ['Q5_K', 16],
     Q5_K_M: ['Q5_K', 17],
     Q6_K: ['Q6_K', 18],
+    IQ4_NL: ['IQ4_NL', 25],
+    IQ4_XS: ['IQ4_XS', 30],
+    MXFP4: ['MXFP4', 38],
+    TQ1_0: ['TQ1_0', 36],
+    TQ2_0: ['TQ2_0', 37],
+    IQ3_S: ['IQ3_S', 26],
+    IQ3_XXS: ['IQ3_XXS', 23],
+    IQ2_S: ['IQ2_S', 28],
+    IQ2_XS: ['IQ2_XS', 20],
+    IQ2_XXS: ['IQ2_XXS', 19],
+    IQ1_S: ['IQ1_S', 24],
+    IQ1_M: ['IQ1_M', 31],
 };
 
-// What a K-quant becomes when a row is not a multiple of its 256 elements.
-const FALLBACK = { Q2_K: 'Q4_0', Q3_K: 'Q4_0', Q4_K: 'Q5_0', Q5_K: 'Q5_1', Q6_K: 'Q8_0' };
+// What a type becomes when a row is not a multiple of its 256 elements.
+const FALLBACK = {
+    Q2_K: 'Q4_0',
+    Q3_K: 'Q4_0',
+    Q4_K: 'Q5_0',
+    Q5_K: 'Q5_1',
+    Q6_K: 'Q8_0',
+    TQ1_0: 'Q4_0',
+    TQ2_0: 'Q4_0',
+    IQ4_XS: 'IQ4_NL',
+    IQ3_S: 'IQ4_NL',
+    IQ3_XXS: 'IQ4_NL',
+    IQ2_S: 'IQ4_NL',
+    IQ2_XS: 'IQ4_NL',
+    IQ2_XXS: 'IQ4_NL',
+    IQ1_S: 'IQ4_NL',
+    IQ1_M: 'IQ4_NL',
+};
 const FLOAT_ROLES = new Set(['ffn_gate_inp', 'position_embd', 'norm']);
 const FLOAT_TYPES = new Set(['F32', 'F16', 'BF16']);
 

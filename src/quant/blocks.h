@@ -104,6 +104,117 @@ struct block_q6_k {
     uint8_t d[2];
 };
 
+// 32 elements, w = d * T[q], T being CODES_IQ4 of quant/codebooks.h; nibbles as in Q4_0.
+struct block_iq4_nl {
+    uint8_t d[2];
+    uint8_t qs[16];
+};
+
+// 8 sub-blocks of 32: w = d * (s - 32) * T[q], s 0..63 (iq4_xs_scale); the nibbles of sub-block s are qs[16s..16s+15], each 16
+// bytes as in Q4_0.
+struct block_iq4_xs {
+    uint8_t d[2];
+    uint8_t scales_h[2];
+    uint8_t scales_l[4];
+    uint8_t qs[128];
+};
+
+// 32 elements, w = mxfp4_scale(e) * T[q], T being CODES_FP4 of quant/codebooks.h; nibbles as in Q4_0.
+struct block_mxfp4 {
+    uint8_t e;
+    uint8_t qs[16];
+};
+
+// 4 sub-blocks of 16: w = nvfp4_scale(d[s]) * T[q], T as in MXFP4. The low nibble of qs[8s + j] is element 16s + j, the high
+// nibble is element 16s + 8 + j.
+struct block_nvfp4 {
+    uint8_t d[4];
+    uint8_t qs[32];
+};
+
+// 128 elements, w = d where bit e % 8 of qs[e / 8] is set, else -d.
+struct block_q1_0 {
+    uint8_t d[2];
+    uint8_t qs[16];
+};
+
+// 64 elements, w = d * (q - 1), q 0..3: bits 2 * (e % 4) and the next of qs[e / 4].
+struct block_q2_0 {
+    uint8_t d[2];
+    uint8_t qs[16];
+};
+
+// 256 elements, w = d * (t - 1), t 0..2: ternary digits of qs (five to a byte) and qh (four), see quant/tq1_0.c.
+struct block_tq1_0 {
+    uint8_t qs[48];
+    uint8_t qh[4];
+    uint8_t d[2];
+};
+
+// 256 elements, w = d * (q - 1), q 0..3, which lie as in Q2_K.
+struct block_tq2_0 {
+    uint8_t qs[64];
+    uint8_t d[2];
+};
+
+// The types that choose groups of elements from a codebook (quant/codebooks.h): see their files for what a value is made of.
+// A "group" is 8 elements, a sub-block 32, ordered as the elements are. Integers are little-endian.
+
+// Sub-block s, 8 bytes: 4 entries (of 8 elements), then a u32 with 4 times 7 bits of signs and 4 bits of scale above.
+struct block_iq2_xxs {
+    uint8_t d[2];
+    uint8_t qs[64];
+};
+
+// Group g: a u16 with 9 bits of entry and 7 of signs above. Nibble h of scales[s], the low one first: half h of sub-block s.
+struct block_iq2_xs {
+    uint8_t d[2];
+    uint8_t qs[64];
+    uint8_t scales[8];
+};
+
+// Group g: entry qs[g] with bits 2 * (g % 4) and the next of qh[g / 4] above, bits of signs signs[g]; scales as in IQ2_XS.
+struct block_iq2_s {
+    uint8_t d[2];
+    uint8_t qs[32];
+    uint8_t signs[32];
+    uint8_t qh[8];
+    uint8_t scales[8];
+};
+
+// Elements 4k .. 4k + 3: entry qs[k]. Sub-block s: a u32 as in IQ2_XXS.
+struct block_iq3_xxs {
+    uint8_t d[2];
+    uint8_t qs[64];
+    uint8_t signs_scales[32];
+};
+
+// Elements 4k .. 4k + 3: entry qs[k] with bit k % 8 of qh[k / 8] above. Group g: bits of signs signs[g]. Sub-block s: nibble s % 2
+// of scales[s / 2].
+struct block_iq3_s {
+    uint8_t d[2];
+    uint8_t qs[64];
+    uint8_t qh[8];
+    uint8_t signs[32];
+    uint8_t scales[4];
+};
+
+// Group g: entry qs[g] with three bits above. Sub-block s: a u16 of qh with those bits of its four groups, 3 bits of scale and,
+// highest, the sign of delta.
+struct block_iq1_s {
+    uint8_t d[2];
+    uint8_t qs[32];
+    uint8_t qh[16];
+};
+
+// Group g: entry qs[g] with three bits above, the lower ones of nibble g % 2 of qh[g / 2], the fourth being the sign of delta.
+// Scales: four u16, each with 3 bits for each 16 elements of 64 and, highest, 4 bits of the half d (iq1_m_d), the lowest first.
+struct block_iq1_m {
+    uint8_t qs[32];
+    uint8_t qh[16];
+    uint8_t scales[8];
+};
+
 #define X(id, ENUM, name, shown, block_size, block_bytes, activation)                  \
     _Static_assert(sizeof(struct block_##name) == (block_bytes), shown " block size"); \
     _Static_assert(_Alignof(struct block_##name) == 1, shown " block alignment");
@@ -155,12 +266,52 @@ static inline int32_t q3_k_scale(const uint8_t scales[12], int s)
     return (low | high << 4) - 32;
 }
 
+static inline uint32_t block_u32(const uint8_t bytes[4])
+{
+    return block_u16(bytes) | (uint32_t)block_u16(bytes + 2) << 16;
+}
+
+// The scale of sub-block s (0..7) of IQ4_XS with its bias taken off: -32..31.
+static inline int32_t iq4_xs_scale(const struct block_iq4_xs *b, int s)
+{
+    const int32_t low = b->scales_l[s / 2] >> 4 * (s % 2) & 15;
+    return (low | (block_u16(b->scales_h) >> 2 * s & 3) << 4) - 32;
+}
+
+// 2^(e - 128): half of what the exponent says, as the table holds doubles.
+static inline float mxfp4_scale(uint8_t e)
+{
+    return float_from_bits(e < 2 ? 0x00200000u << e : (uint32_t)(e - 1) << 23);
+}
+
+// Half of the float of 4 exponent bits (bias 7) and 3 mantissa bits; bit 7 means nothing, but for 127, which reads as 0.
+static inline float nvfp4_scale(uint8_t d)
+{
+    const uint32_t exponent = d >> 3 & 15, mantissa = d & 7;
+    if (d == 127)
+        return 0.0f;
+    return exponent == 0 ? (float)mantissa * 0x1p-10f
+                         : float_from_bits((exponent + 119) << 23) * (1.0f + 0.125f * (float)mantissa);
+}
+
+static inline float iq1_m_d(const struct block_iq1_m *b)
+{
+    uint16_t d = 0;
+    for (int i = 0; i < 4; i++)
+        d = (uint16_t)(d | b->scales[2 * i + 1] >> 4 << 4 * i);
+    return float_from_half(d);
+}
+
 // The functions of each type's file, as the fields of struct quant_traits describe them.
 #define X(id, ENUM, name, shown, block_size, block_bytes, activation)      \
     void quant_dequantize_##name(const void *row, float *out, uint64_t n); \
-    void quant_quantize_##name(const float *x, void *row, uint64_t n);     \
     float quant_dot_##name(const void *row, const void *activation_row, uint64_t n);
 QUANT_TYPE_MAP(X)
+#undef X
+
+#define X(id, ENUM, name, shown, block_size, block_bytes, activation) \
+    void quant_quantize_##name(const float *x, void *row, uint64_t n);
+QUANT_WRITTEN_TYPE_MAP(X)
 #undef X
 
 #endif

@@ -8,16 +8,21 @@
 
 // Indexed by type id; ids without a row have no name.
 static const struct quant_traits traits[] = {
-#define X(id, ENUM, shown_name, shown, elements, bytes, wanted) \
-    [id] = {.name = shown,                                      \
-            .type = id,                                         \
-            .block_size = elements,                             \
-            .block_bytes = bytes,                               \
-            .activation = wanted,                               \
-            .dequantize_row = quant_dequantize_##shown_name,    \
-            .quantize_row = quant_quantize_##shown_name,        \
+#define TRAITS(id, shown_name, shown, elements, bytes, wanted, quantize) \
+    [id] = {.name = shown,                                               \
+            .type = id,                                                  \
+            .block_size = elements,                                      \
+            .block_bytes = bytes,                                        \
+            .activation = wanted,                                        \
+            .dequantize_row = quant_dequantize_##shown_name,             \
+            .quantize_row = quantize,                                    \
             .dot = quant_dot_##shown_name},
-    QUANT_TYPE_MAP(X)
+#define X(id, ENUM, name, shown, elements, bytes, wanted) \
+    TRAITS(id, name, shown, elements, bytes, wanted, quant_quantize_##name)
+    QUANT_WRITTEN_TYPE_MAP(X)
+#undef X
+#define X(id, ENUM, name, shown, elements, bytes, wanted) TRAITS(id, name, shown, elements, bytes, wanted, NULL)
+        QUANT_CODED_READ_TYPE_MAP(X)
 #undef X
 };
 
@@ -33,32 +38,17 @@ static const struct {
     {5, "Q4_3 (no longer part of the format: convert the model again)"},
     {9, "Q8_1"},
     {15, "Q8_K"},
-    {16, "IQ2_XXS"},
-    {17, "IQ2_XS"},
-    {18, "IQ3_XXS"},
-    {19, "IQ1_S"},
-    {20, "IQ4_NL"},
-    {21, "IQ3_S"},
-    {22, "IQ2_S"},
-    {23, "IQ4_XS"},
     {24, "I8"},
     {25, "I16"},
     {26, "I32"},
     {27, "I64"},
     {28, "F64"},
-    {29, "IQ1_M"},
     {31, "Q4_0_4_4 (interleaved, no longer part of the format: use the Q4_0 file)"},
     {32, "Q4_0_4_8 (interleaved, no longer part of the format: use the Q4_0 file)"},
     {33, "Q4_0_8_8 (interleaved, no longer part of the format: use the Q4_0 file)"},
-    {34, "TQ1_0"},
-    {35, "TQ2_0"},
     {36, "I2_S of bitnet.cpp (or IQ4_NL_4_4, no longer part of the format)"},
     {37, "IQ4_NL_4_8 (no longer part of the format: use the IQ4_NL file)"},
     {38, "TL1 of bitnet.cpp (or IQ4_NL_8_8, no longer part of the format)"},
-    {39, "MXFP4"},
-    {40, "NVFP4"},
-    {41, "Q1_0"},
-    {42, "Q2_0"},
     {133, "Q6_0 of ik_llama.cpp"},
     {134, "IQ1_BN of ik_llama.cpp"},
     {135, "IQ2_BN of ik_llama.cpp"},

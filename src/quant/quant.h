@@ -13,8 +13,14 @@
 
 // X(GGUF type id, ENUM, lower-case name used in function names, name shown, elements per block, bytes per block,
 //   activation the dot product wants)
-// To add a type: a row here, its block struct in quant/blocks.h, its file quant/<name>.c, its line in sources.gypi.
-#define QUANT_TYPE_MAP(X)                                      \
+// To add a type: a row here, its block struct in quant/blocks.h, its file quant/<name>.c, its line in sources.gypi. Of three
+// lists: types with codes, scales and minimums of their own kinds; those that quant/coded.h describes, so that their kernels
+// are made from what it says; and of the latter those that chord reads, but does not write.
+#define QUANT_TYPE_MAP(X) QUANT_AFFINE_TYPE_MAP(X) QUANT_CODED_TYPE_MAP(X)
+#define QUANT_CODED_TYPE_MAP(X) QUANT_CODED_WRITTEN_TYPE_MAP(X) QUANT_CODED_READ_TYPE_MAP(X)
+#define QUANT_WRITTEN_TYPE_MAP(X) QUANT_AFFINE_TYPE_MAP(X) QUANT_CODED_WRITTEN_TYPE_MAP(X)
+
+#define QUANT_AFFINE_TYPE_MAP(X)                               \
     X(0, F32, f32, "F32", 1, 4, ACTIVATION_F32)                \
     X(1, F16, f16, "F16", 1, 2, ACTIVATION_F32)                \
     X(2, Q4_0, q4_0, "Q4_0", 32, 18, ACTIVATION_Q8_PER_32)     \
@@ -28,6 +34,25 @@
     X(13, Q5_K, q5_k, "Q5_K", 256, 176, ACTIVATION_Q8_PER_256) \
     X(14, Q6_K, q6_k, "Q6_K", 256, 210, ACTIVATION_Q8_PER_256) \
     X(30, BF16, bf16, "BF16", 1, 2, ACTIVATION_F32)
+
+#define QUANT_CODED_WRITTEN_TYPE_MAP(X)                             \
+    X(20, IQ4_NL, iq4_nl, "IQ4_NL", 32, 18, ACTIVATION_Q8_PER_32)   \
+    X(23, IQ4_XS, iq4_xs, "IQ4_XS", 256, 136, ACTIVATION_Q8_PER_32) \
+    X(34, TQ1_0, tq1_0, "TQ1_0", 256, 54, ACTIVATION_Q8_PER_256)    \
+    X(35, TQ2_0, tq2_0, "TQ2_0", 256, 66, ACTIVATION_Q8_PER_256)    \
+    X(39, MXFP4, mxfp4, "MXFP4", 32, 17, ACTIVATION_Q8_PER_32)
+
+#define QUANT_CODED_READ_TYPE_MAP(X)                                  \
+    X(16, IQ2_XXS, iq2_xxs, "IQ2_XXS", 256, 66, ACTIVATION_Q8_PER_32) \
+    X(17, IQ2_XS, iq2_xs, "IQ2_XS", 256, 74, ACTIVATION_Q8_PER_32)    \
+    X(18, IQ3_XXS, iq3_xxs, "IQ3_XXS", 256, 98, ACTIVATION_Q8_PER_32) \
+    X(19, IQ1_S, iq1_s, "IQ1_S", 256, 50, ACTIVATION_Q8_PER_32)       \
+    X(21, IQ3_S, iq3_s, "IQ3_S", 256, 110, ACTIVATION_Q8_PER_32)      \
+    X(22, IQ2_S, iq2_s, "IQ2_S", 256, 82, ACTIVATION_Q8_PER_32)       \
+    X(29, IQ1_M, iq1_m, "IQ1_M", 256, 56, ACTIVATION_Q8_PER_32)       \
+    X(40, NVFP4, nvfp4, "NVFP4", 64, 36, ACTIVATION_Q8_PER_32)        \
+    X(41, Q1_0, q1_0, "Q1_0", 128, 18, ACTIVATION_Q8_PER_32)          \
+    X(42, Q2_0, q2_0, "Q2_0", 64, 18, ACTIVATION_Q8_PER_32)
 
 enum quant_type {
 #define X(id, ENUM, name, shown, block_size, block_bytes, activation) QUANT_##ENUM = id,
@@ -71,7 +96,8 @@ struct quant_traits {
     void (*dequantize_row)(const void *row, float *out, uint64_t n);
     // The row's blocks from n values: deterministic, the same on every machine, each block by its own values alone.
     // A block with a NaN or an infinity dequantizes to NaN throughout (F32, F16, BF16: each value by itself). F16 and
-    // the types of 32 overflow to infinite scales as halves do, the K types saturate.
+    // the types of 32 overflow to infinite scales as halves do, the types of 256 saturate. NULL: chord writes no such
+    // blocks.
     void (*quantize_row)(const float *x, void *row, uint64_t n);
     // Scalar dot product of one row with prepared activations (f32 array or activation_q8_* array, natural order):
     // the specification that every kernel is tested against. Integer parts exact; float parts summed block by block

@@ -3,6 +3,8 @@
 #ifndef CHORD_TEST_CHECKKERN_H
 #define CHORD_TEST_CHECKKERN_H
 
+#include "coded_cases.h"
+
 #include "quant/blocks.h"
 
 #include <stdbool.h>
@@ -200,6 +202,33 @@ static __attribute__((unused)) struct element element_at(uint32_t type, const ui
     default:
         fprintf(stderr, "no decoder for type %u\n", type);
         exit(1);
+    }
+}
+
+// All n of a row. Those of coded types by quant/coded.h, whose values test_quant.c compares with golden ones; the zero point is
+// the kernels' own, and adds to what they sum.
+static __attribute__((unused)) void decode_row(uint32_t type, const uint8_t *row, uint64_t n, struct element *out)
+{
+    if (!is_coded(type)) {
+        for (uint64_t e = 0; e < n; e++)
+            out[e] = element_at(type, row, e);
+        return;
+    }
+    const struct quant_traits *traits = quant_traits(type);
+    const int zero = type == QUANT_TQ1_0 || type == QUANT_TQ2_0     ? 1
+                     : type == QUANT_MXFP4                          ? 16
+                     : type == QUANT_IQ4_NL || type == QUANT_IQ4_XS ? 128
+                                                                    : 0;
+    for (uint64_t k = 0; k < n; k += SUPER_BLOCK) {
+        struct coded_values values;
+        const uint32_t count = n - k < SUPER_BLOCK ? (uint32_t)(n - k) : SUPER_BLOCK;
+        unpack_coded(type, row + k / traits->block_size * traits->block_bytes, count, &values);
+        for (uint32_t e = 0; e < count; e++) {
+            // Signed codes lend their sign to the step: terms are summed by magnitude.
+            const int code = zero != 0 ? values.q[e] + zero : abs(values.q[e]);
+            const double step = (double)values.scale[e / 16];
+            out[k + e] = (struct element){.step = zero == 0 && values.q[e] < 0 ? -step : step, .code = code, .zero = zero};
+        }
     }
 }
 

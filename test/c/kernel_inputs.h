@@ -174,6 +174,13 @@ static void fill_weights(uint32_t type, uint8_t *w, uint64_t bytes, enum weight_
         if (fill == W_UNIT && (type == QUANT_Q4_K || type == QUANT_Q5_K))
             for (int s = 0; s < 12; s++)
                 block[4 + s] = s < 8 ? (uint8_t)random_int(0, 3) : (uint8_t)(random_bits() & 0x33);
+        if (is_coded(type)) {
+            const bool unit = fill == W_UNIT || fill == W_ALL_BITS || fill == W_SIGN_BITS;
+            if (fill == W_UNIT)
+                shrink_coded_scales(type, block);
+            set_coded_scale(type, block, unit ? coded_unit(type) : half_of_fill(fill));
+            continue;
+        }
         uint8_t *d, *min;
         block_halves(type, block, &d, &min);
         block_set_u16(d, half_of_fill(fill));

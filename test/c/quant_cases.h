@@ -2,6 +2,8 @@
 #ifndef CHORD_TEST_QUANT_CASES_H
 #define CHORD_TEST_QUANT_CASES_H
 
+#include "coded_cases.h"
+
 #include "base/half.h"
 #include "quant/blocks.h"
 #include "quant/quant.h"
@@ -19,7 +21,8 @@ static const uint32_t types[] = {
 };
 #define N_TYPES (sizeof types / sizeof types[0])
 
-// Offsets in a block of the half that multiplies the codes and of the half that does not (-1: none).
+// Offsets in a block of the half that multiplies the codes and of the half that does not (-1: none). Coded types, which have no
+// such other half, have set_coded_scale instead.
 struct layout {
     int d_at;
     int min_at;

@@ -57,7 +57,7 @@ static bool has_bf16_products(const struct kernels *k, uint32_t type)
 }
 
 // Roundings on the way of one product to the result, at most: one per addition of its chain, and a few for its factors
-// and conversion. Types of 32 add twice per block (products, min); super-blocks add up to 17 terms, then one per 256.
+// and conversion. Types that meet activations per 32 add twice for each (products and min, or halves); super-blocks add up to 17 terms, then one per 256.
 // Floats: one chain in the scalar tier, else chains of 256 and one addition for each.
 static double rounding_bound(const struct kernels *k, const struct gemm_case *g)
 {
@@ -69,7 +69,7 @@ static double rounding_bound(const struct kernels *k, const struct gemm_case *g)
         return (6.0 * (double)g->n + 8.0) * UNIT;
     else if (block_size == 1)
         steps = strcmp(k->tier, "scalar") != 0 ? 256.0 + (double)g->n / 256.0 : (double)g->n;
-    else if (block_size == 32)
+    else if (quant_traits(g->type)->activation == ACTIVATION_Q8_PER_32)
         steps = 2.0 * (double)g->n / 32.0;
     else
         steps = 17.0 + (double)g->n / 256.0;
@@ -234,8 +234,7 @@ static void check_gemm(const struct kernels *k, const struct gemm_case *g)
 
     struct element *row = malloc(g->n * sizeof *row);
     for (uint64_t r = 0; r < g->n_rows; r++) {
-        for (uint64_t e = 0; e < g->n; e++)
-            row[e] = element_at(g->type, in.w + r * in.row_bytes, e);
+        decode_row(g->type, in.w + r * in.row_bytes, g->n, row);
         check_row(k, g, &in, r, row);
     }
     free(row);
@@ -256,8 +255,8 @@ static const uint64_t *sizes_of(uint32_t block_size, size_t *count)
     static const uint64_t floats[] = {1, 2, 15, 16, 17, 33, 255, 256, 257, 300, 800};
     static const uint64_t blocks_32[] = {1, 2, 3, 7, 8, 9, 23, 24, 25, 28};
     static const uint64_t blocks_256[] = {1, 2, 3, 4, 5, 7};
-    *count = block_size == 1 ? LENGTH(floats) : block_size == 32 ? LENGTH(blocks_32) : LENGTH(blocks_256);
-    return block_size == 1 ? floats : block_size == 32 ? blocks_32 : blocks_256;
+    *count = block_size == 1 ? LENGTH(floats) : block_size < 256 ? LENGTH(blocks_32) : LENGTH(blocks_256);
+    return block_size == 1 ? floats : block_size < 256 ? blocks_32 : blocks_256;
 }
 
 static void fills_of_tier(const struct kernels *k)
@@ -265,12 +264,14 @@ static void fills_of_tier(const struct kernels *k)
     const bool quick = getenv("CHORD_TEST_QUICK") != NULL; // a quarter of the combinations: for emulators
     for (size_t t = 0; t < LENGTH(all_types); t++) {
         const struct quant_traits *traits = quant_traits(all_types[t]);
+        // The coded types go through the same few kernels: a part for each.
+        const int every = (quick ? 4 : 1) * (is_coded(all_types[t]) ? 4 : 1);
         size_t n_sizes;
         const uint64_t *sizes = sizes_of(traits->block_size, &n_sizes);
         for (size_t s = 0; s < n_sizes; s++) {
             for (int w_fill = 0; w_fill < N_W_FILLS; w_fill++) {
                 for (int x_fill = 0; x_fill < N_X_FILLS; x_fill++) {
-                    if (quick && (w_fill + x_fill + (int)s) % 4 != 0)
+                    if ((w_fill + x_fill + (int)(s + t)) % every != 0)
                         continue;
                     const struct gemm_case g = {.type = all_types[t],
                                                 .n = sizes[s] * traits->block_size,
@@ -300,23 +301,24 @@ static void shapes_of_tier(const struct kernels *k)
     for (size_t t = 0; t < LENGTH(all_types); t++) {
         const struct quant_traits *traits = quant_traits(all_types[t]);
         struct gemm_case g = {.type = all_types[t], .w_fill = W_UNIT, .x_fill = X_UNIT_SCALE};
-        // Every third in a hurry, but others for each type.
-        for (uint64_t columns = quick ? 1 + t % 3 : 1; columns <= MAX_COLUMNS; columns += quick ? 3 : 1) {
-            g.n = traits->block_size == 1 ? 70 : traits->block_size == 32 ? 288 : 256;
+        // Every third in a hurry and of the coded types, but others for each type.
+        const uint64_t every = (quick ? 3 : 1) * (is_coded(all_types[t]) ? 3 : 1);
+        for (uint64_t columns = 1 + t % every; columns <= MAX_COLUMNS; columns += every) {
+            g.n = traits->block_size == 1 ? 70 : traits->block_size == 32 ? 288 : traits->block_size == 64 ? 320 : 256;
             g.n_rows = rows[columns % LENGTH(rows)];
             g.n_columns = columns;
             g.place = (enum place)((columns + columns / 3) % N_PLACES);
             check_gemm(k, &g);
         }
-        for (size_t i = quick ? t % 3 : 0; i < LENGTH(rows); i += quick ? 3 : 1) {
-            g.n = traits->block_size == 1 ? 300 : traits->block_size == 32 ? 320 : 512;
+        for (size_t i = t % every; i < LENGTH(rows); i += every) {
+            g.n = traits->block_size == 1 ? 300 : traits->block_size < 128 ? 320 : 512;
             g.n_rows = rows[i];
             g.n_columns = (uint64_t)random_int(1, 7);
             g.place = (enum place)((i + i / 3) % N_PLACES);
             g.w_fill = i % 2 == 0 ? W_UNIT : W_RANDOM;
             check_gemm(k, &g);
         }
-        g.n = traits->block_size == 1 ? 300 : traits->block_size == 32 ? 288 : 256;
+        g.n = traits->block_size == 1 ? 300 : traits->block_size == 32 ? 288 : traits->block_size == 64 ? 320 : 256;
         g.n_rows = 2;
         g.n_columns = quick ? 131 : 1031;
         g.w_fill = W_UNIT;

@@ -114,15 +114,15 @@ static void test_any_type(void **state)
     struct gguf *gguf;
     memory_account_init(&account, UINT64_MAX);
     put_head(&m, 3, 3, 0);
-    put_tensor_2d(&m, "a", 256, 1, 23, 0); // IQ4_XS: 136 bytes
+    put_tensor_2d(&m, "a", 256, 1, 24, 0); // I8
     put_tensor_2d(&m, "b", 32, 1, QUANT_Q8_0, 160);
-    put_tensor_2d(&m, "c", 256, 1, 23, 224);
+    put_tensor_2d(&m, "c", 256, 1, 24, 224);
     put_padding(&m, 32);
     put_fill(&m, 0, 224 + 136);
     assert_int_equal(open_maker(&gguf, &m, false, &account, &err), CHORD_GGUF_TENSOR_TYPE);
-    assert_non_null(strstr(err.message, "tensor 'a': chord does not read type 23, IQ4_XS"));
+    assert_non_null(strstr(err.message, "tensor 'a': chord does not read type 24, I8"));
     assert_int_equal(open_maker(&gguf, &m, true, &account, &err), CHORD_OK);
-    assert_int_equal(gguf_tensor(gguf, 0)->type, 23);
+    assert_int_equal(gguf_tensor(gguf, 0)->type, 24);
     assert_int_equal(gguf_tensor(gguf, 0)->n_bytes, 0);
     assert_int_equal(gguf_tensor(gguf, 0)->ne[0], 256);
     assert_int_equal(gguf_tensor(gguf, 1)->n_bytes, 34);

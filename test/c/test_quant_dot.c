@@ -24,6 +24,12 @@ static void random_row(const struct quant_traits *t, uint64_t n, uint8_t *row)
     const struct layout at = layout_of(t->type);
     for (uint64_t b = 0; b < n / t->block_size; b++) {
         uint8_t *block = row + b * t->block_bytes;
+        if (is_coded(t->type)) {
+            for (uint32_t k = 0; k < t->block_bytes; k++)
+                block[k] = (uint8_t)random_bits(8);
+            set_coded_scale(t->type, block, half_from_float(0.01f * random_normal()));
+            continue;
+        }
         if (at.d_at < 0) {
             const float value = random_normal();
             t->quantize_row(&value, block, 1);
@@ -71,7 +77,7 @@ static void activation_values(enum activation_type type, const void *activation,
 
 // Against double precision. A block's contribution is made of exact integers by at most 5 roundings (int to float,
 // product, difference, product), and each of the N blocks' (or elements') additions rounds once more, so the error is
-// below (N + 6) * 2^-24 * sum |part of w| * |y|, up to terms in 2^-48.
+// below (N + 6) * 2^-24 * sum |part of w| * |y|, up to terms in 2^-48. N is of the activations' blocks, where those are smaller.
 static void test_dot_products(void **state)
 {
     (void)state;
@@ -102,7 +108,8 @@ static void test_dot_products(void **state)
                 expected += ((double)w[e] + (double)min[e]) * y[e];
                 size += (fabs((double)w[e]) + fabs((double)min[e])) * fabs(y[e]);
             }
-            const double bound = ((double)(n / t->block_size) + 6.0) * EPSILON * size;
+            const uint64_t step = t->activation == ACTIVATION_Q8_PER_32 ? 32 : t->block_size;
+            const double bound = ((double)(n / step) + 6.0) * EPSILON * size;
             const double result = (double)t->dot(row, &activation, n);
             if (!(fabs(result - expected) <= bound))
                 fail_msg("%s, n %d: %.9g, not %.9g (bound %g)", t->name, (int)n, result, expected, bound);
@@ -120,7 +127,7 @@ static void test_dot_integers(void **state)
     for (size_t i = 0; i < N_TYPES; i++) {
         const struct quant_traits *t = quant_traits(types[i]);
         const struct layout at = layout_of(t->type);
-        if (at.d_at < 0)
+        if (at.d_at < 0 && !is_coded(t->type))
             continue;
         for (int round = 0; round < 200; round++) {
             float x[256];
@@ -133,9 +140,13 @@ static void test_dot_integers(void **state)
             const uint64_t n = t->block_size;
             for (uint64_t e = 0; e < n; e++)
                 x[e] = (float)((int)random_bits(4) - 8);
-            x[random_bits(16) % n] = round % 2 == 0 ? 127.0f : -127.0f;
+            for (uint64_t b = 0; b < n; b += 32)
+                x[b + random_bits(5)] = round % 2 == 0 ? 127.0f : -127.0f;
             random_row(t, n, row);
-            block_set_u16(row + at.d_at, 0x3c00);
+            if (is_coded(t->type))
+                set_coded_scale(t->type, row, coded_unit(t->type));
+            else
+                block_set_u16(row + at.d_at, 0x3c00);
             if (at.min_at >= 0)
                 block_set_u16(row + at.min_at, 0x3c00);
             activation_quantize(t->activation, x, &activation, n);
@@ -157,7 +168,7 @@ static void test_dot_extremes(void **state)
     for (size_t i = 0; i < N_TYPES; i++) {
         const struct quant_traits *t = quant_traits(types[i]);
         const struct layout at = layout_of(t->type);
-        if (at.d_at < 0)
+        if (at.d_at < 0 && !is_coded(t->type))
             continue;
         for (int f = 0; f < 8; f++) {
             float x[256];
@@ -171,7 +182,10 @@ static void test_dot_extremes(void **state)
             for (int e = 0; e < 256; e++)
                 x[e] = f < 4 ? 127.0f : -127.0f;
             memset(row, fills[f % 4], sizeof row);
-            block_set_u16(row + at.d_at, 0x3c00);
+            if (is_coded(t->type))
+                set_coded_scale(t->type, row, coded_unit(t->type));
+            else
+                block_set_u16(row + at.d_at, 0x3c00);
             if (at.min_at >= 0)
                 block_set_u16(row + at.min_at, 0x3c00);
             activation_quantize(t->activation, x, &activation, t->block_size);
@@ -183,7 +197,8 @@ static void test_dot_extremes(void **state)
                 expected += ((double)w[e] + (double)min[e]) * (double)x[e];
                 size += (fabs((double)w[e]) + fabs((double)min[e])) * 127.0;
             }
-            assert_true(fabs((double)t->dot(row, &activation, t->block_size) - expected) <= 7.0 * EPSILON * size);
+            assert_true(fabs((double)t->dot(row, &activation, t->block_size) - expected) <=
+                        (is_coded(t->type) ? 14.0 : 7.0) * EPSILON * size);
         }
     }
 }

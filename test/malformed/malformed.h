@@ -466,9 +466,9 @@ static void make_type_q4_0_4_4(struct maker *m)
 {
     put_tensor_file(m, 32, 1, 31, 0);
 }
-static void make_type_iq4_xs(struct maker *m)
+static void make_type_i8(struct maker *m)
 {
-    put_tensor_file(m, 256, 1, 23, 0);
+    put_tensor_file(m, 256, 1, 24, 0);
 }
 static void make_type_q8_1(struct maker *m)
 {
@@ -702,8 +702,8 @@ static const struct malformed malformed_files[] = {
     {"type-all-ones", CHORD_GGUF_TENSOR_TYPE, "type 4294967295, which does not exist", make_type_all_ones},
     {"type-q4-2", CHORD_GGUF_TENSOR_TYPE, "chord does not read type 4, Q4_2", make_type_q4_2},
     {"type-q4-0-4-4", CHORD_GGUF_TENSOR_TYPE, "chord does not read type 31, Q4_0_4_4", make_type_q4_0_4_4},
-    {"type-iq4-xs", CHORD_GGUF_TENSOR_TYPE, "'blk.0.attn_q.weight': chord does not read type 23, IQ4_XS",
-     make_type_iq4_xs},
+    {"type-i8", CHORD_GGUF_TENSOR_TYPE, "'blk.0.attn_q.weight': chord does not read type 24, I8",
+     make_type_i8},
     {"type-q8-1", CHORD_GGUF_TENSOR_TYPE, "chord does not read type 9, Q8_1", make_type_q8_1},
     {"name-empty", CHORD_GGUF_TENSOR, "tensor 1 of 1: the name is empty", make_name_empty},
     {"name-zero-byte", CHORD_GGUF_TENSOR, "tensor 'a?b': the name holds a zero byte", make_name_zero_byte},

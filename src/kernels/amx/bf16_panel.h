@@ -129,10 +129,11 @@ ALWAYS_INLINE void store_q4_k_scales(const uint8_t d[2], const uint8_t dmin[2], 
     _mm256_storeu_ps(mins, _mm256_mul_ps(min, _mm256_set1_ps(-half_at(dmin))));
 }
 
-// Defines gemm_<type> from `void round_row(const struct block_<type> *x, uint32_t n_blocks, uint16_t *to)`, which fills one
+// Defines gemm_<type> from `void round_row(const struct block_<type> *x, uint32_t n_blocks, uint16_t *to)`, of another name if need
+// be, which fills one
 // row's weights of 256 elements, of which n_blocks blocks exist (all, but for types of 32); what it leaves of the others is
 // never used. `to` is aligned to 64.
-#define DEFINE_BF16_GEMM(type, block_size)                                                               \
+#define DEFINE_BF16_GEMM_BY(round_row, type, block_size)                                                 \
     static void unpack_##type(const struct panel_source *s, void *panel)                                 \
     {                                                                                                    \
         enum { BLOCKS = BF16_PANEL_N / (block_size) };                                                   \
@@ -151,5 +152,6 @@ ALWAYS_INLINE void store_q4_k_scales(const uint8_t d[2], const uint8_t dmin[2], 
         }                                                                                                \
     }                                                                                                    \
     DEFINE_GEMM_OF_TILES(type, TIER(gemm_tiles_bf16), BF16_PANEL_N, block_size, BF16_PANEL_N * sizeof(uint16_t))
+#define DEFINE_BF16_GEMM(type, block_size) DEFINE_BF16_GEMM_BY(round_row, type, block_size)
 
 #endif

@@ -37,6 +37,14 @@ static void widen(struct column_32 *y, uint64_t g)
 #endif
 }
 
+static int32_t sum_of_16(const int8_t q[16])
+{
+    int32_t sum = 0;
+    for (int e = 0; e < 16; e++)
+        sum += q[e];
+    return sum;
+}
+
 void TIER(gemm_q8_32_prepare)(const float *x, void *out, uint64_t n)
 {
     memset(out, 0, TIER(gemm_q8_32_bytes)(n));
@@ -51,6 +59,7 @@ void TIER(gemm_q8_32_prepare)(const float *x, void *out, uint64_t n)
             memcpy(to->q + 32 * g, group.low[i], 16);
             memcpy(to->q + 32 * g + 16, group.high[i], 16);
             to->zero[g] = 4 * group.zero[4 * i];
+            to->zero_upper[g] = -8 * sum_of_16(group.high[i]);
             widen(to, g);
             to->scale[g] = group.scale[4 * i];
             to->scaled_sum[g] = group.scale[4 * i] * (float)(group.zero[4 * i] / -2);

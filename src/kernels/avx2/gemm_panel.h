@@ -50,11 +50,11 @@ struct row_block {
 #define PANEL_WIDE_BLOCKS 2
 struct panel_block_wide {
     int16_t codes[128][GEMM_ROWS][2];
-    uint32_t params[8][GEMM_ROWS];
+    uint32_t params[16][GEMM_ROWS];
 } __attribute__((aligned(64)));
 struct row_block_wide {
     int16_t codes[256];
-    uint32_t params[8];
+    uint32_t params[16];
 } __attribute__((aligned(64)));
 _Static_assert(PANEL_WIDE_BLOCKS * sizeof(struct panel_block_wide) <= PANEL_BYTES, "panel of words");
 #endif
@@ -68,12 +68,13 @@ enum {
     PARAM_DMIN = 25, // -dmin
 };
 
-// What a type's codes u and parameters mean; y is the column's scale, q its codes.
+// What a type's codes u and parameters mean; y is the column's scale, q its codes. Up to PANEL_MIN columns are per 32.
 enum panel_kind {
     // Blocks of 32: sum over blocks of (params[b] * y) * float(sum of (u - zero point) * q)
     PANEL_ZERO_8,   // u up to 15
     PANEL_ZERO_16,  // u up to 31
     PANEL_ZERO_128, // u up to 255; a panel_block_wide
+    PANEL_HALVES,   // the same with a scale for each 16: params[2b] of the lower half, params[2b + 1] of the upper
     // The same without zero point, u up to 31, then, after each block, + params[8 + b] * (y * float(sum of q))
     PANEL_MIN,
     // y * (params[D] * sum over sub-blocks s of 32 of params[s] * sum of u * q
@@ -92,9 +93,9 @@ enum panel_kind {
 struct column_32 {
     int8_t q[256];
     float scale[8];
-    float scaled_sum[8]; // scale * float(sum of each 32 codes)
-    int32_t zero[8];     // -8 * the sum
-    int32_t padding[8];
+    float scaled_sum[8];   // scale * float(sum of each 32 codes)
+    int32_t zero[8];       // -8 * the sum
+    int32_t zero_upper[8]; // the same of the upper 16 of each 32
 #ifndef __AVXVNNI__
     int16_t q_16[256];
 #endif

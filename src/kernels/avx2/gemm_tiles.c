@@ -132,17 +132,18 @@ ALWAYS_INLINE void add_products(const uint8_t *codes, const uint32_t max_code, c
     }
 }
 
-// sums += the products of block g of 16-bit codes.
+// sums += the products of n_steps times 2 elements from step `first` on, of 16-bit codes.
 ALWAYS_INLINE void add_products_of_words(const struct panel_block_wide *block, const uint8_t *const y[TILE_COLUMNS],
-                                         uint32_t g, const uint32_t n_columns, sums_i32 sums)
+                                         uint32_t first, const uint32_t n_steps, const uint32_t n_columns,
+                                         sums_i32 sums)
 {
     UNROLL
-    for (uint32_t k = 0; k < 16; k++) {
-        const int16_t *codes = block->codes[16 * g + k][0];
+    for (uint32_t k = first; k < first + n_steps; k++) {
+        const int16_t *codes = block->codes[k][0];
         const __m256i w0 = load_dwords(codes), w1 = load_dwords(codes + 16);
         UNROLL
         for (uint32_t c = 0; c < n_columns; c++) {
-            const __m256i q = broadcast_32(((const struct column_32 *)y[c])->q_16 + 32 * g + 2 * k);
+            const __m256i q = broadcast_32(((const struct column_32 *)y[c])->q_16 + 2 * k);
             sums[0][c] = add_dot_words(sums[0][c], w0, q);
             sums[1][c] = add_dot_words(sums[1][c], w1, q);
         }
@@ -176,7 +177,7 @@ ALWAYS_INLINE void multiply_block_32(const void *block_of_kind, const uint8_t *c
     const __m256i ones[2] = {_mm256_set1_epi16(1), _mm256_set1_epi16(1)};
     if (kind == PANEL_ZERO_128) {
         zero_products(n_columns, sums);
-        add_products_of_words(block_of_kind, y, g, n_columns, sums);
+        add_products_of_words(block_of_kind, y, 16 * g, 16, n_columns, sums);
     } else {
         add_products(codes, kind == PANEL_ZERO_8 ? 15 : 31, ones, y, 32 * g, 8, n_columns, sums);
     }
@@ -205,6 +206,42 @@ ALWAYS_INLINE void add_blocks_32(const void *block, const uint32_t params[][GEMM
                 if (has_min(kind))
                     sums[h][c] = _mm256_fmadd_ps(load_param(params, PARAM_BLOCK_MIN + g, h),
                                                  _mm256_set1_ps(column->scaled_sum[g]), sums[h][c]);
+            }
+        }
+    }
+}
+
+// Blocks of 32 with a scale for each half.
+ALWAYS_INLINE void add_halves(const struct panel_block_wide *block, const uint8_t *const y[TILE_COLUMNS], int64_t ahead,
+                              uint32_t n_groups, const uint32_t n_columns, sums_f32 sums)
+{
+    for (uint32_t half = 0; half < 2 * n_groups; half++) {
+        const uint32_t g = half / 2;
+        sums_i32 products;
+        if (half % 2 == 0) {
+            prefetch_ahead(y, ahead, g, COLUMN_BLOCK_BYTES, n_columns);
+            prefetch_ahead(y, ahead + COLUMN_BLOCK_BYTES, g, sizeof(struct column_32) - COLUMN_BLOCK_BYTES, n_columns);
+        }
+#ifdef __AVXVNNI__
+        UNROLL
+        for (uint32_t c = 0; c < n_columns; c++) {
+            const struct column_32 *column = (const struct column_32 *)y[c];
+            const int32_t upper = column->zero_upper[g];
+            products[0][c] = products[1][c] = _mm256_set1_epi32(16 * (half % 2 != 0 ? upper : column->zero[g] - upper));
+        }
+        add_products(block->codes[4 * half][0], y, 16 * half, 4, n_columns, products);
+#else
+        zero_products(n_columns, products);
+        add_products_of_words(block, y, 8 * half, 8, n_columns, products);
+#endif
+        UNROLL
+        for (uint32_t h = 0; h < 2; h++) {
+            const __m256 scale = load_param(block->params, half, h);
+            UNROLL
+            for (uint32_t c = 0; c < n_columns; c++) {
+                const __m256 of_column = _mm256_set1_ps(((const struct column_32 *)y[c])->scale[g]);
+                sums[h][c] =
+                    _mm256_fmadd_ps(_mm256_cvtepi32_ps(products[h][c]), _mm256_mul_ps(scale, of_column), sums[h][c]);
             }
         }
     }
@@ -345,6 +382,8 @@ ALWAYS_INLINE void multiply_tile(const struct tile *t, const enum panel_kind kin
         const uint32_t n_groups = t->n - k < 256 ? (uint32_t)(t->n - k) / 32 : 8;
         if (kind == PANEL_ZERO_128)
             add_blocks_32(wide, wide->params, y, t->ahead, n_groups, kind, n_columns, sums);
+        else if (kind == PANEL_HALVES)
+            add_halves(wide, y, t->ahead, n_groups, n_columns, sums);
         else if (kind <= PANEL_MIN)
             add_blocks_32(block, block->params, y, t->ahead, n_groups, kind, n_columns, sums);
         else
@@ -363,6 +402,7 @@ ALWAYS_INLINE void multiply_tile(const struct tile *t, const enum panel_kind kin
     TILES_OF(PANEL_ZERO_8)     \
     TILES_OF(PANEL_ZERO_16)    \
     TILES_OF(PANEL_ZERO_128)   \
+    TILES_OF(PANEL_HALVES)     \
     TILES_OF(PANEL_MIN)        \
     TILES_OF(PANEL_SUB_32_MIN) \
     TILES_OF(PANEL_SUB_16_MIN) \

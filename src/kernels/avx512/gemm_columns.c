@@ -30,6 +30,14 @@ uint64_t TIER(gemm_q8_32_bytes)(uint64_t n)
     return blocks_bytes((n + 255) / 256);
 }
 
+static int32_t sum_of_16(const int8_t q[16])
+{
+    int32_t sum = 0;
+    for (int e = 0; e < 16; e++)
+        sum += q[e];
+    return sum;
+}
+
 void TIER(gemm_q8_32_prepare)(const float *x, void *out, uint64_t n)
 {
     memset(out, 0, TIER(gemm_q8_32_bytes)(n));
@@ -46,6 +54,7 @@ void TIER(gemm_q8_32_prepare)(const float *x, void *out, uint64_t n)
             const int32_t sum = group.zero[4 * i] / -2;
             to->scale[g] = group.scale[4 * i];
             to->zero[g] = (WIDE_BIAS - 128) * sum;
+            to->zero_upper[g] = (WIDE_BIAS - 128) * sum_of_16(group.high[i]);
             to->scaled_sum[g] = group.scale[4 * i] * (float)sum;
         }
     }

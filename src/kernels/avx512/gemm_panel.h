@@ -47,6 +47,8 @@ _Static_assert(PANEL_ELEMENTS *GEMM_ROWS * sizeof(float) <= PANEL_BYTES, "panel 
 enum panel_kind {
     // Blocks of 32, zero point 128: sum over blocks of (params[b] * y) * float(sum of (u - 128) * q)
     PANEL_BLOCKS_32,
+    // The same with a scale for each 16: params[2b] of the lower half, params[2b + 1] of the upper
+    PANEL_HALVES_32,
     // Blocks of 32: as above with zero point 0, then + params[8 + b] * (y * float(sum of q))
     PANEL_BLOCKS_32_MIN,
     // Sub-blocks of 32: y * (params[12] * float(sum over sub-blocks of min * sum of q)
@@ -69,9 +71,9 @@ enum panel_kind {
 struct column_32 {
     int8_t q[256];
     float scale[8];
-    int32_t zero[8];     // (WIDE_BIAS - 128) * the sum of each 32 codes
-    float scaled_sum[8]; // scale * float(sum)
-    int32_t padding[8];
+    int32_t zero[8];       // (WIDE_BIAS - 128) * the sum of each 32 codes
+    float scaled_sum[8];   // scale * float(sum)
+    int32_t zero_upper[8]; // as zero, of the upper 16 of each 32
 };
 struct column_256 {
     int8_t q[256];
@@ -164,9 +166,9 @@ ALWAYS_INLINE void prefetch_next_panel(const void *p, int64_t ahead, uint64_t by
 }
 
 // Defines unpack_<type> from `void unpack_row(const struct block_<type> *x, uint32_t n_blocks, struct row_block
-// *row)`, which fills one row's codes and parameters of 256 elements, of which n_blocks blocks exist (all, but for
+// *row)`, of another name if need be, which fills one row's codes and parameters of 256 elements, of which n_blocks blocks exist (all, but for
 // types of 32); what it leaves of the others is never used.
-#define DEFINE_UNPACK_BY_ROW(type, block_size)                                                       \
+#define DEFINE_UNPACK_BY(unpack_row, type, block_size)                                               \
     static void unpack_##type(const struct panel_source *s, void *panel)                             \
     {                                                                                                \
         enum { BLOCKS = 256 / (block_size) };                                                        \
@@ -186,6 +188,7 @@ ALWAYS_INLINE void prefetch_next_panel(const void *p, int64_t ahead, uint64_t by
             }                                                                                        \
         }                                                                                            \
     }
+#define DEFINE_UNPACK_BY_ROW(type, block_size) DEFINE_UNPACK_BY(unpack_row, type, block_size)
 
 // The same from `void unpack_16(const struct block_<type> *x, uint64_t stride, uint32_t n_blocks, struct panel_block *to)`,
 // which does so for 16 rows, `stride` bytes apart. Where rows are missing it gets copies, the last row standing in.

@@ -218,6 +218,31 @@ ALWAYS_INLINE void add_blocks_32(const struct panel_block block[2], const uint8_
     }
 }
 
+ALWAYS_INLINE void add_halves_32(const struct panel_block block[2], const uint8_t *const y[TILE_COLUMNS], int64_t ahead,
+                                 uint32_t n_groups, const uint32_t n_columns, sums_f32 sums)
+{
+    for (uint32_t half = 0; half < 2 * n_groups; half++) {
+        const uint32_t g = half / 2;
+        sums_i32 products;
+        UNROLL
+        for (uint32_t c = 0; c < n_columns; c++) {
+            const struct column_32 *column = (const struct column_32 *)y[c];
+            const int32_t upper = column->zero_upper[g];
+            products[0][c] = products[1][c] = _mm512_set1_epi32(half % 2 != 0 ? upper : column->zero[g] - upper);
+        }
+        if (half % 2 == 0)
+            prefetch_ahead(y, ahead, g, n_columns);
+        add_products(block, y, 4 * half, 4, 255, n_columns, products);
+        const __m512 s0 = _mm512_load_ps(block[0].params[half]), s1 = _mm512_load_ps(block[1].params[half]);
+        UNROLL
+        for (uint32_t c = 0; c < n_columns; c++) {
+            const __m512 scale = _mm512_set1_ps(((const struct column_32 *)y[c])->scale[g]);
+            sums[0][c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products[0][c]), _mm512_mul_ps(s0, scale), sums[0][c]);
+            sums[1][c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products[1][c]), _mm512_mul_ps(s1, scale), sums[1][c]);
+        }
+    }
+}
+
 ALWAYS_INLINE void add_sub_32_min(const struct panel_block block[2], const uint8_t *const y[TILE_COLUMNS],
                                   int64_t ahead, const uint32_t n_columns, sums_f32 sums)
 {
@@ -288,6 +313,9 @@ ALWAYS_INLINE void multiply_tile(const struct tile *t, const enum panel_kind kin
         case PANEL_BLOCKS_32:
             add_blocks_32(block, y, t->ahead, n_groups, false, n_columns, sums);
             break;
+        case PANEL_HALVES_32:
+            add_halves_32(block, y, t->ahead, n_groups, n_columns, sums);
+            break;
         case PANEL_BLOCKS_32_MIN:
             add_blocks_32(block, y, t->ahead, n_groups, true, n_columns, sums);
             break;
@@ -316,6 +344,7 @@ ALWAYS_INLINE void multiply_tile(const struct tile *t, const enum panel_kind kin
 #define TILES_OF(kind) TILE(kind, 1) TILE(kind, 2) TILE(kind, 3) TILE(kind, 4) TILE(kind, 5) TILE(kind, 6)
 #define ALL_TILES                 \
     TILES_OF(PANEL_BLOCKS_32)     \
+    TILES_OF(PANEL_HALVES_32)     \
     TILES_OF(PANEL_BLOCKS_32_MIN) \
     TILES_OF(PANEL_SUB_32_MIN)    \
     TILES_OF(PANEL_SUB_16)        \

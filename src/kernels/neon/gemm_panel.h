@@ -50,6 +50,7 @@ struct row_block {
 // What a type's codes u and parameters mean; y is the column's scale, q its codes.
 enum panel_kind {
     PANEL_BLOCKS_32,     // sum over blocks of 32 of (params[b] * y) * float(sum of u * q)
+    PANEL_HALVES_32,     // the same with a scale for each 16: params[2b] of the lower half, params[2b + 1] of the upper
     PANEL_BLOCKS_32_MIN, // then, after each, + params[8 + b] * (y * float(sum of q))
     // y * (d * float(sum over sub-blocks of params[j] * sum of u * q)), per 256; sub-blocks of 16
     PANEL_SUPER_16,

@@ -242,6 +242,27 @@ ALWAYS_INLINE void add_blocks_32(const struct panel_block *block, const uint8_t 
     }
 }
 
+// Blocks of 32 with a scale for each half.
+ALWAYS_INLINE void add_halves_32(const struct panel_block *block, const uint8_t *const y[TILE_COLUMNS], int64_t ahead,
+                                 uint32_t n_groups, const uint32_t n_columns, const uint32_t n_units, sums_f32 sums)
+{
+    for (uint64_t half = 0; half < 2 * n_groups; half++) {
+        sums_i32 products;
+        if (half < COLUMN_BLOCK_BYTES / 64)
+            prefetch_ahead(y, ahead, half, n_columns);
+        zero_products(n_units, products);
+        add_products_16(block->codes[half], y, 16 * half, n_units, products);
+        UNROLL
+        for (uint32_t u = 0; u < n_units; u++) {
+            const float32x4_t of_column = FACTOR(y, u, offsetof(struct column_32, scale) + 4 * (half / 2));
+            UNROLL
+            for (uint32_t r = 0; r < TILE_REGISTERS; r++)
+                sums[r][u] = vfmaq_f32(sums[r][u], vcvtq_f32_s32(products[r][u]),
+                                       vmulq_f32(load_param(block, half, r), of_column));
+        }
+    }
+}
+
 // The sums over sub-blocks of min times sum of codes: high and low bytes of the sums apart.
 ALWAYS_INLINE void multiply_mins(const struct panel_block *block, const uint8_t *const y[TILE_COLUMNS],
                                  const uint32_t sub_block, const uint32_t n_units, sums_i32 low)
@@ -337,6 +358,8 @@ ALWAYS_INLINE void multiply_tile(const struct tile *t, const enum panel_kind kin
         const uint32_t n_groups = t->n - k < 256 ? (uint32_t)(t->n - k) / 32 : 8;
         if (kind == PANEL_BLOCKS_32 || kind == PANEL_BLOCKS_32_MIN)
             add_blocks_32(block, y, t->ahead, n_groups, kind == PANEL_BLOCKS_32_MIN, n_columns, n_units, sums);
+        else if (kind == PANEL_HALVES_32)
+            add_halves_32(block, y, t->ahead, n_groups, n_columns, n_units, sums);
         else
             add_super(block, y, t->ahead, kind == PANEL_SUPER_32_MIN ? 32 : 16, kind != PANEL_SUPER_16, n_columns,
                       n_units, sums);
@@ -352,6 +375,7 @@ ALWAYS_INLINE void multiply_tile(const struct tile *t, const enum panel_kind kin
 #define TILES_OF(kind) TILE(kind, 1) TILE(kind, 2) TILE(kind, 3) TILE(kind, 4)
 #define ALL_TILES             \
     TILES_OF(PANEL_BLOCKS_32) \
+    TILES_OF(PANEL_HALVES_32) \
     TILES_OF(PANEL_BLOCKS_32_MIN) TILES_OF(PANEL_SUPER_16) TILES_OF(PANEL_SUPER_16_MIN) TILES_OF(PANEL_SUPER_32_MIN)
 
 #define TILE(kind, n_columns)                                   \

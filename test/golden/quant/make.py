@@ -18,6 +18,24 @@ BLOCK_TYPES = [
     ("q5_k", "q5_K", 256, 176, (0, 2), 13),
     ("q6_k", "q6_K", 256, 210, (208,), 14),
 ]
+# Types without a half have other scales, for which any byte will do.
+CODED_TYPES = [
+    ("iq4_nl", 32, 18, (0,), 20),
+    ("iq4_xs", 256, 136, (0,), 23),
+    ("mxfp4", 32, 17, (), 39),
+    ("tq1_0", 256, 54, (52,), 34),
+    ("tq2_0", 256, 66, (64,), 35),
+    ("iq2_xxs", 256, 66, (0,), None),
+    ("iq2_xs", 256, 74, (0,), None),
+    ("iq2_s", 256, 82, (0,), None),
+    ("iq3_xxs", 256, 98, (0,), None),
+    ("iq3_s", 256, 110, (0,), None),
+    ("iq1_s", 256, 50, (0,), None),
+    ("iq1_m", 256, 56, (), None),
+    ("nvfp4", 64, 36, (), None),
+    ("q1_0", 128, 18, (0,), None),
+    ("q2_0", 64, 18, (0,), None),
+]
 HALF_TYPES = [("f16", "fp16"), ("bf16", "bf16")]
 N_ROW = 17 * 256
 
@@ -120,6 +138,24 @@ def main():
 
         quantized = ctypes.create_string_buffer(N_ROW * 2)
         getattr(library, "ggml_fp32_to_%s_row" % library_name)(row, quantized, ctypes.c_int64(N_ROW))
+        write(name + ".quantized.bin", quantized.raw)
+
+    for name, elements, block_bytes, halves, type_id in CODED_TYPES:
+        blocks = bytearray(b"".join(adversarial_blocks(block_bytes, halves, random) for _ in range(512 // elements or 1)))
+        if name == "iq1_m":  # the half in the highest bits of four words shall be finite
+            for i in range(block_bytes - 1, len(blocks), block_bytes):
+                blocks[i] &= 0xBF
+        n = len(blocks) // block_bytes * elements
+        values = (ctypes.c_float * n)()
+        getattr(library, "dequantize_row_" + name)(bytes(blocks), values, ctypes.c_int64(n))
+        write(name + ".blocks.bin", bytes(blocks))
+        write(name + ".values.bin", bytes(values))
+        if type_id is None:
+            continue
+        quantized = ctypes.create_string_buffer(N_ROW // elements * block_bytes)
+        library.ggml_quantize_chunk(
+            type_id, row, quantized, ctypes.c_int64(0), ctypes.c_int64(1), ctypes.c_int64(N_ROW), None
+        )
         write(name + ".quantized.bin", quantized.raw)
 
 

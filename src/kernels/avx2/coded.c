@@ -1,0 +1,19 @@
+// The coded types.
+#include "kernels/avx2/avx2.h"
+#include "kernels/avx2/coded.h"
+
+DEFINE_MATVEC_SIGNED(iq4_nl, 32, false)
+DEFINE_MATVEC_SIGNED(iq4_xs, 256, false)
+DEFINE_MATVEC_SIGNED(mxfp4, 32, false)
+DEFINE_MATVEC_SIGNED(nvfp4, 64, true)
+DEFINE_MATVEC_SIGNED(q1_0, 128, false)
+DEFINE_MATVEC_SIGNED(q2_0, 64, false)
+DEFINE_MATVEC_SIGNED(iq2_xxs, 256, false)
+DEFINE_MATVEC_SIGNED(iq2_xs, 256, true)
+DEFINE_MATVEC_SIGNED(iq2_s, 256, true)
+DEFINE_MATVEC_SIGNED(iq3_xxs, 256, false)
+DEFINE_MATVEC_SIGNED(iq3_s, 256, false)
+DEFINE_MATVEC_SIGNED(iq1_s, 256, false)
+DEFINE_MATVEC_SIGNED(iq1_m, 256, true)
+DEFINE_MATVEC_TERNARY(tq1_0)
+DEFINE_MATVEC_TERNARY(tq2_0)

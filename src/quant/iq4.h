@@ -1,0 +1,68 @@
+// What IQ4_NL and IQ4_XS share: 32 nibbles that choose from a table, and the search for their scale.
+#ifndef CHORD_QUANT_IQ4_H
+#define CHORD_QUANT_IQ4_H
+
+#include "quant/codebooks.h"
+#include "quant/coded.h"
+
+#include <math.h>
+
+static const int8_t iq4_table[16] = CODES_IQ4;
+
+static inline void iq4_unpack_32(const uint8_t qs[16], int8_t q[32])
+{
+    for (int j = 0; j < 16; j++) {
+        q[j] = iq4_table[qs[j] & 15];
+        q[j + 16] = iq4_table[qs[j] >> 4];
+    }
+}
+
+static inline void iq4_pack_32(const uint8_t q[32], uint8_t qs[16])
+{
+    for (int j = 0; j < 16; j++)
+        qs[j] = (uint8_t)(q[j] | q[j + 16] << 4);
+}
+
+// The code whose step is nearest to x, the lower one of two as near.
+static inline uint8_t iq4_nearest(double x)
+{
+    uint8_t code = 0;
+    while (code < 15 && x > 0.5 * (iq4_table[code] + iq4_table[code + 1]))
+        code++;
+    return code;
+}
+
+static inline void iq4_choose_codes(const float x[32], double scale, uint8_t q[32])
+{
+    for (int e = 0; e < 32; e++)
+        q[e] = iq4_nearest(scale != 0.0 ? (double)x[e] / scale : 0.0);
+}
+
+// The scale of 32 finite values, of either sign; 0 when they are all zero.
+static inline double iq4_search_scale(const float x[32])
+{
+    double largest = 0.0;
+    double best = 0.0;
+    double best_gain = 0.0; // by how much the squared error is less than that of zeros
+    for (int e = 0; e < 32; e++)
+        largest = fabs((double)x[e]) > fabs(largest) ? (double)x[e] : largest;
+    if (largest == 0.0)
+        return 0.0;
+    for (int i = -24; i <= 24; i++) {
+        uint8_t q[32];
+        double products = 0.0;
+        double squares = 0.0;
+        iq4_choose_codes(x, largest / (i % 2 == 0 ? -127.0 - i : 113.0 + i), q);
+        for (int e = 0; e < 32; e++) {
+            products += (double)x[e] * iq4_table[q[e]];
+            squares += (double)iq4_table[q[e]] * iq4_table[q[e]];
+        }
+        if (products * products > best_gain * squares) {
+            best_gain = products * products / squares;
+            best = products / squares;
+        }
+    }
+    return best;
+}
+
+#endif

@@ -1,0 +1,28 @@
+// IQ4_NL: 32 elements, w = d * T[q], T a table of 16 steps.
+// Quantizing: of scales that put the value of largest magnitude onto the table's first step or a little beyond (to either
+// side), each improved by least squares for the codes it gives, the one with the smallest squared error.
+#include "quant/codes.h"
+#include "quant/iq4.h"
+
+static void unpack(const struct block_iq4_nl *b, int8_t *q, float *scale)
+{
+    iq4_unpack_32(b->qs, q);
+    coded_fill_scale(scale, 2, block_half(b->d));
+}
+
+DEFINE_CODED_PER_32(iq4_nl, 32)
+
+void quant_quantize_iq4_nl(const float *x, void *row, uint64_t n)
+{
+    struct block_iq4_nl *b = row;
+    for (uint64_t i = 0; i < n / 32; i++, x += 32) {
+        uint8_t q[32] = {0};
+        uint16_t d = HALF_NAN;
+        if (all_finite(x, 32)) {
+            d = half_from_float((float)iq4_search_scale(x));
+            iq4_choose_codes(x, float_from_half(d), q);
+        }
+        block_set_u16(b[i].d, d);
+        iq4_pack_32(q, b[i].qs);
+    }
+}
