@@ -88,6 +88,12 @@ export interface LoadOptions {
   kv?: {
     /** Of the keys and values kept per token. `'q8_0'` takes 53 % of the memory of `'f16'`, the default. */
     type?: 'f16' | 'q8_0'
+    /**
+     * A file for keys and values of sessions that generate nothing: when there is no memory for those of others, what was used longest ago
+     * goes there, and comes back as it was when its session goes on. A text that is being generated stays in memory as a whole. The file
+     * must not exist. It is of this model alone and goes with it; its name, where the system allows, at once. Default: none.
+     */
+    spill?: string | URL
   }
   /**
    * A draft model for all generations that do not name another (`draft` of {@link GenerateOptions}). One with another vocabulary is refused,
@@ -615,7 +621,17 @@ export interface Stats {
     /** residentBytes: of the mapped files, in memory now; null where the system does not tell. */
     weights: { heldBytes: number; ceilingBytes: number | null; mappedBytes: number; residentBytes: number | null }
     /** Of generations and of sessions. blocks: each once, however many texts share it. tokens: of all texts, each counted for itself. */
-    kv: { heldBytes: number; ceilingBytes: number | null; blocks: number; blockBytes: number; tokens: number }
+    kv: {
+      heldBytes: number
+      ceilingBytes: number | null
+      blocks: number
+      blockBytes: number
+      tokens: number
+      /** Of the option `kv.spill`: blocks in its file now, and bytes that went there and came back so far. */
+      spilledBlocks: number
+      spillWrittenBytes: number
+      spillReadBytes: number
+    }
     scratch: { heldBytes: number; ceilingBytes: number | null }
   }
   work: {

@@ -12,7 +12,7 @@ const LOAD = {
     mode: v.oneOf(['auto', 'mapped', 'paged']),
     policy: v.oneOf(['auto', 'pin', 'lru', 'expert']),
   }),
-  kv: v.objectSchema('kv', { type: v.oneOf(['f16', 'q8_0']) }),
+  kv: v.objectSchema('kv', { type: v.oneOf(['f16', 'q8_0']), spill: (name, value) => v.filePath(name, value, 'of a file that does not exist') }),
   draft: v.draft,
   signal: v.signal,
   onProgress: v.callback,
@@ -60,7 +60,7 @@ const DETOKENIZE = { special: v.boolean }
 function nativeLoadOptions({ memory = {}, context, threads, cache = {}, kv = {} }) {
   const { mode, policy } = cache
   const ceilings = { memory: memory.total, memoryWeights: memory.weights, memoryKv: memory.kv, memoryScratch: memory.scratch }
-  return { ...ceilings, context, threads, mapped: mode === 'mapped', paged: mode === 'paged', lru: policy === 'lru', kvQ8_0: kv.type === 'q8_0' }
+  return { ...ceilings, context, threads, mapped: mode === 'mapped', paged: mode === 'paged', lru: policy === 'lru', kvQ8_0: kv.type === 'q8_0', kvSpill: kv.spill }
 }
 
 module.exports = { DETOKENIZE, GENERATE, LOAD, PERPLEXITY, PLAN, PRELOAD, QUANTIZE, SIGNAL, TOKENIZE, TRANSFER, WASM, nativeLoadOptions }

@@ -50,6 +50,9 @@ struct chord_model_options {
     enum chord_mode mode;
     enum chord_policy policy;
     enum chord_kv_type kv_type;
+    // NULL: none. A file that must not exist, for keys and values of sessions that rest, when their memory is wanted for those of
+    // others. It is of the model alone and goes with it; at once by name where the system allows. IO when it cannot be made.
+    const char *kv_spill;
     struct chord_cancel *cancel; // may be NULL; CANCELLED when set during loading
     // May be NULL. Called on the loading thread; phase is a static string ("header", "tokenizer", "weights").
     void (*progress)(void *user, const char *phase, uint64_t done, uint64_t total);
@@ -368,9 +371,10 @@ struct chord_stats {
     uint64_t held_metadata, held_tokenizer, held_weights, held_kv, held_scratch;
     uint64_t ceiling_weights, ceiling_kv, ceiling_scratch; // UINT64_MAX: none of its own
     uint64_t mapped_bytes;                                 // of model files
-    uint64_t resident_bytes; // of them in memory now; UINT64_MAX where the system cannot tell
-    uint64_t kv_blocks, kv_block_bytes, kv_tokens;
-    uint64_t n_steps; // batches run
+    uint64_t resident_bytes;                       // of them in memory now; UINT64_MAX where the system cannot tell
+    uint64_t kv_blocks, kv_block_bytes, kv_tokens; // blocks in memory; tokens of all texts
+    uint64_t kv_spilled_blocks, kv_spill_written_bytes, kv_spill_read_bytes; // of the spill file: now, and ever
+    uint64_t n_steps;                                                        // batches run
     uint64_t n_prompt_tokens, n_generated_tokens;
     uint64_t n_reused_tokens; // of prompts, not computed: the session or another job had computed the same beginning
     uint64_t n_guessed_tokens, n_accepted_tokens;       // by speculation: computed ahead, and those that came true

@@ -18,6 +18,8 @@
       'src/os/output_win32.c',
       'src/os/pages.c',
       'src/os/pool.c',
+      'src/os/scratch_posix.c',
+      'src/os/scratch_win32.c',
       'src/os/stream.c',
       'src/os/stream_posix.c',
       'src/os/stream_win32.c',
@@ -102,6 +104,7 @@
       'src/graph/fuse.c',
       'src/graph/graph.c',
       'src/graph/kv.c',
+      'src/graph/kv_spill.c',
       'src/graph/uses.c',
 
       'src/backend/cpu.c',

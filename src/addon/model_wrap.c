@@ -78,6 +78,7 @@ static void open_free(struct open_task *open)
     chord_model_close(open->model);
     free((char *)open->options.cpu);
     free((uint32_t *)open->routes.experts);
+    free((char *)open->options.kv_spill);
     free(open->path);
     free(open);
 }
@@ -212,6 +213,13 @@ static bool read_options(napi_env env, napi_value value, struct chord_model_opti
     options->kv_type = q8_0 ? CHORD_KV_Q8_0 : CHORD_KV_F16;
     options->mode = mapped ? CHORD_MODE_MAPPED : paged ? CHORD_MODE_PAGED : CHORD_MODE_AUTO;
     options->policy = lru ? CHORD_POLICY_LRU : CHORD_POLICY_AUTO;
+    napi_value spill;
+    NAPI_TRY(env, napi_get_named_property(env, value, "kvSpill", &spill));
+    if (!util_is_nullish(env, spill)) {
+        options->kv_spill = util_get_string(env, spill, NULL);
+        if (options->kv_spill == NULL)
+            return false;
+    }
     NAPI_TRY(env, napi_get_named_property(env, value, "cpu", &cpu));
     if (util_is_nullish(env, cpu))
         return true;
@@ -422,7 +430,11 @@ napi_value wrap_model_stats(napi_env env, napi_callback_info info)
         set_bytes(env, scratch, "ceilingBytes", s.ceiling_scratch) &&
         util_set_double(env, kv, "blocks", (double)s.kv_blocks) &&
         util_set_double(env, kv, "blockBytes", (double)s.kv_block_bytes) &&
-        util_set_double(env, kv, "tokens", (double)s.kv_tokens) && util_set(env, regions, "scratch", scratch) &&
+        util_set_double(env, kv, "tokens", (double)s.kv_tokens) &&
+        util_set_double(env, kv, "spilledBlocks", (double)s.kv_spilled_blocks) &&
+        util_set_double(env, kv, "spillWrittenBytes", (double)s.kv_spill_written_bytes) &&
+        util_set_double(env, kv, "spillReadBytes", (double)s.kv_spill_read_bytes) &&
+        util_set(env, regions, "scratch", scratch) &&
         util_set_double(env, scratch, "heldBytes", (double)s.held_scratch) && util_set(env, out, "work", work) &&
         util_set_double(env, work, "running", s.n_jobs) && util_set_double(env, work, "steps", (double)s.n_steps) &&
         util_set_double(env, work, "promptTokens", (double)s.n_prompt_tokens) &&

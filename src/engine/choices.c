@@ -54,11 +54,15 @@ enum chord_status model_choose_kernels(const struct chord_model_options *options
     return CHORD_OK;
 }
 
+uint64_t model_job_bytes(const struct hparams *hparams)
+{
+    return JOB_BYTES + (uint64_t)hparams->n_vocab * JOB_VOCABULARY_BYTES;
+}
+
 uint64_t model_context_bytes(const struct hparams *hparams, const struct kv_layout *kv, uint64_t n_tokens)
 {
     const uint64_t n_blocks = (n_tokens + KV_BLOCK_TOKENS - 1) / KV_BLOCK_TOKENS;
-    return n_blocks * (kv->block_bytes + JOB_BLOCK_BYTES) + JOB_BYTES +
-           (uint64_t)hparams->n_vocab * JOB_VOCABULARY_BYTES;
+    return n_blocks * (kv->block_bytes + JOB_BLOCK_BYTES) + model_job_bytes(hparams);
 }
 
 enum chord_status model_check_scratch(const struct chord_model_options *options, const struct hparams *hparams,

@@ -136,7 +136,7 @@ void draft_init(struct draft *draft, struct chord_model *drafter)
 {
     struct draft_host *host = drafter->host;
     *draft = (struct draft){.host = host};
-    kv_cache_init(&draft->kv, &drafter->kv_layout, &drafter->account);
+    kv_cache_init(&draft->kv, &drafter->kv_layout, &drafter->account, NULL);
     atomic_fetch_add(&host->n_references, 1);
     uv_mutex_lock(&host->mutex);
     draft->next = host->drafts;

@@ -305,7 +305,7 @@ static enum chord_status job_create(struct chord_model *model, enum job_kind kin
     job->model = model;
     job->kind = kind;
     atomic_init(&job->n_references, 1);
-    kv_cache_init(&job->kv, &model->kv_layout, account);
+    kv_cache_init(&job->kv, &model->kv_layout, account, model->kv_spill);
     job->tokens = memory_alloc(account, MEMORY_SCRATCH, capacity * sizeof *job->tokens, 16);
     if (job->tokens == NULL) {
         job_destroy(job);

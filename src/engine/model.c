@@ -126,6 +126,9 @@ static enum chord_status open_engine(struct chord_model *model, const struct cho
                                 &model->kv_layout, &model->account, err);
     if (status == CHORD_OK && budget->is_paged)
         status = budget_start_paging(model, options, err);
+    if (status == CHORD_OK && options->kv_spill != NULL)
+        status = kv_spill_create(&model->kv_spill, options->kv_spill, &model->kv_layout,
+                                 model_job_bytes(&model->hparams), &model->account, err);
     if (status == CHORD_OK)
         status = scheduler_init(model, err);
     if (status == CHORD_OK)
@@ -173,6 +176,7 @@ void chord_model_close(struct chord_model *model)
     if (model == NULL)
         return;
     scheduler_free(model);
+    kv_spill_free(model->kv_spill);
     draft_host_close(model->host);
     backend_free(model->backend);
     pool_free(model->pool);

@@ -8,7 +8,7 @@
 #include "engine/speculate.h"
 #include "gguf/gguf.h"
 #include "graph/graph.h"
-#include "graph/kv.h"
+#include "graph/kv_spill.h"
 #include "kernels/kernels.h"
 #include "models/arch.h"
 #include "os/pool.h"
@@ -43,6 +43,7 @@ struct scheduler {
     } outputs[BATCH_MAX_ROWS];
     uint32_t n_rows, n_outputs;
     uint64_t backend_ns; // of this step
+    uint64_t n_ended;    // jobs that have left the scheduler
     uint32_t kv_stamp;   // of the last count of KV blocks
     struct step_costs costs;
     struct guess_rates rates;            // of all jobs: what a new one starts from
@@ -62,6 +63,7 @@ struct chord_model {
     struct graph *graph;
     struct kernels kernels;
     struct kv_layout kv_layout;
+    struct kv_spill *kv_spill; // NULL: none
     struct pool *pool;
     struct backend *backend;
     struct scheduler scheduler;
@@ -98,6 +100,15 @@ enum chord_status model_choose_context(const struct chord_model_options *options
 
 // Memory of a job that fills a context of n_tokens, its KV cache included.
 uint64_t model_context_bytes(const struct hparams *hparams, const struct kv_layout *kv, uint64_t n_tokens);
+
+// How many KV blocks one step reads back from the spill file at most: some 32 MiB, at least one.
+static inline uint32_t model_kv_reads(const struct chord_model *model)
+{
+    return 1 + (uint32_t)((32u << 20) / model->kv_layout.block_bytes);
+}
+
+// Memory of a job besides its tokens and its KV cache.
+uint64_t model_job_bytes(const struct hparams *hparams);
 
 // "Q4_K_M" by general.file_type, else the type that most weight bytes have. Static.
 const char *model_quantization(const struct gguf *gguf);

@@ -36,7 +36,7 @@ static bool is_cancelled(const struct chord_job *job)
     return atomic_load_explicit(&job->cancelled, memory_order_relaxed);
 }
 
-// Appends what has come in to the active list, oldest first, and gives it the caches of sessions.
+// Appends what has come in to the active list, oldest first.
 static void take_incoming(struct scheduler *s)
 {
     uv_mutex_lock(&s->mutex);
@@ -54,9 +54,6 @@ static void take_incoming(struct scheduler *s)
     while (*end != NULL)
         end = &(*end)->next;
     *end = oldest_first;
-    for (struct chord_job *job = oldest_first; job != NULL; job = job->next)
-        if (job->session != NULL && !is_cancelled(job))
-            session_lend(job);
 }
 
 // Finishes cancelled jobs and drops finished ones from the active list.
@@ -78,6 +75,7 @@ static void sweep(struct chord_model *model)
         *at = job->next;
         uv_mutex_lock(&s->mutex);
         s->n_jobs--;
+        s->n_ended++;
         uv_mutex_unlock(&s->mutex);
         job_release(job);
     }
@@ -135,15 +133,57 @@ static void add_rows(struct scheduler *s, struct chord_job *job, uint64_t n)
     job->n_in_step += (uint32_t)n;
 }
 
+static bool is_for_want_of_memory(enum chord_status status)
+{
+    return status == CHORD_MEMORY_BUDGET || status == CHORD_OUT_OF_MEMORY;
+}
+
+static bool others_work(const struct scheduler *s)
+{
+    for (const struct chord_job *job = s->active; job != NULL; job = job->next)
+        if (job->finish == CHORD_RUNNING && !job_waits_for_session(job))
+            return true;
+    return false;
+}
+
+// Gives the first of the jobs that wait for it the cache of its session; all others after it. One for which there is no memory waits
+// until a job that holds some has ended.
+static void lend_caches(struct scheduler *s)
+{
+    struct chord_error error;
+    for (struct chord_job *job = s->active; job != NULL; job = job->next) {
+        if (job->finish != CHORD_RUNNING || !job_waits_for_session(job))
+            continue;
+        const bool others = others_work(s);
+        if (job->n_ended_when_refused == s->n_ended + 1 && others)
+            return;
+        const enum chord_status status = session_lend(job, &error);
+        if (status != CHORD_OK && others && is_for_want_of_memory(status)) {
+            job->n_ended_when_refused = s->n_ended + 1;
+            return;
+        }
+        if (status != CHORD_OK)
+            job_finish(job, CHORD_FINISH_ERROR, &error);
+        else if (!job->is_lent)
+            return;
+    }
+}
+
 // Room in the cache for n more tokens of the job. False: it takes no part in this step, for want of memory that
 // others hold and will give back, or because it just failed.
 static bool reserve_kv(const struct scheduler *s, struct chord_job *job, uint64_t n)
 {
     struct chord_error error;
-    if (kv_cache_reserve(&job->kv, job->n_done + job->n_in_step + n, &error) == CHORD_OK)
+    // Blocks of a session's that the job shares may have to be read back first.
+    enum chord_status status = kv_cache_wake(&job->kv, job->kv.n_blocks, model_kv_reads(job->model), &error);
+    if (status == CHORD_OK && job->kv.n_used < job->kv.n_blocks)
+        return false;
+    if (status == CHORD_OK)
+        status = kv_cache_reserve(&job->kv, job->n_done + job->n_in_step + n, &error);
+    if (status == CHORD_OK)
         return true;
     const bool others_hold_memory = s->n_rows > 0;
-    if (!(job_in_prompt(job) && others_hold_memory))
+    if (!(job_in_prompt(job) && others_hold_memory && is_for_want_of_memory(status)))
         job_finish(job, CHORD_FINISH_ERROR, &error);
     return false;
 }
@@ -207,8 +247,8 @@ static void add_prompt_rows(struct scheduler *s, struct chord_job *job, uint64_t
 static void add_rows_generated_before(struct scheduler *s)
 {
     for (struct chord_job *job = s->active; job != NULL && s->n_rows < BATCH_MAX_ROWS; job = job->next)
-        if (job->finish == CHORD_RUNNING && job_in_prompt(job) && !job_row_in_prompt(job, job->n_done) &&
-            reserve_kv(s, job, 1))
+        if (job->finish == CHORD_RUNNING && !job_waits_for_session(job) && job_in_prompt(job) &&
+            !job_row_in_prompt(job, job->n_done) && reserve_kv(s, job, 1))
             add_prompt_rows(s, job, 1);
 }
 
@@ -228,6 +268,7 @@ static void gather_batch(struct chord_model *model, bool with_guesses, const str
     s->n_rows = s->n_outputs = 0;
     for (struct chord_job *job = s->active; job != NULL; job = job->next)
         job->n_in_step = 0;
+    lend_caches(s);
     if (with_guesses)
         choose_guesses(model, cancel);
     add_generated_rows(s, with_guesses);
@@ -236,7 +277,7 @@ static void gather_batch(struct chord_model *model, bool with_guesses, const str
     if (s->n_rows > 0 && room > BATCH_MAX_PROMPT_ROWS_BESIDE_GENERATION)
         room = BATCH_MAX_PROMPT_ROWS_BESIDE_GENERATION;
     for (struct chord_job *job = s->active; job != NULL && room > 0; job = job->next) {
-        if (job->finish != CHORD_RUNNING || !job_in_prompt(job) ||
+        if (job->finish != CHORD_RUNNING || job_waits_for_session(job) || !job_in_prompt(job) ||
             (job->n_in_step == 0 && !job_share_prefix(job, s->active)))
             continue;
         const uint64_t n = count_prompt_rows(job, room);
@@ -325,7 +366,7 @@ static void commit(struct chord_model *model)
 static void share_prefixes(struct scheduler *s)
 {
     for (struct chord_job *job = s->active; job != NULL; job = job->next)
-        if (job->finish == CHORD_RUNNING && job_in_prompt(job))
+        if (job->finish == CHORD_RUNNING && !job_waits_for_session(job) && job_in_prompt(job))
             job_share_prefix(job, s->active);
 }
 

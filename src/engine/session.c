@@ -13,6 +13,7 @@ enum chord_status session_create(struct chord_model *model, const struct session
     session->model = model;
     session->text = *text;
     session->kv = *kv;
+    kv_cache_rest(&session->kv);
     uv_mutex_lock(&s->mutex);
     session->next = s->sessions;
     s->sessions = session;
@@ -24,7 +25,7 @@ enum chord_status session_create(struct chord_model *model, const struct session
 enum chord_status chord_session_open(struct chord_model *model, struct chord_session **out, struct chord_error *err)
 {
     struct kv_cache kv;
-    kv_cache_init(&kv, &model->kv_layout, &model->account);
+    kv_cache_init(&kv, &model->kv_layout, &model->account, model->kv_spill);
     return session_create(model, &(struct session_text){0}, &kv, out, err);
 }
 
@@ -152,23 +153,28 @@ enum chord_status chord_session_generate(struct chord_session *session, const ui
 
 // ---- The cache of a job ----------------------------------------------------------------------------------------------
 
-void session_lend(struct chord_job *job)
+enum chord_status session_lend(struct chord_job *job, struct chord_error *err)
 {
     struct chord_session *session = job->session;
     const struct session_text *text = &session->text;
-    struct chord_error error;
     uint64_t n_equal = 0;
     while (n_equal < text->n_tokens && n_equal < job->n_prompt && text->tokens[n_equal] == job->tokens[n_equal])
         n_equal++;
     uint64_t n_kept = text->n_done < n_equal ? text->n_done : n_equal;
     if (n_kept == job->n_prompt) // the logits after the prompt's last token are wanted
         n_kept--;
-    if (kv_cache_truncate(&session->kv, n_kept, &error) != CHORD_OK) {
-        job_finish(job, CHORD_FINISH_ERROR, &error);
-        return;
+    const uint32_t n_blocks = (uint32_t)((n_kept + KV_BLOCK_TOKENS - 1) / KV_BLOCK_TOKENS);
+    enum chord_status status = kv_cache_wake(&session->kv, n_blocks, model_kv_reads(job->model), err);
+    if (status == CHORD_OK && session->kv.n_used < n_blocks)
+        return CHORD_OK;
+    if (status == CHORD_OK)
+        status = kv_cache_truncate(&session->kv, n_kept, err);
+    if (status != CHORD_OK) {
+        kv_cache_rest(&session->kv);
+        return status;
     }
     job->kv = session->kv;
-    kv_cache_init(&session->kv, &session->model->kv_layout, &session->model->account);
+    kv_cache_init(&session->kv, &session->model->kv_layout, &session->model->account, session->model->kv_spill);
     job->is_lent = true;
     if (n_equal > 0)
         memcpy(job->generated, text->generated, n_equal);
@@ -178,6 +184,7 @@ void session_lend(struct chord_job *job)
     job->n_reused = n_kept;
     atomic_fetch_add(&job->model->n_reused_tokens, n_kept);
     job_progress(job);
+    return CHORD_OK;
 }
 
 // Gives back what was reserved for tokens that did not come.
@@ -193,6 +200,7 @@ void session_take_back(struct chord_job *job)
     struct chord_model *model = job->model;
     if (job->is_lent) {
         kv_cache_drop(&job->kv, (uint32_t)((job->n_done + KV_BLOCK_TOKENS - 1) / KV_BLOCK_TOKENS));
+        kv_cache_rest(&job->kv);
         memset(job->generated + job->n_prompt, 1, job->n_tokens - job->n_prompt);
         const uint64_t n_pure = job->n_pure;
         const struct session_text text = {
@@ -209,9 +217,11 @@ void session_take_back(struct chord_job *job)
         session->text = text;
         session->kv = job->kv;
         uv_mutex_unlock(&model->scheduler.mutex);
-        kv_cache_init(&job->kv, &model->kv_layout, &model->account);
+        kv_cache_init(&job->kv, &model->kv_layout, &model->account, model->kv_spill);
         memory_free(&model->account, before.tokens);
         memory_free(&model->account, before.generated);
+    } else {
+        kv_cache_rest(&session->kv);
     }
     job->session = NULL;
     session_rest(session);
@@ -243,7 +253,7 @@ enum chord_status chord_session_fork(struct chord_session *session, struct chord
     enum chord_status status = session_begin_use(session, SESSION_SAVES, err);
     if (status != CHORD_OK)
         return status;
-    kv_cache_init(&kv, &model->kv_layout, &model->account);
+    kv_cache_init(&kv, &model->kv_layout, &model->account, model->kv_spill);
     status = copy_text(model, &session->text, &text, err);
     if (status == CHORD_OK && session->kv.n_blocks > 0)
         status = kv_cache_share(&kv, &session->kv, 0, session->kv.n_blocks, err);

@@ -34,8 +34,9 @@ struct chord_session {
 };
 
 // Run thread. Gives a new job the cache of its session, cut to the longest prefix that both texts have, but for the last token of the
-// prompt. Finishes the job with an error when this fails; the session is then as before.
-void session_lend(struct chord_job *job);
+// prompt: job->is_lent. What of it is in the spill file is read back, some at a time: until then the call has to be repeated. On failure the
+// session is as before.
+enum chord_status session_lend(struct chord_job *job, struct chord_error *err);
 // Run thread, of a job that finishes: the session takes back its cache, and the job's text, if the job had been lent the cache.
 void session_take_back(struct chord_job *job);
 

@@ -158,6 +158,11 @@ void chord_model_stats(struct chord_model *model, struct chord_stats *out)
         .compute_seconds = (double)atomic_load(&model->compute_ns) * 1e-9,
         .n_layer = model->hparams.n_layer,
     };
+    struct kv_spill_stats spilled;
+    kv_spill_get_stats(model->kv_spill, &spilled);
+    out->kv_spilled_blocks = spilled.n_blocks;
+    out->kv_spill_written_bytes = spilled.written_bytes;
+    out->kv_spill_read_bytes = spilled.read_bytes;
     add_paging(model, out);
     uv_mutex_lock(&model->scheduler.mutex);
     out->n_jobs = model->scheduler.n_jobs;

@@ -23,6 +23,7 @@ struct chord_transfer {
     uint64_t n_unsynced;
     struct session_text text; // of restoring
     struct kv_cache kv;       // of restoring
+    void *buffer;             // of saving: for a block of the spill file
 };
 
 static enum chord_status create(struct chord_model *model, const char *path, struct chord_transfer **out,
@@ -34,7 +35,7 @@ static enum chord_status create(struct chord_model *model, const char *path, str
     if (transfer == NULL)
         return memory_account_fail(account, err, sizeof *transfer, "a session's file");
     transfer->model = model;
-    kv_cache_init(&transfer->kv, &model->kv_layout, account);
+    kv_cache_init(&transfer->kv, &model->kv_layout, account, model->kv_spill);
     transfer->path = memory_alloc(account, MEMORY_SCRATCH, n + 1, 1);
     if (transfer->path == NULL) {
         chord_transfer_free(transfer);
@@ -81,6 +82,7 @@ void chord_transfer_free(struct chord_transfer *transfer)
     kv_cache_free(&transfer->kv);
     memory_free(account, transfer->text.tokens);
     memory_free(account, transfer->text.generated);
+    memory_free(account, transfer->buffer);
     memory_free(account, transfer->path);
     memory_free(account, transfer);
 }
@@ -131,11 +133,14 @@ static enum chord_status begin_saving(struct chord_transfer *transfer, struct ch
 
 static enum chord_status save_block(struct chord_transfer *transfer, struct chord_error *err)
 {
+    struct chord_error error;
     unsigned char check[SESSION_FILE_CHECK_BYTES];
     const uint64_t n_bytes = transfer->model->kv_layout.block_bytes, index = transfer->n_blocks;
     const uint64_t at = transfer->header.blocks_at + index * (n_bytes + sizeof check);
     const uint64_t n_done = transfer->header.n_done - index * KV_BLOCK_TOKENS;
-    void *block = transfer->session->kv.blocks[index];
+    void *block = kv_cache_peek(&transfer->session->kv, (uint32_t)index, &transfer->buffer, &error);
+    if (block == NULL)
+        return chord_fail(err, error.code, "%s", error.message);
     if (n_done < KV_BLOCK_TOKENS) // no one has computed what is behind, and no one reads it
         kv_block_clear(&transfer->model->kv_layout, block, (uint32_t)n_done);
     session_file_store_u64(check, xxh64(block, n_bytes, index + 1));
@@ -209,7 +214,7 @@ static enum chord_status end_restoring(struct chord_transfer *transfer, struct c
         session_create(transfer->model, &transfer->text, &transfer->kv, &transfer->session, err);
     if (status == CHORD_OK) {
         transfer->text = (struct session_text){0};
-        kv_cache_init(&transfer->kv, &transfer->model->kv_layout, &transfer->model->account);
+        kv_cache_init(&transfer->kv, &transfer->model->kv_layout, &transfer->model->account, transfer->model->kv_spill);
     }
     return status;
 }

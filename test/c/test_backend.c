@@ -104,7 +104,7 @@ static float *run_sequence(struct rig *rig, const uint32_t *tokens, uint32_t n, 
     struct batch_row rows[MOST_TOKENS];
     float *logits = malloc((size_t)n * m.options.n_vocab * sizeof *logits);
     assert_non_null(logits);
-    kv_cache_init(&kv, &rig->layout, &account);
+    kv_cache_init(&kv, &rig->layout, &account, NULL);
     for (uint32_t first = 0, count; first < n; first += count) {
         const uint32_t end = first < n_prompt ? n_prompt : n;
         count = end - first < batch ? end - first : batch;
@@ -475,7 +475,7 @@ static void neighbours_change_nothing(void **state)
         for (uint32_t s = 0; s < n_sequences; s++) {
             random_tokens(tokens[s], n, 100 + s);
             alone[s] = run_sequence(&rig, tokens[s], n, n_prompt, n, 16);
-            kv_cache_init(&kv[s], &rig.layout, &account);
+            kv_cache_init(&kv[s], &rig.layout, &account, NULL);
             assert_int_equal(kv_cache_reserve(&kv[s], n, NULL), CHORD_OK);
         }
         for (uint32_t step = 0;; step++) { // a step begins with another sequence each time
@@ -585,7 +585,7 @@ static void an_aborted_batch_can_be_repeated(void **state)
     for (uint32_t stop_at = 0;; stop_at++) {
         struct chord_error err;
         uint32_t left = stop_at;
-        kv_cache_init(&kv, &rig.layout, &account);
+        kv_cache_init(&kv, &rig.layout, &account, NULL);
         assert_int_equal(kv_cache_reserve(&kv, n, NULL), CHORD_OK);
         for (uint32_t i = 0; i < n; i++)
             rows[i] = (struct batch_row){.token = tokens[i], .position = i, .kv = &kv};

@@ -123,7 +123,7 @@ static void growth_keeps_what_is_there(void **state)
     struct kv_cache cache;
     uint64_t most = 0;
     kv_layout_init(&layout, KV_F16, 2, 1, 4);
-    kv_cache_init(&cache, &layout, &account);
+    kv_cache_init(&cache, &layout, &account, NULL);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         const uint32_t before = cache.n_blocks;
         void *first = before > 0 ? cache.blocks[0] : NULL;
@@ -160,7 +160,7 @@ static void every_failed_allocation_leaves_the_cache(void **state)
     for (int64_t n = 0;; n++) {
         struct kv_cache cache;
         struct chord_error err;
-        kv_cache_init(&cache, &layout, &account);
+        kv_cache_init(&cache, &layout, &account, NULL);
         assert_int_equal(kv_cache_reserve(&cache, 500, NULL), CHORD_OK);
         fill_from(&cache, 0);
         atomic_store(&account.fail_after, n);
@@ -191,7 +191,7 @@ static void the_budget_is_a_ceiling(void **state)
         struct kv_cache cache;
         struct chord_error err;
         memory_account_init(&account, n_fit * (layout.block_bytes + 256) + 512);
-        kv_cache_init(&cache, &layout, &account);
+        kv_cache_init(&cache, &layout, &account, NULL);
         assert_int_equal(kv_cache_reserve(&cache, 64 * (n_fit + 1), &err), CHORD_MEMORY_BUDGET);
         assert_int_equal(err.code, CHORD_MEMORY_BUDGET);
         assert_int_equal(cache.n_blocks, 0);
@@ -207,8 +207,8 @@ static void shared_blocks_are_held_once(void **state)
     struct kv_layout layout;
     struct kv_cache a, b;
     kv_layout_init(&layout, KV_F16, 2, 1, 4);
-    kv_cache_init(&a, &layout, &account);
-    kv_cache_init(&b, &layout, &account);
+    kv_cache_init(&a, &layout, &account, NULL);
+    kv_cache_init(&b, &layout, &account, NULL);
     assert_int_equal(kv_cache_reserve(&a, 1000, NULL), CHORD_OK);
     fill_from(&a, 0);
     assert_int_equal(kv_cache_reserve(&b, 64, NULL), CHORD_OK);
@@ -238,8 +238,8 @@ static void a_failed_share_leaves_both_caches(void **state)
     struct kv_cache a, b;
     struct chord_error err;
     kv_layout_init(&layout, KV_F16, 1, 2, 8);
-    kv_cache_init(&a, &layout, &account);
-    kv_cache_init(&b, &layout, &account);
+    kv_cache_init(&a, &layout, &account, NULL);
+    kv_cache_init(&b, &layout, &account, NULL);
     assert_int_equal(kv_cache_reserve(&a, 1000, NULL), CHORD_OK);
     assert_int_equal(kv_cache_reserve(&b, 200, NULL), CHORD_OK);
     fill_from(&a, 0);

@@ -36,6 +36,7 @@
     {'target_name': 'test_session', 'includes': ['test.gypi']},
     {'target_name': 'test_session_file', 'includes': ['test.gypi']},
     {'target_name': 'test_speculate', 'includes': ['test.gypi']},
+    {'target_name': 'test_spill', 'includes': ['test.gypi']},
     {'target_name': 'test_stop', 'includes': ['test.gypi']},
     {'target_name': 'test_tokenizer', 'includes': ['test.gypi']},
     {'target_name': 'test_vocabularies', 'includes': ['test.gypi']},

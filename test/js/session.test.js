@@ -186,3 +186,37 @@ testWith(STORIES, 'saving is aborted, and waits with the end of the model', asyn
   t.after(() => again.close())
   assert.equal((await again.restoreSession(file)).tokens.length, again.tokenize(STORY.repeat(8)).length + 30)
 })
+
+testWith(STORIES, 'sessions beyond the memory for keys and values rest in a file', async (t) => {
+  const spill = path.join(temporaryFolder(t), 'spill')
+  const memory = { total: '1GiB', kv: 450_000 }
+  const roomy = await open(t)
+  const tight = await loadModel(STORIES, { memory, kv: { spill } })
+  t.after(() => tight.close())
+  const texts = ['Tom', 'Sue', 'Ben', 'Ann'].map((name) => STORY.replace('Lily', name).repeat(4))
+  const talk = async (model) => {
+    const sessions = texts.map(() => model.session())
+    const found = []
+    for (let turn = 0; turn < 3; turn++) {
+      for (const [i, session] of sessions.entries()) {
+        const prompt = turn === 0 ? texts[i] : [...session.tokens, ...model.tokenize(' Then', { bos: false })]
+        found.push(await session.generate(prompt, GREEDY))
+        const { kv } = model.stats().regions
+        assert.ok(kv.ceilingBytes === null || kv.heldBytes <= kv.ceilingBytes)
+      }
+    }
+    return found
+  }
+  const expected = await talk(roomy)
+  assert.deepEqual((await talk(tight)).map(essence), expected.map(essence))
+  const { kv } = tight.stats().regions
+  assert.ok(kv.spilledBlocks > 0 && kv.spillReadBytes > 0 && kv.spillWrittenBytes > kv.spillReadBytes)
+  assert.equal(roomy.stats().regions.kv.spilledBlocks, 0)
+
+  const without = await loadModel(STORIES, { memory })
+  t.after(() => without.close())
+  await assert.rejects(talk(without), { code: 'MEMORY_BUDGET' })
+  fs.writeFileSync(`${spill}.mine`, 'of the user')
+  await assert.rejects(loadModel(STORIES, { kv: { spill: `${spill}.mine` } }), { code: 'IO', message: /mine/ })
+  assert.equal(fs.readFileSync(`${spill}.mine`, 'utf8'), 'of the user')
+})

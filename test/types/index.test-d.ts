@@ -20,7 +20,7 @@ expectType<{ readonly prefix: number; readonly suffix: number; readonly middle: 
 expectType<SystemInfo>(systemInfo())
 expectAssignable<LoadOptions>({ cache: { mode: 'mapped' }, kv: { type: 'f16' }, onProgress: ({ phase, done, total }) => `${phase} ${done / total}` })
 expectNotAssignable<LoadOptions>({ cache: { mode: 'paged' } })
-expectAssignable<LoadOptions>({ kv: { type: 'q8_0' } })
+expectAssignable<LoadOptions>({ kv: { type: 'q8_0', spill: 'a.spill' } })
 expectNotAssignable<LoadOptions>({ kv: { type: 'f32' } })
 expectAssignable<LoadOptions>({ memory: { total: '8GiB', weights: '2GiB', kv: 1e9 } })
 expectNotAssignable<LoadOptions>({ memory: { weight: 1 } })
