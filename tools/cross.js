@@ -32,8 +32,11 @@ function aarch64Runs(programs) {
 
 // The programs that run natively, too. AVX-512 is not emulated: its tiers are tested on the processors that have them.
 function x86Runs() {
-  const run = (cpu, tier) => ({ names: KERNELS, command: ['qemu-x86_64', '-cpu', cpu], env: environment(tier) })
-  return [run('Haswell', 'avx2'), run('Nehalem', 'scalar')]
+  const run = (cpu, names, tier) => ({ names, command: ['qemu-x86_64', '-cpu', cpu], env: environment(tier) })
+  return [
+    run('Haswell', KERNELS, 'avx2'),
+    run('Nehalem', ['test_kernels'], 'scalar'), // what the references are, so that only its choice is left to test
+  ]
 }
 
 module.exports = { aarch64Runs, x86Runs }

@@ -261,7 +261,7 @@ static const uint64_t *sizes_of(uint32_t block_size, size_t *count)
 
 static void fills_of_tier(const struct kernels *k)
 {
-    const bool quick = getenv("CHORD_TEST_QUICK") != NULL; // a quarter of the combinations: for emulators
+    const bool quick = getenv("CHORD_TEST_QUICK") != NULL; // a ninth of the combinations: for emulators
     for (size_t t = 0; t < LENGTH(all_types); t++) {
         const struct quant_traits *traits = quant_traits(all_types[t]);
         // The coded types go through the same few kernels: a part for each.
