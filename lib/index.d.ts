@@ -590,6 +590,8 @@ export interface Plan {
    */
   secondsPerToken: number
   tokensPerSecond: number
+  /** What the KV types (the option `kv.type`) make of it at the end of the context, when the cache is full. */
+  kv: { f16: PlanKv; q8_0: PlanKv }
   /** The same by layer; the last is for what belongs to none, such as the output matrix. */
   layerBytes: { stepBytes: number; pinnedBytes: number }[]
   /**
@@ -608,6 +610,19 @@ export interface Plan {
     diskBandwidth: number
   } | null
   warnings: string[]
+}
+
+export interface PlanKv {
+  /** Of KV cache. */
+  bytesPerToken: number
+  /** Of KV cache, for the whole context. */
+  bytes: number
+  /** The cache fits the memory with what else has to be there. */
+  fits: boolean
+  /** As `pinnedBytes` of the plan, beside the whole cache. null: it does not fit. */
+  pinnedBytes: number | null
+  /** As `secondsPerToken` of the plan, with the weights that then stay, and bytes / readBandwidth for the cache, which a token reads. null: it does not fit. */
+  secondsPerToken: number | null
 }
 
 export interface Stats {

@@ -121,6 +121,13 @@ struct chord_plan {
     // The greater of bytes used / read_bandwidth and bytes not in memory / disk_bandwidth: of what every token uses, and, added to
     // it, of experts (by expert_bandwidth), since these are read when their layer is reached.
     double seconds_per_token;
+    // What each enum chord_kv_type would make of it at the end of the context.
+    struct chord_plan_kv {
+        uint64_t bytes_per_token, bytes; // of KV cache
+        uint64_t pinned_bytes;           // as above, beside so much KV cache; 0 if it does not fit
+        double seconds_per_token;        // as above, and bytes / read_bandwidth for the cache; 0 if it does not fit
+        bool fits;                       // in memory, with what else is needed there
+    } kv[2];
     bool fits;              // weights + KV + scratch + metadata <= memory_budget
     char warnings[4][256];  // terminated; the first empty one ends the list
     uint32_t n_plan_layers; // n_layer and one more: the output matrix and what else belongs to no layer

@@ -61,6 +61,15 @@ function speed(plan) {
   )
 }
 
+/** What the other KV type gains at the end of the context. */
+function kvTypes({ kv: { f16, q8_0: q8 }, context }) {
+  const time = ({ secondsPerToken }) => (secondsPerToken === null ? 'does not fit' : `${seconds(secondsPerToken)} per token`)
+  return (
+    `At the end of the context of ${context} tokens, with keys and values in f16: ${bytes(f16.bytes)} of cache, ${time(f16)}; ` +
+    `in q8_0 (kv.type): ${bytes(q8.bytes)}, ${time(q8)}.\n`
+  )
+}
+
 function draw(plan) {
   const parts = partsOf(plan)
   const needed = parts.reduce((sum, { value }) => sum + value, 0)
@@ -71,7 +80,7 @@ function draw(plan) {
     `${path.basename(plan.path)}: ${plan.architecture}, ${plan.layers} layers, context ${plan.context} of ${plan.contextTrained}\n\n` +
     `  ${bar(parts, plan.memoryBytes)}\n\n` +
     table(rows, { right: [2], indent: '  ' }) +
-    `\n${plan.mode === 'paged' ? `${drawLayers(plan)}\n` : ''}${speed(plan)}` +
+    `\n${plan.mode === 'paged' ? `${drawLayers(plan)}\n` : ''}${speed(plan)}${kvTypes(plan)}` +
     plan.warnings.map((warning) => `warning: ${warning}\n`).join('')
   )
 }

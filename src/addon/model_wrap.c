@@ -144,6 +144,29 @@ static bool set_plan_layers(napi_env env, napi_value out, const struct chord_pla
     return util_set(env, out, "layerBytes", list);
 }
 
+// By KV type; null where nothing is predicted.
+static bool set_plan_kv(napi_env env, napi_value out, const struct chord_plan *plan)
+{
+    static const char *const names[] = {[CHORD_KV_F16] = "f16", [CHORD_KV_Q8_0] = "q8_0"};
+    napi_value types, type, null;
+    NAPI_TRY(env, napi_create_object(env, &types));
+    NAPI_TRY(env, napi_get_null(env, &null));
+    for (int i = CHORD_KV_F16; i <= CHORD_KV_Q8_0; i++) {
+        const struct chord_plan_kv *kv = &plan->kv[i];
+        NAPI_TRY(env, napi_create_object(env, &type));
+        bool predicts = kv->seconds_per_token > 0;
+        if (!util_set_double(env, type, "bytesPerToken", (double)kv->bytes_per_token) ||
+            !util_set_double(env, type, "bytes", (double)kv->bytes) || !util_set_bool(env, type, "fits", kv->fits) ||
+            !(predicts ? util_set_double(env, type, "pinnedBytes", (double)kv->pinned_bytes)
+                       : util_set(env, type, "pinnedBytes", null)) ||
+            !(predicts ? util_set_double(env, type, "secondsPerToken", kv->seconds_per_token)
+                       : util_set(env, type, "secondsPerToken", null)) ||
+            !util_set(env, types, names[i], type))
+            return false;
+    }
+    return util_set(env, out, "kv", types);
+}
+
 static napi_value make_plan(napi_env env, const struct chord_plan *plan)
 {
     napi_value out;
@@ -174,7 +197,7 @@ static napi_value make_plan(napi_env env, const struct chord_plan *plan)
         util_set_double(env, out, "pinnedBytes", (double)plan->pinned_bytes) &&
         util_set_double(env, out, "ringBytes", (double)plan->ring_bytes) &&
         util_set_double(env, out, "secondsPerToken", plan->seconds_per_token) && set_plan_layers(env, out, plan) &&
-        set_plan_experts(env, out, plan) && util_set(env, out, "warnings", warnings);
+        set_plan_kv(env, out, plan) && set_plan_experts(env, out, plan) && util_set(env, out, "warnings", warnings);
     return ok ? out : NULL;
 }
 

@@ -79,10 +79,10 @@ static void survey_free(struct survey *survey, struct memory_account *account)
     weights_close(survey->weights);
 }
 
-// Memory for tiles while one text of PLANNED_TOKENS tokens is generated.
-static uint64_t planned_tile_bytes(const struct budget *budget, const struct survey *survey)
+// Memory for tiles while one text is generated whose KV cache has so many bytes.
+static uint64_t planned_tile_bytes(const struct budget *budget, const struct survey *survey, uint64_t n_kv_bytes)
 {
-    const uint64_t held = budget->metadata_bytes + kv_bytes(&budget->kv, at_most(budget->n_ctx, PLANNED_TOKENS)) +
+    const uint64_t held = budget->metadata_bytes + n_kv_bytes +
                           backend_scratch_bytes(survey->graph, &budget->kernels, budget->n_threads, 1, 1) +
                           budget->spare;
     return at_most(budget->bytes > held ? budget->bytes - held : 0, budget->tile_ceiling);
@@ -115,9 +115,40 @@ static enum chord_status decide_paged(struct budget *budget, struct survey *surv
                           (double)(budget->paging.least_bytes + budget->vector_bytes) / 0x1p20 + 0.05);
     const uint64_t fixed = budget->metadata_bytes + budget->scratch_bytes + budget->spare + budget->paging.least_bytes;
     status = model_choose_context(options, hparams, &budget->kv, budget->bytes, fixed, &budget->n_ctx, err);
-    if (status == CHORD_OK)
-        status = plan_paging(budget, survey, planned_tile_bytes(budget, survey), layers, account, err);
-    return status;
+    if (status != CHORD_OK)
+        return status;
+    const uint64_t planned_kv = kv_bytes(&budget->kv, at_most(budget->n_ctx, PLANNED_TOKENS));
+    return plan_paging(budget, survey, planned_tile_bytes(budget, survey, planned_kv), layers, account, err);
+}
+
+static enum chord_status compare_kv_types(struct budget *budget, const struct survey *survey,
+                                          const struct chord_model_options *options, struct memory_account *account,
+                                          struct chord_error *err)
+{
+    for (uint32_t type = 0; type < N_KV_TYPES; type++) {
+        struct budget_at_context *at = &budget->at_context[type];
+        struct budget other = *budget;
+        kv_layout_init(&other.kv, (enum kv_type)type, survey->graph->n_layer, survey->graph->n_head_kv,
+                       survey->graph->head_dim);
+        at->token_bytes = kv_token_bytes(&other.kv);
+        at->kv_bytes = kv_bytes(&other.kv, budget->n_ctx);
+        at->fits = options->memory_kv == 0 || at->kv_bytes <= options->memory_kv;
+        if (!budget->is_paged) {
+            at->fits =
+                at->fits &&
+                budget->weights_bytes + at->kv_bytes + budget->scratch_bytes + budget->metadata_bytes <= budget->bytes;
+            continue;
+        }
+        const uint64_t tile_bytes = planned_tile_bytes(&other, survey, at->kv_bytes);
+        at->fits = at->fits && tile_bytes >= budget->paging.least_bytes;
+        if (!at->fits)
+            continue;
+        const enum chord_status status = plan_paging(&other, survey, tile_bytes, NULL, account, err);
+        if (status != CHORD_OK)
+            return status;
+        at->paging = other.paging;
+    }
+    return CHORD_OK;
 }
 
 static enum chord_status decide(struct budget *budget, struct survey *survey, const struct hparams *hparams,
@@ -193,6 +224,8 @@ enum chord_status budget_decide(struct budget *out, const struct gguf *gguf, con
         status = make_layers(survey.graph, account, layers, err);
     if (status == CHORD_OK)
         status = decide(out, &survey, hparams, options, account, layers != NULL ? *layers : NULL, err);
+    if (status == CHORD_OK && layers != NULL)
+        status = compare_kv_types(out, &survey, options, account, err);
     out->fits =
         out->weights_bytes + kv_bytes(&out->kv, out->n_ctx) + out->scratch_bytes + out->metadata_bytes <= out->bytes &&
         !(out->is_paged && out->tile_ceiling < out->weights_bytes);

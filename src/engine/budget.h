@@ -20,6 +20,12 @@ struct budget {
     uint64_t tile_ceiling;             // paged: of memory for tiles, by options->memory_weights; UINT64_MAX: none
     uint64_t spare;                    // paged: what the account keeps free for what comes between steps
     struct weights_paging_plan paging; // paged: while one text of PLANNED_TOKENS tokens is generated
+    // For plans: what each KV type would make of it at the end of the context.
+    struct budget_at_context {
+        uint64_t token_bytes, kv_bytes;
+        bool fits;                         // paged: what paging needs is left; mapped: as budget.fits
+        struct weights_paging_plan paging; // paged, if it fits
+    } at_context[N_KV_TYPES];
 };
 
 // Tokens of context for which a plan counts KV cache: those of a short conversation.

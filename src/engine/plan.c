@@ -96,6 +96,7 @@ struct plan_parts {
     struct gguf *gguf;
     struct tokenizer *tokenizer;
     struct weights_layer_plan *layers;
+    double expert_hit_share[N_KV_TYPES]; // at the end of the context
 };
 
 static enum chord_status check_routes(const struct chord_routes *routes, const struct hparams *h,
@@ -164,6 +165,18 @@ static enum chord_status fill_plan(struct chord_plan *plan, struct plan_parts *p
         .expert_hit_share = budget.paging.expert_hit_share,
         .n_plan_layers = h.n_layer + 1,
     };
+    for (uint32_t type = 0; type < N_KV_TYPES; type++) {
+        const struct budget_at_context *at = &budget.at_context[type];
+        plan->kv[type] = (struct chord_plan_kv){
+            .bytes_per_token = at->token_bytes,
+            .bytes = at->kv_bytes,
+            .fits = at->fits,
+            .pinned_bytes = budget.is_paged ? at->paging.pinned_bytes
+                            : at->fits      ? budget.step_bytes
+                                            : 0,
+        };
+        parts->expert_hit_share[type] = at->paging.expert_hit_share;
+    }
     for (uint32_t i = 0; i <= h.n_layer; i++)
         plan->layers[i] = (struct chord_plan_layer){parts->layers[i].n_bytes, parts->layers[i].pinned_bytes};
     if (budget.is_paged)
@@ -192,6 +205,19 @@ static double seconds_per_token(const struct chord_plan *plan)
            seconds_for(experts, plan->read_bandwidth, absent_experts, plan->expert_bandwidth);
 }
 
+static void predict_for_kv_types(struct chord_plan *plan, const double *expert_hit_share)
+{
+    for (uint32_t type = 0; type < N_KV_TYPES; type++) {
+        struct chord_plan_kv *kv = &plan->kv[type];
+        struct chord_plan at_end = *plan;
+        if (!kv->fits || plan->read_bandwidth <= 0)
+            continue;
+        at_end.pinned_bytes = kv->pinned_bytes;
+        at_end.expert_hit_share = expert_hit_share[type];
+        kv->seconds_per_token = seconds_per_token(&at_end) + (double)kv->bytes / plan->read_bandwidth;
+    }
+}
+
 enum chord_status chord_model_plan(const char *path, const struct chord_model_options *options,
                                    const struct chord_routes *routes, struct chord_plan *out, struct chord_error *err)
 {
@@ -206,6 +232,7 @@ enum chord_status chord_model_plan(const char *path, const struct chord_model_op
         return status;
     out->read_bandwidth = measure_read_bandwidth(out->n_threads);
     out->seconds_per_token = seconds_per_token(out);
+    predict_for_kv_types(out, parts.expert_hit_share);
     add_warnings(out);
     return CHORD_OK;
 }

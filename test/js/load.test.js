@@ -160,6 +160,12 @@ testWith(STORIES, 'a plan tells what loading will take', async () => {
   assert.ok(made.readBandwidth > 1e7)
   assert.equal(made.secondsPerToken, made.weightsBytesPerToken / made.readBandwidth)
   assert.equal(made.tokensPerSecond, 1 / made.secondsPerToken)
+  const atEnd = (bytes) => made.secondsPerToken + bytes / made.readBandwidth
+  const { f16, q8_0: q8 } = made.kv
+  const pinnedBytes = made.weightsBytesPerToken
+  assert.deepEqual(f16, { bytesPerToken: made.kvBytesPerToken, bytes: made.kvBytes, fits: true, pinnedBytes, secondsPerToken: atEnd(made.kvBytes) })
+  assert.deepEqual(q8, { bytesPerToken: 5 * 2 * 4 * (8 + 2), bytes: 256 * q8.bytesPerToken, fits: true, pinnedBytes, secondsPerToken: atEnd(q8.bytes) })
+  assert.deepEqual((await plan(STORIES, { context: 256, kv: { type: 'q8_0' } })).kvBytes, q8.bytes)
   assert.ok(Array.isArray(made.warnings))
   assert.equal((await plan(STORIES, { memory: '1GiB' })).memoryBytes, 2 ** 30)
 })

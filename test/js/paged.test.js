@@ -75,6 +75,10 @@ testWith(DEMO, 'figures of a paged model', async () => {
   assert.ok(planned.diskBandwidth > 0 && planned.ringBytes > 0)
   const reading = (planned.weightsBytesPerToken - planned.pinnedBytes) / planned.diskBandwidth
   assert.equal(planned.secondsPerToken, Math.max(reading, planned.weightsBytesPerToken / planned.readBandwidth))
+  // A smaller cache leaves more memory to weights.
+  const { f16, q8_0: q8 } = planned.kv
+  assert.ok(f16.pinnedBytes <= planned.pinnedBytes && q8.pinnedBytes >= f16.pinnedBytes && q8.bytes < 0.7 * f16.bytes)
+  assert.ok(f16.fits && q8.fits && q8.secondsPerToken <= f16.secondsPerToken && f16.secondsPerToken > planned.secondsPerToken)
   await model.close()
 })
 

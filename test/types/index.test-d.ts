@@ -11,6 +11,7 @@ const signal = new AbortController().signal
 expectType<Promise<Model>>(loadModel('model.gguf'))
 expectType<Promise<Model>>(loadModel(new URL('file:///model.gguf'), { memory: '2GiB', context: 512, threads: 2, signal }))
 expectType<Promise<Plan>>(plan('model.gguf', { memory: 1e9 }))
+expectType<number | null>((await plan('model.gguf')).kv.q8_0.secondsPerToken)
 expectType<Promise<Plan>>(plan('model.gguf', { routes: 'repeating' }))
 expectType<Promise<Plan>>(plan('model.gguf', { routes: { file: 'routes.txt' } }))
 expectError(loadModel('model.gguf', { routes: 'repeating' }))
