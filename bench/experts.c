@@ -45,10 +45,6 @@ static int record(const char *path, uint64_t memory, uint64_t seed, uint32_t n_t
         return fail("the model has no experts");
     }
     chord_generate_options_init(&generate);
-    generate.temperature = 1;
-    generate.top_k = 0;
-    generate.top_p = 1;
-    generate.min_p = 0;
     generate.has_seed = true;
     generate.seed = seed;
     generate.max_tokens = n_tokens;

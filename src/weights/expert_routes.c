@@ -8,16 +8,15 @@
 
 // Parts of a score, in standard deviations.
 struct skew {
-    float popularity, per_layer, most_popularity;
-    float drift, keep; // keep: of the liking, from token to token
+    float first_popularity, last_popularity; // of the first layer, and of the last; between them it grows evenly
+    float drift, keep;                       // keep: of the liking, from token to token
     float noise;
 };
 
 static struct skew skew_of(enum expert_routes_kind kind)
 {
-    return kind == EXPERT_ROUTES_REPEATING
-               ? (struct skew){.popularity = 0.93f, .most_popularity = 0.93f, .drift = 1, .keep = 0.9f, .noise = 0.55f}
-               : (struct skew){.popularity = 0.05f, .per_layer = 0.009f, .most_popularity = 0.5f, .noise = 1};
+    return kind == EXPERT_ROUTES_REPEATING ? (struct skew){0.93f, 0.93f, .drift = 1, .keep = 0.9f, .noise = 0.55f}
+                                           : (struct skew){0.05f, 0.5f, .noise = 1};
 }
 
 struct replay {
@@ -52,11 +51,12 @@ static float next_normal(struct replay *replay)
 static void draw_likings(struct replay *replay, const struct skew *skew)
 {
     const uint32_t n_experts = replay->shape->n_experts;
+    const float n_steps = replay->n_layers > 1 ? (float)(replay->n_layers - 1) : 1;
     for (uint32_t l = 0; l < replay->n_layers; l++) {
-        const uint32_t depth = (uint32_t)((uint64_t)l * replay->shape->n_layers / replay->n_layers);
-        const float grown = skew->popularity + skew->per_layer * (float)depth;
+        const float depth = (float)l / n_steps;
+        const float popularity = skew->first_popularity + depth * (skew->last_popularity - skew->first_popularity);
         for (uint32_t e = 0; e < n_experts; e++) {
-            replay->popular[l * n_experts + e] = fminf(grown, skew->most_popularity) * next_normal(replay);
+            replay->popular[l * n_experts + e] = popularity * next_normal(replay);
             replay->liking[l * n_experts + e] = skew->drift * next_normal(replay);
         }
     }
@@ -148,7 +148,7 @@ enum chord_status expert_routes_hit_share(const struct expert_routes *routes, co
                                           double *share, struct memory_account *account, struct chord_error *err)
 {
     const bool is_recorded = routes->kind == EXPERT_ROUTES_RECORDED;
-    struct expert_shape replayed = *shape; // n_layers of the model: it is how deep a layer lies
+    struct expert_shape replayed = *shape;
     struct replay replay = {.routes = routes, .shape = &replayed, .n_layers = shape->n_layers, .random = 1};
     if (!is_recorded && replay.n_layers > SIMULATED_LAYERS) {
         replay.n_layers = SIMULATED_LAYERS;

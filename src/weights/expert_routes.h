@@ -3,7 +3,7 @@
 //
 // A simulated expert's score for a token is the sum of its popularity, a liking that drifts from token to token, and noise; those
 // with the largest scores are used. SCATTERED is the skew of routers with random weights (bench/make-model.js): no drift, popularity
-// that grows with depth. REPEATING is like traces of trained models that were published: of eight experts of 128 half are used again
+// that grows from layer to layer. REPEATING is like traces of trained models that were published: of eight experts of 128 half are used again
 // by the next token, and nine of ten uses hit when two of five experts stay (notes in bench/experts.mjs).
 #ifndef CHORD_WEIGHTS_EXPERT_ROUTES_H
 #define CHORD_WEIGHTS_EXPERT_ROUTES_H
