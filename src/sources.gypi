@@ -88,9 +88,12 @@
       'src/tokenizer/special.c',
       'src/tokenizer/spm.c',
       'src/tokenizer/tokenizer.c',
+      'src/tokenizer/trie.c',
       'src/tokenizer/unicode.c',
+      'src/tokenizer/unicode_fold.c',
       'src/tokenizer/unicode_tables.c',
       'src/tokenizer/vocabulary.c',
+      'src/tokenizer/wordpiece.c',
 
       'src/quantize/header.c',
       'src/quantize/mixes.c',

@@ -6,6 +6,7 @@
 #include "tokenizer/spm.h"
 #include "tokenizer/unicode.h"
 #include "tokenizer/vocabulary.h"
+#include "tokenizer/wordpiece.h"
 
 #include <string.h>
 
@@ -18,6 +19,7 @@ struct tokenizer {
     struct special_matcher special;
     struct bpe bpe;
     struct spm spm;
+    struct wordpiece wordpiece;
     const char *pretokenizer_name;
     bool add_bos, add_eos, add_space_prefix;
 };
@@ -64,10 +66,13 @@ static enum chord_status find_model(const struct gguf *gguf, enum vocabulary_mod
         *model = VOCABULARY_SPM;
     } else if (equals(name, "gpt2")) {
         *model = VOCABULARY_BPE;
+    } else if (equals(name, "bert")) {
+        *model = VOCABULARY_WORDPIECE;
     } else {
         char shown[TOKEN_NAME_BYTES];
         return chord_fail(err, CHORD_UNSUPPORTED_TOKENIZER,
-                          KEY("model") " is '%s'; chord knows 'llama' (SentencePiece) and 'gpt2' (byte-level BPE)",
+                          KEY("model") " is '%s'; chord knows 'llama' (SentencePiece), 'gpt2' (byte-level BPE) and "
+                                       "'bert' (WordPiece)",
                           vocabulary_name(shown, name.bytes, name.n_bytes));
     }
     return CHORD_OK;
@@ -102,6 +107,8 @@ static enum chord_status load_flags(struct tokenizer *tokenizer, const struct gg
 {
     enum chord_status status = load_flag(gguf, KEY("add_bos_token"), &tokenizer->add_bos, err);
     if (status == CHORD_OK)
+        status = load_flag(gguf, KEY("add_sep_token"), &tokenizer->add_eos, err);
+    if (status == CHORD_OK)
         status = load_flag(gguf, KEY("add_eos_token"), &tokenizer->add_eos, err);
     if (status == CHORD_OK)
         status = load_flag(gguf, KEY("add_space_prefix"), &tokenizer->add_space_prefix, err);
@@ -117,6 +124,8 @@ static enum chord_status load_flags(struct tokenizer *tokenizer, const struct gg
             err, CHORD_TOKENIZER,
             KEY("add_eos_token") " is true, but " KEY("eos_token_id") " is missing: convert the model again");
     tokenizer->add_bos = tokenizer->add_bos && vocabulary->bos != TOKEN_NONE;
+    if (vocabulary->model == VOCABULARY_WORDPIECE)
+        tokenizer->add_space_prefix = true; // its words have one, whatever a converter writes for the others
     return CHORD_OK;
 }
 
@@ -158,6 +167,16 @@ static enum chord_status load_spm(struct tokenizer *tokenizer, struct chord_erro
     return CHORD_OK;
 }
 
+static enum chord_status load_wordpiece(struct tokenizer *tokenizer, struct chord_error *err)
+{
+    tokenizer->add_bos = true;
+    tokenizer->add_eos = tokenizer->vocabulary.eos != TOKEN_NONE;
+    tokenizer->pretokenizer_name = "";
+    if (!wordpiece_load(&tokenizer->wordpiece, &tokenizer->vocabulary))
+        return memory_account_fail(tokenizer->account, err, sizeof(struct wordpiece), "the tokenizer");
+    return CHORD_OK;
+}
+
 static enum chord_status load_bpe(struct tokenizer *tokenizer, const struct gguf *gguf, struct chord_error *err)
 {
     const struct pretokenizer *pretokenizer;
@@ -185,7 +204,9 @@ enum chord_status tokenizer_create(struct tokenizer **out, const struct gguf *gg
     const uint64_t seed = (uint64_t)(uintptr_t)tokenizer * 0x9e3779b97f4a7c15u;
     status = vocabulary_load(&tokenizer->vocabulary, model, gguf, seed, account, err);
     if (status == CHORD_OK)
-        status = model == VOCABULARY_SPM ? load_spm(tokenizer, err) : load_bpe(tokenizer, gguf, err);
+        status = model == VOCABULARY_SPM         ? load_spm(tokenizer, err)
+                 : model == VOCABULARY_WORDPIECE ? load_wordpiece(tokenizer, err)
+                                                 : load_bpe(tokenizer, gguf, err);
     if (status == CHORD_OK)
         status = load_flags(tokenizer, gguf, err);
     if (status == CHORD_OK) {
@@ -207,15 +228,18 @@ void tokenizer_free(struct tokenizer *tokenizer)
     special_free(&tokenizer->special);
     bpe_free(&tokenizer->bpe);
     spm_free(&tokenizer->spm);
+    wordpiece_free(&tokenizer->wordpiece);
     vocabulary_free(&tokenizer->vocabulary);
     memory_free(tokenizer->account, tokenizer);
 }
 
 void tokenizer_info(const struct tokenizer *tokenizer, struct tokenizer_info *out)
 {
+    static const char *const names[] = {
+        [VOCABULARY_SPM] = "llama", [VOCABULARY_BPE] = "gpt2", [VOCABULARY_WORDPIECE] = "bert"};
     const struct vocabulary *vocabulary = &tokenizer->vocabulary;
     *out = (struct tokenizer_info){
-        .model = vocabulary->model == VOCABULARY_SPM ? "llama" : "gpt2",
+        .model = names[vocabulary->model],
         .pretokenizer = tokenizer->pretokenizer_name,
         .n_vocab = vocabulary->n_tokens,
         .bos = vocabulary->bos,
@@ -250,6 +274,8 @@ static bool encode_plain(struct encoding *encoding, const char *text, uint64_t n
     encoding->after_special = false;
     if (tokenizer->vocabulary.model == VOCABULARY_SPM)
         return spm_encode(&tokenizer->spm, text, n_bytes, prefix, &encoding->scratch, encoding->list);
+    if (tokenizer->vocabulary.model == VOCABULARY_WORDPIECE)
+        return wordpiece_encode(&tokenizer->wordpiece, text, n_bytes, encoding->list);
     return bpe_encode(&tokenizer->bpe, text, n_bytes, &encoding->scratch, encoding->list);
 }
 
@@ -389,7 +415,7 @@ uint64_t tokenizer_token_bytes(const struct tokenizer *tokenizer, uint32_t id, b
     const struct vocabulary_token *token = &tokenizer->vocabulary.tokens[id];
     switch ((enum token_type)token->type) {
     case TOKEN_NORMAL:
-        if (tokenizer->vocabulary.model == VOCABULARY_SPM)
+        if (tokenizer->vocabulary.model != VOCABULARY_BPE)
             write_spm(&writer, token);
         else
             write_byte_level(&writer, token);

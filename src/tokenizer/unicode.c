@@ -77,6 +77,46 @@ uint32_t unicode_encode(uint32_t c, char out[4])
     return 4;
 }
 
+static uint32_t follow_run(const struct unicode_run *runs, uint32_t n, uint32_t c)
+{
+    uint32_t low = 0, high = n;
+    while (low < high) {
+        const uint32_t middle = (low + high) / 2;
+        if (runs[middle].last < c)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == n || runs[low].first > c)
+        return c;
+    return runs[low].shifts ? runs[low].to + (c - runs[low].first) : runs[low].to;
+}
+
+uint32_t unicode_without_accent(uint32_t c)
+{
+    return c < 0x80 ? c : follow_run(unicode_accents, unicode_n_accents, c);
+}
+
+uint32_t unicode_lower(uint32_t c)
+{
+    if (c < 0x80)
+        return c >= 'A' && c <= 'Z' ? c + 32 : c;
+    return follow_run(unicode_lowers, unicode_n_lowers, c);
+}
+
+bool unicode_is_control(uint32_t c)
+{
+    uint32_t low = 0, high = unicode_n_controls;
+    while (low < high) {
+        const uint32_t middle = (low + high) / 2;
+        if (unicode_controls[middle][1] < c)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < unicode_n_controls && unicode_controls[low][0] <= c;
+}
+
 uint32_t unicode_fold_to_ascii(uint32_t c)
 {
     if (c < 0x80)

@@ -2,6 +2,7 @@
 #ifndef CHORD_TOKENIZER_UNICODE_H
 #define CHORD_TOKENIZER_UNICODE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 // What a character is: bits, so that a set of classes is a mask. Unassigned, control, format and private-use
@@ -33,6 +34,17 @@ extern const uint16_t unicode_index[513]; // of the range that begins at block *
 extern const struct unicode_fold unicode_folds[];
 extern const uint32_t unicode_n_folds;
 
+// And unicode_fold.c, likewise: runs of characters that become others, ascending.
+struct unicode_run {
+    uint32_t first, last;
+    uint32_t to; // what the first becomes
+    bool shifts; // the others go as far as the first; else all become `to`
+};
+extern const struct unicode_run unicode_accents[], unicode_lowers[];
+extern const uint32_t unicode_n_accents, unicode_n_lowers;
+extern const uint32_t unicode_controls[][2];
+extern const uint32_t unicode_n_controls;
+
 // unicode_decode and unicode_class_of beyond ASCII.
 uint32_t unicode_decode_long(const unsigned char *text, uint64_t n_bytes, uint32_t *n_used);
 unsigned unicode_class_of_long(uint32_t c);
@@ -56,6 +68,13 @@ static inline unsigned unicode_class_of(uint32_t c)
 
 // `c` in UTF-8, 1 to 4 bytes; returns how many. `c` is a scalar value.
 uint32_t unicode_encode(uint32_t c, char out[4]);
+
+// The first character of the canonical decomposition: letters lose their accents.
+uint32_t unicode_without_accent(uint32_t c);
+// The (first) lower-case character.
+uint32_t unicode_lower(uint32_t c);
+// Of the categories Cc, Cf and Co. Some of these are white space.
+bool unicode_is_control(uint32_t c);
 
 // The ASCII lower-case letter that `c` equals when case is ignored, else `c`.
 uint32_t unicode_fold_to_ascii(uint32_t c);

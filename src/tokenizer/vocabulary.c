@@ -357,6 +357,12 @@ static enum chord_status load_special_ids(struct vocabulary *vocabulary, const s
     vocabulary->bos = spm && n > 1 ? 1 : TOKEN_NONE;
     vocabulary->eos = spm && n > 2 ? 2 : TOKEN_NONE;
     vocabulary->eot = vocabulary->pad = TOKEN_NONE;
+    if (vocabulary->model == VOCABULARY_WORDPIECE && n > 102) { // the places that BERT gave them
+        vocabulary->unk = 100;
+        vocabulary->bos = 101;
+        vocabulary->eos = 102;
+        vocabulary->pad = 0;
+    }
     for (int part = 0; part < 3; part++)
         vocabulary->infill[part] = TOKEN_NONE;
     uint32_t eom = TOKEN_NONE, fim_pad = TOKEN_NONE, fim_rep = TOKEN_NONE, fim_sep = TOKEN_NONE;
@@ -364,6 +370,8 @@ static enum chord_status load_special_ids(struct vocabulary *vocabulary, const s
         const char *key;
         uint32_t *id;
     } keys[] = {
+        {KEY("cls_token_id"), &vocabulary->bos},
+        {KEY("seperator_token_id"), &vocabulary->eos}, // spelled so
         {KEY("bos_token_id"), &vocabulary->bos},
         {KEY("eos_token_id"), &vocabulary->eos},
         {KEY("eot_token_id"), &vocabulary->eot},

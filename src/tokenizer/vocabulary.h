@@ -14,8 +14,9 @@
 #define MAX_TOKEN_BYTES 65536u
 
 enum vocabulary_model {
-    VOCABULARY_SPM, // "llama"
-    VOCABULARY_BPE, // "gpt2"
+    VOCABULARY_SPM,       // "llama"
+    VOCABULARY_BPE,       // "gpt2"
+    VOCABULARY_WORDPIECE, // "bert"
 };
 
 struct vocabulary_token {

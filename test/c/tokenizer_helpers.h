@@ -68,6 +68,14 @@ static inline struct made *open_spm(bool with_bytes)
     return m;
 }
 
+static inline struct made *open_wordpiece(void)
+{
+    struct made *m = calloc(1, sizeof *m);
+    make_wordpiece(&m->v);
+    made_open(m, "bert", MADE_SPM);
+    return m;
+}
+
 static inline struct made *open_bpe(const char *pre)
 {
     struct made *m = calloc(1, sizeof *m);

@@ -106,6 +106,26 @@ static inline void make_bpe(struct vocabulary_maker *v)
     made_add(v, "  [TOOL]", TOKEN_USER_DEFINED, 0);
 }
 
+// 0 [PAD], 1 [UNK], 2 [CLS], 3 [SEP], then words, letters and what continues words, "[TOOL]" (user-defined).
+static inline void make_wordpiece(struct vocabulary_maker *v)
+{
+    static const char *const texts[] = {"▁the", "▁play", "ing", "ed",  "▁un", "▁a", "a",  "b", "▁b",
+                                        "ab",   "▁中",   "文",  "▁文", "▁!",  "▁$", "▁'", "s", "▁s",
+                                        "▁é",   "é",     "e",   "▁e",  "▁ᄒ", "▁1", "1",  "12"};
+    memset(v, 0, sizeof *v);
+    made_add(v, "[PAD]", TOKEN_CONTROL, 0);
+    made_add(v, "[UNK]", TOKEN_UNKNOWN, 0);
+    made_add(v, "[CLS]", TOKEN_CONTROL, 0);
+    made_add(v, "[SEP]", TOKEN_CONTROL, 0);
+    for (uint32_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        made_add(v, texts[i], TOKEN_NORMAL, 0);
+    made_add(v, "[TOOL]", TOKEN_USER_DEFINED, 0);
+    put_key_u32(&v->values, "tokenizer.ggml.unknown_token_id", 1);
+    put_key_u32(&v->values, "tokenizer.ggml.cls_token_id", 2);
+    put_key_u32(&v->values, "tokenizer.ggml.seperator_token_id", 3);
+    v->n_values = 3;
+}
+
 static inline uint32_t made_find(const struct vocabulary_maker *v, const char *text)
 {
     for (uint32_t id = 0; id < v->n_tokens; id++)

@@ -1,0 +1,25 @@
+// WordPiece ("bert"): words, each the longest token that it begins with, then the longest that the rest begins with, and
+// so on; a word that cannot be made so is one unknown token. A token that begins a word is written with "▁" before it,
+// one that continues it without.
+//
+// The text is folded first: characters lose case and accent (unicode_fold.c), marks, control characters and bytes
+// that are no UTF-8 go. White space parts words; punctuation marks, ASCII symbols and Chinese characters are words of their own.
+// Method and ids: those of llama.cpp, whose folding keeps one character for each: a Hangul syllable becomes its first
+// letter.
+#ifndef CHORD_TOKENIZER_WORDPIECE_H
+#define CHORD_TOKENIZER_WORDPIECE_H
+
+#include "tokenizer/trie.h"
+
+struct wordpiece {
+    const struct vocabulary *vocabulary;
+    struct trie trie;
+};
+
+bool wordpiece_load(struct wordpiece *wordpiece, const struct vocabulary *vocabulary); // false: out of memory
+void wordpiece_free(struct wordpiece *wordpiece);                                      // of a zeroed one: fine
+
+// Appends the ids of the text. O(n_bytes times the longest token). False: out of memory.
+bool wordpiece_encode(const struct wordpiece *wordpiece, const char *text, uint64_t n_bytes, struct token_list *list);
+
+#endif
