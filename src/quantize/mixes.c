@@ -6,11 +6,12 @@
 #include <string.h>
 
 static const struct mix mixes[] = {
-    {"F32", "F32", 0},      {"F16", "F16", 1},      {"BF16", "BF16", 32},   {"Q8_0", "Q8_0", 7},
-    {"Q4_0", "Q4_0", 2},    {"Q4_1", "Q4_1", 3},    {"Q5_0", "Q5_0", 8},    {"Q5_1", "Q5_1", 9},
-    {"Q2_K", "Q2_K", 10},   {"Q2_K_S", "Q2_K", 21}, {"Q3_K_S", "Q3_K", 11}, {"Q3_K_M", "Q3_K", 12},
-    {"Q3_K_L", "Q3_K", 13}, {"Q4_K_S", "Q4_K", 14}, {"Q4_K_M", "Q4_K", 15}, {"Q5_K_S", "Q5_K", 16},
-    {"Q5_K_M", "Q5_K", 17}, {"Q6_K", "Q6_K", 18},
+    {"F32", "F32", 0},      {"F16", "F16", 1},      {"BF16", "BF16", 32},     {"Q8_0", "Q8_0", 7},
+    {"Q4_0", "Q4_0", 2},    {"Q4_1", "Q4_1", 3},    {"Q5_0", "Q5_0", 8},      {"Q5_1", "Q5_1", 9},
+    {"Q2_K", "Q2_K", 10},   {"Q2_K_S", "Q2_K", 21}, {"Q3_K_S", "Q3_K", 11},   {"Q3_K_M", "Q3_K", 12},
+    {"Q3_K_L", "Q3_K", 13}, {"Q4_K_S", "Q4_K", 14}, {"Q4_K_M", "Q4_K", 15},   {"Q5_K_S", "Q5_K", 16},
+    {"Q5_K_M", "Q5_K", 17}, {"Q6_K", "Q6_K", 18},   {"IQ4_NL", "IQ4_NL", 25}, {"IQ4_XS", "IQ4_XS", 30},
+    {"TQ1_0", "TQ1_0", 36}, {"TQ2_0", "TQ2_0", 37},
 };
 #define N_MIXES (sizeof mixes / sizeof *mixes)
 
@@ -201,6 +202,8 @@ static const char *values_type(const struct mix *mix, const struct mix_model *mo
         type = "Q4_K";
     else if (is_mix(mix, "Q3_K_M"))
         type = layer < 2 ? "Q5_K" : "Q4_K";
+    else if ((is_mix(mix, "IQ4_NL") || is_mix(mix, "IQ4_XS")) && few_heads)
+        type = "Q5_K";
     else if (is_mix(mix, "Q3_K_L") || (is_mix(mix, "Q4_K_S") && layer < 4))
         type = "Q5_K";
     else if ((is_mix(mix, "Q4_K_M") || is_mix(mix, "Q5_K_M")) && is_better_layer(layer, model->n_layer))
@@ -226,6 +229,8 @@ static const char *down_type(const struct mix *mix, const struct mix_model *mode
         return layer < n / 16 ? "Q6_K" : better ? "Q5_K" : "Q4_K";
     if ((is_mix(mix, "Q4_K_M") || is_mix(mix, "Q5_K_M")) && better)
         return "Q6_K";
+    if ((is_mix(mix, "IQ4_NL") || is_mix(mix, "IQ4_XS")) && layer < n / 8)
+        return "Q5_K";
     return is_mix(mix, "Q4_K_S") && !model->is_falcon && layer < n / 8 ? "Q5_K" : mix->type;
 }
 
@@ -235,7 +240,8 @@ static const char *attention_output_type(const struct mix *mix, const struct mix
         return is_mix(mix, "Q3_K_L") ? "Q4_K" : mix->type;
     if (model->n_expert == 8) {
         const bool few_bits = is_mix(mix, "Q2_K") || is_mix(mix, "Q3_K_S") || is_mix(mix, "Q3_K_M") ||
-                              is_mix(mix, "Q4_K_S") || is_mix(mix, "Q4_K_M");
+                              is_mix(mix, "Q4_K_S") || is_mix(mix, "Q4_K_M") || is_mix(mix, "IQ4_NL") ||
+                              is_mix(mix, "IQ4_XS");
         return few_bits ? "Q5_K" : mix->type;
     }
     return is_mix(mix, "Q2_K") ? "Q3_K" : is_mix(mix, "Q3_K_M") ? "Q4_K" : is_mix(mix, "Q3_K_L") ? "Q5_K" : mix->type;
@@ -248,7 +254,7 @@ static const char *wanted_type(const struct mix *mix, const struct mix_model *mo
     case OUTPUT:
         return output_type(mix, model, tensor);
     case EMBEDDING:
-        return is_mix(mix, "TQ2_0") ? "Q4_K" : mix->type;
+        return is_mix(mix, "TQ1_0") || is_mix(mix, "TQ2_0") ? "Q4_K" : mix->type;
     case ATTENTION_V:
         return values_type(mix, model, layer_of(name));
     case ATTENTION_K:
@@ -266,8 +272,9 @@ static const char *wanted_type(const struct mix *mix, const struct mix_model *mo
 // For rows that are no whole number of blocks: the type of 32 elements with as many bits or more; then F16.
 static const char *type_for_row(const char *type, uint64_t n)
 {
-    static const char *const instead[][2] = {{"Q2_K", "Q4_0"}, {"Q3_K", "Q4_0"}, {"TQ2_0", "Q4_0"},
-                                             {"Q4_K", "Q5_0"}, {"Q5_K", "Q5_1"}, {"Q6_K", "Q8_0"}};
+    static const char *const instead[][2] = {{"Q2_K", "Q4_0"},  {"Q3_K", "Q4_0"},     {"TQ2_0", "Q4_0"},
+                                             {"TQ1_0", "Q4_0"}, {"IQ4_XS", "IQ4_NL"}, {"Q4_K", "Q5_0"},
+                                             {"Q5_K", "Q5_1"},  {"Q6_K", "Q8_0"}};
     if (n % quant_traits_by_name(type)->block_size == 0)
         return type;
     for (size_t i = 0; i < sizeof instead / sizeof *instead; i++)

@@ -16,7 +16,7 @@
 
 struct mix {
     const char *name;   // "Q4_K_M"
-    const char *type;   // of most tensors: a name of quant/quant.h
+    const char *type;   // of most tensors: a name of quant/quant.h, of a type that chord writes
     uint32_t file_type; // general.file_type of the result
 };
 

@@ -233,6 +233,14 @@ static void test_mixes(void **state)
         {"Q4_0", "output.weight", 4096, "Q6_K", "Q6_K", "Q6_K", "Q8_0", "Q6_K"},
         {"Q4_0", "blk.0.attn_norm.weight", 4096, "F32", "F32", "F32", "F32", "F32"},
         {"Q4_0", "blk.0.attn_q.bias", 4096, "F32", "F32", "F32", "F32", "F32"},
+        {"TQ2_0", "token_embd.weight", 4096, "Q4_K", "Q4_K", "Q4_K", "Q4_K", "Q6_K"},
+        {"TQ2_0", "output.weight", 4096, "Q6_K", "Q6_K", "Q6_K", "Q8_0", "Q6_K"},
+        {"TQ2_0", "blk.3.ffn_down.weight", 4096, "TQ2_0", "TQ2_0", "TQ2_0", "TQ2_0", "TQ2_0"},
+        {"TQ1_0", "blk.3.attn_q.weight", 96, "Q4_0", "Q4_0", "Q4_0", "Q4_0", "Q4_0"},
+        {"IQ4_XS", "blk.3.attn_v.weight", 4096, "IQ4_XS", "Q5_K", "Q8_0", "Q5_K", "Q5_K"},
+        {"IQ4_XS", "blk.1.ffn_down.weight", 4096, "Q5_K", "Q5_K", "Q5_K", "Q5_K", "Q5_K"},
+        {"IQ4_XS", "blk.3.attn_q.weight", 96, "IQ4_NL", "IQ4_NL", "IQ4_NL", "IQ4_NL", "IQ4_NL"},
+        {"IQ4_NL", "output.weight", 4096, "Q6_K", "Q6_K", "Q6_K", "Q8_0", "Q6_K"},
         {"F16", "output.weight", 4063, "F16", "F16", "F16", "F16", "F16"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -303,7 +311,8 @@ static void check_output(const char *input, const char *output, const char *type
 static void test_whole_files(void **state)
 {
     (void)state;
-    static const char *const types[] = {"F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q4_K_M"};
+    static const char *const types[] = {"F32",  "F16",  "BF16", "Q8_0",   "Q4_0",  "Q4_1",
+                                        "Q5_0", "Q5_1", "Q2_K", "Q4_K_M", "TQ2_0", "IQ4_XS"};
     struct chord_error err;
     char input[600], output[600];
     strcpy(input, write_model("in.gguf", small, N_SMALL, 2, 64));
