@@ -348,7 +348,8 @@ export interface GenerateOptions {
    *
    * The draft model is a {@link Model} like any other and stays yours: it takes memory for these texts from its own budget, may draft for several
    * models, and may generate itself; it is not asked while it does. Close it when you like: generations under way go on without.
-   * One with another vocabulary, or this model itself, is refused. Default: that of {@link loadModel}; `false`: none.
+   * One with another vocabulary, or this model itself, is refused. Default: that of {@link loadModel}; `false`: none, as with
+   * `speculate: false`.
    */
   draft?: Model | false
   /** An abort cancels; the promise and the stream then reject with the signal's reason. */

@@ -153,9 +153,9 @@ function draft(name, value) {
 
 const SPECULATE = { lookup: boolean, guesses: integer({ least: 1, most: 15 }), always: boolean }
 
-/** false, 'lookup' or an object: what the addon takes. */
+/** false, 'lookup' or an object: what the addon takes; null for none. */
 function speculate(name, value) {
-  if (value === false) return {}
+  if (value === false) return null
   if (value === 'lookup') return { lookup: true }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalidOption(name, "false, 'lookup' or an object", value)
   return { lookup: true, ...checkObject(name, value, SPECULATE, 'speculate') }
