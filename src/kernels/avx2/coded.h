@@ -92,6 +92,12 @@ ALWAYS_INLINE struct signed_codes signed_mxfp4(const struct block_mxfp4 *x, uint
     return (struct signed_codes){choose_by_nibbles(codes_fp4, x->qs), d, d};
 }
 
+// nvfp4_scale: moved up by 7, its bits are those of a half 256 times smaller, subnormal ones included.
+ALWAYS_INLINE float scale_of_nvfp4(uint8_t d)
+{
+    return 128.0f * _cvtsh_ss((unsigned short)(d == 127 ? 0 : (d & 127) << 7));
+}
+
 // The nibbles of 8 bytes, low ones first, are 16 elements.
 ALWAYS_INLINE struct signed_codes signed_nvfp4(const struct block_nvfp4 *x, uint32_t s)
 {
@@ -99,7 +105,7 @@ ALWAYS_INLINE struct signed_codes signed_nvfp4(const struct block_nvfp4 *x, uint
     const __m256i twice = _mm256_permute4x64_epi64(_mm256_castsi128_si256(bytes), 0x50);
     const __m256i moved = _mm256_srlv_epi64(twice, _mm256_setr_epi64x(0, 4, 0, 4));
     const __m256i q = _mm256_shuffle_epi8(table_of_16(codes_fp4), _mm256_and_si256(moved, _mm256_set1_epi8(15)));
-    return (struct signed_codes){q, nvfp4_scale(x->d[2 * s]), nvfp4_scale(x->d[2 * s + 1])};
+    return (struct signed_codes){q, scale_of_nvfp4(x->d[2 * s]), scale_of_nvfp4(x->d[2 * s + 1])};
 }
 
 // ---- bits ------------------------------------------------------------------------------------------------------------
