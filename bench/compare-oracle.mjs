@@ -54,7 +54,7 @@ const ARCHITECTURES = [
     ...['tiny-linear', 'tiny-yarn', 'tiny-gemma', 'tiny-gemma2', 'tiny-gemma3'],
     ...['tiny-phi2', 'tiny-olmo2', 'tiny-smollm3'],
     ...['tiny-granite', 'tiny-starcoder2', 'tiny-stablelm', 'tiny-gpt2', 'tiny-falcon'],
-    ...['tiny-command-r', 'tiny-cohere2'],
+    ...['tiny-command-r', 'tiny-cohere2', 'tiny-gpt-oss'],
 ];
 // Of seeds 1 and up the first with which no two experts at the border of a route are so close that the
 // rounding of activations, in which engines differ, decides.

@@ -125,6 +125,7 @@
       'src/models/gemma2.c',
       'src/models/gemma3.c',
       'src/models/gpt2.c',
+      'src/models/gpt_oss.c',
       'src/models/granite.c',
       'src/models/hparams.c',
       'src/models/llama.c',

@@ -11,6 +11,7 @@
 //   bias         of q, k and v; outputBias: of attention's output; ffnBias; headBias
 //   qkNorm       'head', 'row' or 'each head' (LayerNorm, weights of its own for each)
 //   ffn          'fused': gate and up in one matrix; 'plain': no gate
+//   expertBias   of router and experts; sinks: of each head's softmax
 //   positions    learned ones
 //   keys(g)      [name after "<architecture>.", GGUF value type name, value]
 
@@ -53,6 +54,14 @@ const ARCHITECTURES = {
         layerNorm: 'no bias',
         parallel: true,
         keys: (g) => [['logit_scale', 'f32', g.logitFactor]],
+    },
+    'gpt-oss': {
+        bias: true,
+        outputBias: true,
+        expertBias: true,
+        sinks: true,
+        ffnNorm: 'post_attention_norm',
+        keys: window,
     },
     cohere2: {
         layerNorm: 'no bias',

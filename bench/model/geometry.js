@@ -48,6 +48,7 @@ const GRANITE = {
     logitFactor: 1 / 8,
 };
 const COMMAND_R = { ropeBase: 50000, layerEps: 1e-5, tied: true, logitFactor: 0.25 };
+const GPT_OSS = { ropeBase: 150000, rmsEps: 1e-5, headDim: 64, nUsed: 4 };
 const GEMMA2 = { window: 4096, attentionCap: 50, logitCap: 30 };
 
 const GEOMETRIES = {
@@ -112,6 +113,13 @@ const GEOMETRIES = {
     'tiny-falcon': row('falcon', 256, 768, 4, 4, 1, 512, 2048, { ...PHI2, tied: true }),
     'tiny-command-r': row('command-r', 256, 768, 4, 4, 4, 512, 2048, COMMAND_R),
     'tiny-cohere2': row('cohere2', 256, 768, 4, 4, 2, 512, 2048, { ...COMMAND_R, window: 16 }),
+    'tiny-gpt-oss': row('gpt-oss', 256, 256, 4, 4, 2, 512, 2048, {
+        ...GPT_OSS,
+        ropeScaling: { type: 'yarn', factor: 8, original: 32 },
+        window: 16,
+        nExpert: 8,
+        nUsed: 2,
+    }),
     'llama-1.1b': row('llama', 2048, 5632, 22, 32, 4, 32000, 2048, LLAMA2),
     'llama3-1b': row('llama', 2048, 8192, 16, 32, 8, 128256, 131072, LLAMA32),
     'llama2-7b': row('llama', 4096, 11008, 32, 32, 32, 32000, 4096, LLAMA2),
@@ -174,6 +182,12 @@ const GEOMETRIES = {
         ...COMMAND_R,
         ropeBase: 8000000,
         logitFactor: 0.0625,
+    }),
+    'gpt-oss-20b': row('gpt-oss', 2880, 2880, 24, 64, 8, 201088, 131072, {
+        ...GPT_OSS,
+        ropeScaling: { type: 'yarn', factor: 32, original: 4096 },
+        window: 128,
+        nExpert: 32,
     }),
     'command-r7b': row('cohere2', 4096, 14336, 32, 32, 8, 256000, 8192, {
         ...COMMAND_R,
@@ -342,6 +356,7 @@ function tensorsOf(g) {
                 i,
             ),
         );
+        if (arch.sinks) list.push(vector(p + 'attn_sinks.weight', g.nHead, 1, i));
         if (arch.outputBias) list.push(vector(p + 'attn_output.bias', g.nEmbd, 0.3 * updateStd, i));
         if (arch.postNorms)
             list.push(norm(p + 'post_attention_norm.weight', g.nEmbd, updateRms / NORM_RMS, i));
@@ -376,6 +391,18 @@ function tensorsOf(g) {
         list.push(
             matrix(p + 'ffn_gate_inp.weight', g.nEmbd, g.nExpert, routerStd, 'ffn_gate_inp', i),
         );
+        if (arch.expertBias) {
+            list.push(vector(p + 'ffn_gate_inp.bias', g.nExpert, 0.1, i));
+            for (const [name, n] of [
+                ['gate', g.nFfExpert],
+                ['up', g.nFfExpert],
+                ['down', g.nEmbd],
+            ]) {
+                const bias = vector(`${p}ffn_${name}_exps.bias`, n, name === 'down' ? 0.1 : 0.3, i);
+                bias.shape.push(g.nExpert);
+                list.push(bias);
+            }
+        }
         // The sum of nUsed independent results, weighted by about 1 / nUsed each.
         swiglu('_exps', g.nFfExpert, EXPERTS_SHARE * updateStd * Math.sqrt(g.nUsed), g.nExpert);
         if (g.nFfShared) {

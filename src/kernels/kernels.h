@@ -51,9 +51,13 @@ typedef void matvec_kernel(const void *w, uint64_t row_bytes, uint64_t n_rows, u
 enum rope_kind { ROPE_NORMAL, ROPE_NEOX };
 
 // Gated linear units, f(gate) * up, by their f:
-//   SILU  x / (1 + exp(-x))
-//   GELU  by its tanh form, 0.5 x (1 + tanh(u)) with u = sqrt(2 / pi) (x + 0.044715 x^3), which is x / (1 + exp(-2u))
-enum glu_kind { GLU_SILU, GLU_GELU, N_GLU_KINDS };
+//   SILU     x / (1 + exp(-x))
+//   GELU     by its tanh form, 0.5 x (1 + tanh(u)) with u = sqrt(2 / pi) (x + 0.044715 x^3), which is x / (1 + exp(-2u))
+//   CLAMPED  x / (1 + exp(-1.702 x)) of x = min(gate, 7), times (1 + up), up within +-7
+//   RELU2    max(x, 0)^2
+enum glu_kind { GLU_SILU, GLU_GELU, GLU_CLAMPED, GLU_RELU2, N_GLU_KINDS };
+#define CLAMPED_SLOPE 1.702f
+#define CLAMPED_MOST 7.0f
 #define GELU_SLOPE 0.7978845608f // sqrt(2 / pi)
 #define GELU_CUBIC 0.044715f
 
@@ -144,7 +148,7 @@ struct kernels {
                  const float *sin);
     // out = (x - mean) / sqrt(mean((x - mean)^2) + eps) * weight + bias, all [n]; out may be x; bias may be NULL (zeros).
     void (*layer_norm)(const float *x, const float *weight, const float *bias, float eps, float *out, uint64_t n);
-    // out[i] = f(gate[i]) * up[i]; out may be gate or up; up may be NULL (all ones).
+    // out[i] = f(gate[i]) * up[i]; out may be gate or up; up may be NULL (all ones), except of CLAMPED.
     void (*glu[N_GLU_KINDS])(const float *gate, const float *up, float *out, uint64_t n);
     // out[i] = a[i] + b[i]; out may be a or b.
     void (*add)(const float *a, const float *b, float *out, uint64_t n);

@@ -95,6 +95,6 @@ enum chord_status arch_build_graph(const struct arch *arch, const struct hparams
 
 extern const struct arch arch_llama, arch_qwen2, arch_qwen2moe, arch_qwen3, arch_qwen3moe, arch_gemma, arch_gemma2,
     arch_gemma3, arch_phi3, arch_phi2, arch_olmo2, arch_smollm3, arch_granite, arch_starcoder2, arch_stablelm,
-    arch_gpt2, arch_falcon, arch_command_r, arch_cohere2;
+    arch_gpt2, arch_falcon, arch_command_r, arch_cohere2, arch_gpt_oss;
 
 #endif

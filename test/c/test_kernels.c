@@ -538,16 +538,57 @@ static void rope_of_tier(const struct kernels *k)
 
 // Of the elementwise operations what they are called, what they give and how far off that may be. exp is good to 4 units and to
 // as many of its argument's, addition, division and product to one each.
-enum elementwise { OP_ADD, OP_SILU, OP_GELU, OP_SILU_ALONE, OP_GELU_ALONE, N_ELEMENTWISE };
-static const char *const elementwise_names[] = {"add", "silu", "gelu", "silu alone", "gelu alone"};
+enum elementwise {
+    OP_ADD,
+    OP_SILU,
+    OP_GELU,
+    OP_CLAMPED,
+    OP_RELU2,
+    OP_SILU_ALONE,
+    OP_GELU_ALONE,
+    OP_RELU2_ALONE,
+    N_ELEMENTWISE
+};
+static const struct {
+    const char *name;
+    enum glu_kind kind;
+    bool alone;
+} elementwise_ops[N_ELEMENTWISE] = {
+    [OP_ADD] = {.name = "add"},
+    [OP_SILU] = {"silu", GLU_SILU, false},
+    [OP_GELU] = {"gelu", GLU_GELU, false},
+    [OP_CLAMPED] = {"clamped", GLU_CLAMPED, false},
+    [OP_RELU2] = {"relu2", GLU_RELU2, false},
+    [OP_SILU_ALONE] = {"silu alone", GLU_SILU, true},
+    [OP_GELU_ALONE] = {"gelu alone", GLU_GELU, true},
+    [OP_RELU2_ALONE] = {"relu2 alone", GLU_RELU2, true},
+};
 
 static double elementwise(enum elementwise op, double a, double b, double *bound)
 {
-    const bool is_gelu = op == OP_GELU || op == OP_GELU_ALONE;
-    const double exponent = is_gelu ? 2 * sqrt(2 / 3.14159265358979323846) * (a + 0.044715 * a * a * a) : a;
-    const double want = op == OP_ADD ? a + b : a / (1 + exp(-exponent)) * (op >= OP_SILU_ALONE ? 1 : b);
-    *bound = op == OP_ADD ? UNIT * fabs(want) : (8 + (is_gelu ? 5 * fabs(exponent) : 0)) * UNIT * fabs(want) + 1e-35;
-    return want;
+    double exponent = a, f;
+    if (op == OP_ADD) {
+        *bound = UNIT * fabs(a + b);
+        return a + b;
+    }
+    switch (elementwise_ops[op].kind) {
+    case GLU_GELU:
+        exponent = 2 * sqrt(2 / 3.14159265358979323846) * (a + 0.044715 * a * a * a);
+        break;
+    case GLU_CLAMPED:
+        a = fmin(a, 7);
+        exponent = (double)1.702f * a;
+        b = 1 + fmax(-7, fmin(b, 7));
+        break;
+    default:
+        break;
+    }
+    f = elementwise_ops[op].kind == GLU_RELU2 ? (a > 0 ? a * a : 0) : a / (1 + exp(-exponent));
+    f *= elementwise_ops[op].alone ? 1 : b;
+    *bound = (8 + (elementwise_ops[op].kind == GLU_SILU ? 0 : 5 * fabs(exponent))) * UNIT * fabs(f) + 1e-35;
+    if (op == OP_CLAMPED) // 1 + up may cancel
+        *bound += 2 * UNIT * fabs(a);
+    return f;
 }
 
 static void run_elementwise(const struct kernels *k, enum elementwise op, const float *a, const float *b, float *out,
@@ -556,7 +597,7 @@ static void run_elementwise(const struct kernels *k, enum elementwise op, const 
     if (op == OP_ADD)
         k->add(a, b, out, n);
     else
-        k->glu[op == OP_GELU || op == OP_GELU_ALONE ? GLU_GELU : GLU_SILU](a, op >= OP_SILU_ALONE ? NULL : b, out, n);
+        k->glu[elementwise_ops[op].kind](a, elementwise_ops[op].alone ? NULL : b, out, n);
 }
 
 static void elementwise_of_tier(const struct kernels *k)
@@ -564,10 +605,10 @@ static void elementwise_of_tier(const struct kernels *k)
     for (size_t s = 0; s < LENGTH(vector_sizes); s++)
         for (int form = 0; form < 3; form++) // apart, onto the first, onto the second
             for (int op = 0; op < N_ELEMENTWISE; op++) {
-                if (form == 2 && op >= OP_SILU_ALONE)
+                if (form == 2 && elementwise_ops[op].alone)
                     continue;
                 const uint64_t n = vector_sizes[s];
-                float *a = place_random(0, n, -20.0f, 20.0f), *b = place_random(1, n, -2.0f, 2.0f);
+                float *a = place_random(0, n, -20.0f, 20.0f), *b = place_random(1, n, -9.0f, 9.0f);
                 for (uint64_t i = 0; i < n; i += 3)
                     a[i] *= 7.0f; // both ends of exp
                 double *want = malloc(n * sizeof *want), *bound = malloc(n * sizeof *bound);
@@ -577,7 +618,7 @@ static void elementwise_of_tier(const struct kernels *k)
                 float *at = form == 0 ? output_at(out) : form == 1 ? a : b;
                 run_elementwise(k, (enum elementwise)op, a, b, at, n);
                 for (uint64_t i = 0; i < n; i++)
-                    assert_near(elementwise_names[op], k, n, i, at[i], want[i], bound[i]);
+                    assert_near(elementwise_ops[op].name, k, n, i, at[i], want[i], bound[i]);
                 output_check_free(out, form == 0);
                 assert_true(guarded_untouched(&vector_memory[0], a, n * sizeof *a));
                 assert_true(guarded_untouched(&vector_memory[1], b, n * sizeof *b));

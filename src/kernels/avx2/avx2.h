@@ -168,6 +168,8 @@ void TIER(rope)(float *x, uint32_t n_heads, uint32_t head_dim, uint32_t n_rot, e
                 const float *sin);
 void TIER(glu_silu)(const float *gate, const float *up, float *out, uint64_t n);
 void TIER(glu_gelu)(const float *gate, const float *up, float *out, uint64_t n);
+void TIER(glu_clamped)(const float *gate, const float *up, float *out, uint64_t n);
+void TIER(glu_relu2)(const float *gate, const float *up, float *out, uint64_t n);
 void TIER(add)(const float *a, const float *b, float *out, uint64_t n);
 float TIER(max)(const float *x, uint64_t n);
 double TIER(sum_exp)(const float *x, float max, uint64_t n);

@@ -103,6 +103,26 @@ void TIER(glu_gelu)(const float *gate, const float *up, float *out, uint64_t n)
     glu(gate, up, out, n, GLU_GELU);
 }
 
+void TIER(glu_clamped)(const float *gate, const float *up, float *out, uint64_t n)
+{
+    const __m256 one = _mm256_set1_ps(1.0f), most = _mm256_set1_ps(CLAMPED_MOST), least = _mm256_set1_ps(-CLAMPED_MOST);
+    for (uint64_t i = 0; i < n; i += 8) {
+        const __m256 x = _mm256_min_ps(load_floats(gate + i, n - i), most);
+        const __m256 u = _mm256_max_ps(least, _mm256_min_ps(load_floats(up + i, n - i), most));
+        const __m256 e = exp_avx2(_mm256_mul_ps(x, _mm256_set1_ps(-CLAMPED_SLOPE)));
+        store_floats(out + i, n - i, _mm256_mul_ps(_mm256_div_ps(x, _mm256_add_ps(one, e)), _mm256_add_ps(one, u)));
+    }
+}
+
+void TIER(glu_relu2)(const float *gate, const float *up, float *out, uint64_t n)
+{
+    for (uint64_t i = 0; i < n; i += 8) {
+        const __m256 x = _mm256_max_ps(load_floats(gate + i, n - i), _mm256_set1_ps(0.0f));
+        const __m256 f = _mm256_mul_ps(x, x);
+        store_floats(out + i, n - i, up == NULL ? f : _mm256_mul_ps(f, load_floats(up + i, n - i)));
+    }
+}
+
 void TIER(add)(const float *a, const float *b, float *out, uint64_t n)
 {
     for (uint64_t i = 0; i < n; i += 8)

@@ -101,6 +101,29 @@ void TIER(glu_gelu)(const float *gate, const float *up, float *out, uint64_t n)
     glu(gate, up, out, n, GLU_GELU);
 }
 
+void TIER(glu_clamped)(const float *gate, const float *up, float *out, uint64_t n)
+{
+    const __m512 one = _mm512_set1_ps(1.0f), most = _mm512_set1_ps(CLAMPED_MOST), least = _mm512_set1_ps(-CLAMPED_MOST);
+    for (uint64_t i = 0; i < n; i += 16) {
+        const __mmask16 m = first_lanes_16(n - i);
+        const __m512 x = _mm512_min_ps(_mm512_maskz_loadu_ps(m, gate + i), most);
+        const __m512 u = _mm512_max_ps(least, _mm512_min_ps(_mm512_maskz_loadu_ps(m, up + i), most));
+        const __m512 e = exp_avx512(_mm512_mul_ps(x, _mm512_set1_ps(-CLAMPED_SLOPE)));
+        _mm512_mask_storeu_ps(out + i, m,
+                              _mm512_mul_ps(_mm512_div_ps(x, _mm512_add_ps(one, e)), _mm512_add_ps(one, u)));
+    }
+}
+
+void TIER(glu_relu2)(const float *gate, const float *up, float *out, uint64_t n)
+{
+    for (uint64_t i = 0; i < n; i += 16) {
+        const __mmask16 m = first_lanes_16(n - i);
+        const __m512 x = _mm512_max_ps(_mm512_maskz_loadu_ps(m, gate + i), _mm512_set1_ps(0.0f));
+        const __m512 f = _mm512_mul_ps(x, x);
+        _mm512_mask_storeu_ps(out + i, m, up == NULL ? f : _mm512_mul_ps(f, _mm512_maskz_loadu_ps(m, up + i)));
+    }
+}
+
 void TIER(add)(const float *a, const float *b, float *out, uint64_t n)
 {
     for (uint64_t i = 0; i < n; i += 16) {

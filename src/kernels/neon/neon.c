@@ -16,6 +16,8 @@ void TIER(kernels_init)(struct kernels *k)
     k->rope = TIER(rope);
     k->glu[GLU_SILU] = TIER(glu_silu);
     k->glu[GLU_GELU] = TIER(glu_gelu);
+    k->glu[GLU_CLAMPED] = TIER(glu_clamped);
+    k->glu[GLU_RELU2] = TIER(glu_relu2);
     k->add = TIER(add);
     k->kv_store[KV_F16] = TIER(kv_store_f16);
     k->kv_store[KV_Q8_0] = TIER(kv_store_q8_0);

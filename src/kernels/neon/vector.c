@@ -99,6 +99,26 @@ void TIER(glu_gelu)(const float *gate, const float *up, float *out, uint64_t n)
     glu(gate, up, out, n, GLU_GELU);
 }
 
+void TIER(glu_clamped)(const float *gate, const float *up, float *out, uint64_t n)
+{
+    const float32x4_t one = vdupq_n_f32(1.0f), most = vdupq_n_f32(CLAMPED_MOST), least = vdupq_n_f32(-CLAMPED_MOST);
+    for (uint64_t i = 0; i < n; i += 4) {
+        const float32x4_t x = vminq_f32(load_floats(gate + i, n - i), most);
+        const float32x4_t u = vmaxq_f32(least, vminq_f32(load_floats(up + i, n - i), most));
+        const float32x4_t e = exp_neon(vmulq_f32(x, vdupq_n_f32(-CLAMPED_SLOPE)));
+        store_floats(out + i, n - i, vmulq_f32(vdivq_f32(x, vaddq_f32(one, e)), vaddq_f32(one, u)));
+    }
+}
+
+void TIER(glu_relu2)(const float *gate, const float *up, float *out, uint64_t n)
+{
+    for (uint64_t i = 0; i < n; i += 4) {
+        const float32x4_t x = vmaxq_f32(load_floats(gate + i, n - i), vdupq_n_f32(0.0f));
+        const float32x4_t f = vmulq_f32(x, x);
+        store_floats(out + i, n - i, up == NULL ? f : vmulq_f32(f, load_floats(up + i, n - i)));
+    }
+}
+
 void TIER(add)(const float *a, const float *b, float *out, uint64_t n)
 {
     for (uint64_t i = 0; i < n; i += 4)

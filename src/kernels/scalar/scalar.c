@@ -73,6 +73,8 @@ void kernels_init_scalar(struct kernels *k)
     k->layer_norm = layer_norm_scalar;
     k->glu[GLU_SILU] = glu_silu_scalar;
     k->glu[GLU_GELU] = glu_gelu_scalar;
+    k->glu[GLU_CLAMPED] = glu_clamped_scalar;
+    k->glu[GLU_RELU2] = glu_relu2_scalar;
     k->add = add_scalar;
     k->kv_store[KV_F16] = kv_store_f16_scalar;
     k->kv_store[KV_Q8_0] = kv_store_q8_0_scalar;

@@ -10,6 +10,8 @@ void rope_scalar(float *x, uint32_t n_heads, uint32_t head_dim, uint32_t n_rot, 
 void layer_norm_scalar(const float *x, const float *weight, const float *bias, float eps, float *out, uint64_t n);
 void glu_silu_scalar(const float *gate, const float *up, float *out, uint64_t n);
 void glu_gelu_scalar(const float *gate, const float *up, float *out, uint64_t n);
+void glu_clamped_scalar(const float *gate, const float *up, float *out, uint64_t n);
+void glu_relu2_scalar(const float *gate, const float *up, float *out, uint64_t n);
 void add_scalar(const float *a, const float *b, float *out, uint64_t n);
 float max_scalar(const float *x, uint64_t n);
 double sum_exp_scalar(const float *x, float max, uint64_t n);

@@ -62,6 +62,23 @@ void glu_gelu_scalar(const float *gate, const float *up, float *out, uint64_t n)
     }
 }
 
+void glu_clamped_scalar(const float *gate, const float *up, float *out, uint64_t n)
+{
+    for (uint64_t i = 0; i < n; i++) {
+        const float x = fminf(gate[i], CLAMPED_MOST);
+        const float u = fmaxf(-CLAMPED_MOST, fminf(up[i], CLAMPED_MOST));
+        out[i] = x / (1.0f + expf(-CLAMPED_SLOPE * x)) * (1.0f + u);
+    }
+}
+
+void glu_relu2_scalar(const float *gate, const float *up, float *out, uint64_t n)
+{
+    for (uint64_t i = 0; i < n; i++) {
+        const float x = fmaxf(gate[i], 0.0f);
+        out[i] = x * x * (up != NULL ? up[i] : 1.0f);
+    }
+}
+
 void add_scalar(const float *a, const float *b, float *out, uint64_t n)
 {
     for (uint64_t i = 0; i < n; i++)
