@@ -55,6 +55,7 @@ const ARCHITECTURES = [
     ...['tiny-phi2', 'tiny-olmo2', 'tiny-smollm3'],
     ...['tiny-granite', 'tiny-starcoder2', 'tiny-stablelm', 'tiny-gpt2', 'tiny-falcon'],
     ...['tiny-command-r', 'tiny-cohere2', 'tiny-gpt-oss'],
+    ...['tiny-bitnet', 'tiny-bitnet-b1.58', 'tiny-deepseek', 'tiny-deepseek2', 'tiny-deepseek2-q'],
 ];
 // Of seeds 1 and up the first with which no two experts at the border of a route are so close that the
 // rounding of activations, in which engines differ, decides.

@@ -117,9 +117,12 @@
       'src/backend/tuning.c',
 
       'src/models/archs.c',
+      'src/models/bitnet.c',
       'src/models/blocks.c',
       'src/models/cohere2.c',
       'src/models/command_r.c',
+      'src/models/deepseek.c',
+      'src/models/deepseek2.c',
       'src/models/falcon.c',
       'src/models/gemma.c',
       'src/models/gemma2.c',

@@ -12,7 +12,9 @@
 //   qkNorm       'head', 'row' or 'each head' (LayerNorm, weights of its own for each)
 //   ffn          'fused': gate and up in one matrix; 'plain': no gate
 //   expertBias   of router and experts; sinks: of each head's softmax
+//   subNorms     norms of attention's result and of the feed-forward's hidden vector
 //   positions    learned ones
+//   latent       multi-head latent attention
 //   keys(g)      [name after "<architecture>.", GGUF value type name, value]
 
 const window = (g) => (g.window ? [['attention.sliding_window', 'u32', g.window]] : []);
@@ -63,11 +65,31 @@ const ARCHITECTURES = {
         ffnNorm: 'post_attention_norm',
         keys: window,
     },
+    bitnet: { subNorms: true },
+    'bitnet-b1.58': { subNorms: true },
+    deepseek: {
+        keys: (g) => [
+            ['leading_dense_block_count', 'u32', g.nDense],
+            ['expert_shared_count', 'u32', g.nFfShared / g.nFfExpert],
+            ['expert_weights_scale', 'f32', 1],
+        ],
+    },
     cohere2: {
         layerNorm: 'no bias',
         parallel: true,
         keys: (g) => [...window(g), ['logit_scale', 'f32', g.logitFactor]],
     },
+};
+
+ARCHITECTURES.deepseek2 = {
+    latent: true,
+    keys: (g) => [
+        ...ARCHITECTURES.deepseek.keys(g),
+        ['attention.kv_lora_rank', 'u32', g.nKvLora],
+        ...(g.nQLora ? [['attention.q_lora_rank', 'u32', g.nQLora]] : []),
+        ['attention.key_length', 'u32', g.headDim],
+        ['attention.value_length', 'u32', g.valueDim],
+    ],
 };
 
 module.exports = { ARCHITECTURES };

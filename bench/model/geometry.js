@@ -49,6 +49,15 @@ const GRANITE = {
 };
 const COMMAND_R = { ropeBase: 50000, layerEps: 1e-5, tied: true, logitFactor: 0.25 };
 const GPT_OSS = { ropeBase: 150000, rmsEps: 1e-5, headDim: 64, nUsed: 4 };
+const DEEPSEEK = {
+    ropeBase: 10000,
+    rmsEps: 1e-6,
+    nDense: 1,
+    nExpert: 8,
+    nUsed: 2,
+    nFfExpert: 256,
+    nFfShared: 512,
+};
 const GEMMA2 = { window: 4096, attentionCap: 50, logitCap: 30 };
 
 const GEOMETRIES = {
@@ -120,6 +129,23 @@ const GEOMETRIES = {
         nExpert: 8,
         nUsed: 2,
     }),
+    'tiny-bitnet': row('bitnet', 256, 768, 4, 4, 2, 512, 2048, { ...LLAMA2, tied: true }),
+    'tiny-bitnet-b1.58': row('bitnet-b1.58', 256, 768, 4, 4, 2, 512, 2048, {
+        ...LLAMA2,
+        tied: true,
+    }),
+    'tiny-deepseek': row('deepseek', 256, 768, 4, 4, 4, 512, 2048, DEEPSEEK),
+    // llama.cpp takes queries to come from a narrow vector unless there are 27 layers.
+    'tiny-deepseek2': row('deepseek2', 256, 256, 27, 4, 4, 512, 2048, {
+        ...DEEPSEEK,
+        ...{ nExpert: 4, nFfExpert: 64, nFfShared: 128 },
+        ...{ headDim: 96, valueDim: 64, nRot: 32, nKvLora: 128 },
+    }),
+    'tiny-deepseek2-q': row('deepseek2', 256, 768, 4, 4, 4, 512, 2048, {
+        ...DEEPSEEK,
+        ...{ headDim: 96, valueDim: 64, nRot: 32, nKvLora: 128, nQLora: 160 },
+        ropeScaling: { type: 'yarn', factor: 8, original: 32, logMultiplier: 0.0707 },
+    }),
     'llama-1.1b': row('llama', 2048, 5632, 22, 32, 4, 32000, 2048, LLAMA2),
     'llama3-1b': row('llama', 2048, 8192, 16, 32, 8, 128256, 131072, LLAMA32),
     'llama2-7b': row('llama', 4096, 11008, 32, 32, 32, 32000, 4096, LLAMA2),
@@ -189,6 +215,17 @@ const GEOMETRIES = {
         window: 128,
         nExpert: 32,
     }),
+    'bitnet-2b': row('bitnet-b1.58', 2560, 6912, 30, 20, 5, 128256, 4096, { ...LLAMA3, tied: true }),
+    'deepseek-moe-16b': row('deepseek', 2048, 10944, 28, 16, 16, 102400, 4096, {
+        ...DEEPSEEK,
+        ...{ nExpert: 64, nUsed: 6, nFfExpert: 1408, nFfShared: 2816 },
+    }),
+    'deepseek2-lite': row('deepseek2', 2048, 10944, 27, 16, 16, 102400, 163840, {
+        ...DEEPSEEK,
+        ...{ nExpert: 64, nUsed: 6, nFfExpert: 1408, nFfShared: 2816 },
+        ...{ headDim: 192, valueDim: 128, nRot: 64, nKvLora: 512 },
+        ropeScaling: { type: 'yarn', factor: 40, original: 4096, logMultiplier: 0.0707 },
+    }),
     'command-r7b': row('cohere2', 4096, 14336, 32, 32, 8, 256000, 8192, {
         ...COMMAND_R,
         window: 4096,
@@ -209,6 +246,8 @@ function geometryOf(name, layers) {
     g.headDim ??= g.nEmbd / g.nHead;
     g.nFfExpert ??= g.nFf;
     g.nRot ??= g.headDim;
+    g.valueDim ??= g.headDim;
+    g.nDense ??= 0;
     g.attentionScale ??= 1 / Math.sqrt(g.headDim);
     if (layers !== undefined) {
         if (!Number.isInteger(layers) || layers < 1 || layers > 1000) {
@@ -324,7 +363,9 @@ function tensorsOf(g) {
     for (let i = 0; i < g.nLayer; i++) {
         const p = `blk.${i}.`;
         if (arch.postNorms !== 'only') norms(p + 'attn_norm', g.nEmbd, 1, i);
-        if (arch.qkv === 'fused') {
+        if (arch.latent) {
+            list.push(...latentAttention(g, p, i, { matrix, norm, inputStd, qkStd }));
+        } else if (arch.qkv === 'fused') {
             // One spread for all three: scores and values are right together where it is right for each.
             list.push(matrix(p + 'attn_qkv.weight', g.nEmbd, nQ + 2 * nKv, qkStd, 'attn_qkv', i));
             if (arch.bias) list.push(vector(p + 'attn_qkv.bias', nQ + 2 * nKv, 0.4, i));
@@ -349,13 +390,14 @@ function tensorsOf(g) {
         list.push(
             matrix(
                 p + 'attn_output.weight',
-                nQ,
+                g.nHead * g.valueDim,
                 g.nEmbd,
                 updateStd / Math.sqrt(nQ),
                 'attn_output',
                 i,
             ),
         );
+        if (arch.subNorms) list.push(norm(p + 'attn_sub_norm.weight', nQ, 1, i));
         if (arch.sinks) list.push(vector(p + 'attn_sinks.weight', g.nHead, 1, i));
         if (arch.outputBias) list.push(vector(p + 'attn_output.bias', g.nEmbd, 0.3 * updateStd, i));
         if (arch.postNorms)
@@ -383,7 +425,8 @@ function tensorsOf(g) {
             for (const t of three) if (nExpert) t.shape.push(nExpert);
             list.push(...three);
         };
-        if (g.nExpert === 0) {
+        if (arch.subNorms) list.push(norm(p + 'ffn_sub_norm.weight', g.nFf, 1, i));
+        if (g.nExpert === 0 || i < g.nDense) {
             swiglu('', g.nFf, updateStd);
             continue;
         }
@@ -406,7 +449,8 @@ function tensorsOf(g) {
         // The sum of nUsed independent results, weighted by about 1 / nUsed each.
         swiglu('_exps', g.nFfExpert, EXPERTS_SHARE * updateStd * Math.sqrt(g.nUsed), g.nExpert);
         if (g.nFfShared) {
-            list.push(vector(p + 'ffn_gate_inp_shexp.weight', g.nEmbd, inputStd, i));
+            if (g.architecture === 'qwen2moe')
+                list.push(vector(p + 'ffn_gate_inp_shexp.weight', g.nEmbd, inputStd, i));
             swiglu('_shexp', g.nFfShared, updateStd);
         }
     }
@@ -433,6 +477,26 @@ function ropeFrequencyFactors(g) {
         const blend = (turns - low) / (high - low);
         return 1 / ((1 - blend) / g.ropeFactor + blend);
     });
+}
+
+/** The tensors of multi-head latent attention, up to queries, keys and values. */
+function latentAttention(g, p, i, { matrix, norm, inputStd, qkStd }) {
+    const nQ = g.nHead * g.headDim;
+    const nKv = g.nHead * (g.headDim - g.nRot + g.valueDim);
+    const query = g.nQLora
+        ? [
+              matrix(p + 'attn_q_a.weight', g.nEmbd, g.nQLora, inputStd, 'attn_q_a', i),
+              norm(p + 'attn_q_a_norm.weight', g.nQLora, 1, i),
+              matrix(p + 'attn_q_b.weight', g.nQLora, nQ, 1 / Math.sqrt(g.nQLora), 'attn_q_b', i),
+          ]
+        : [matrix(p + 'attn_q.weight', g.nEmbd, nQ, qkStd, 'attn_q', i)];
+    const kvStd = 1 / Math.sqrt(g.nKvLora);
+    return [
+        ...query,
+        matrix(p + 'attn_kv_a_mqa.weight', g.nEmbd, g.nKvLora + g.nRot, inputStd, 'attn_kv_a', i),
+        norm(p + 'attn_kv_a_norm.weight', g.nKvLora, 1, i),
+        matrix(p + 'attn_kv_b.weight', g.nKvLora, nKv, kvStd, 'attn_kv_b', i),
+    ];
 }
 
 /** What long RoPE multiplies queries and keys with. */
@@ -465,11 +529,13 @@ function metadataOf(g, mixName, fileType, quantized) {
         ...(ARCHITECTURES[a].keys?.(g) ?? []).map(([key, ...rest]) => [`${a}.${key}`, ...rest]),
     );
     if (g.ropeScaling) {
-        const { type, factor, original } = g.ropeScaling;
+        const { type, factor, original, logMultiplier } = g.ropeScaling;
         pairs.push(
             [`${a}.rope.scaling.type`, 'string', type],
             [`${a}.rope.scaling.factor`, 'f32', factor],
         );
+        if (logMultiplier)
+            pairs.push([`${a}.rope.scaling.yarn_log_multiplier`, 'f32', logMultiplier]);
         if (original) pairs.push([`${a}.rope.scaling.original_context_length`, 'u32', original]);
     }
     if (g.longFactors) {
@@ -485,12 +551,12 @@ function metadataOf(g, mixName, fileType, quantized) {
             [`${a}.expert_used_count`, 'u32', g.nUsed],
         );
         if (a !== 'llama') pairs.push([`${a}.expert_feed_forward_length`, 'u32', g.nFfExpert]);
-        if (g.nFfShared)
+        if (g.nFfShared && a === 'qwen2moe')
             pairs.push([`${a}.expert_shared_feed_forward_length`, 'u32', g.nFfShared]);
     }
     if (a === 'llama' || g.nRot !== g.headDim || g.longFactors)
         pairs.push([`${a}.rope.dimension_count`, 'u32', g.nRot]);
-    if (g.headDim !== g.nEmbd / g.nHead) {
+    if (g.headDim !== g.nEmbd / g.nHead && !ARCHITECTURES[a].latent) {
         pairs.push(
             [`${a}.attention.key_length`, 'u32', g.headDim],
             [`${a}.attention.value_length`, 'u32', g.headDim],

@@ -315,6 +315,25 @@ static enum chord_status run_slice(const struct run *run, const struct graph_nod
     return for_each_row(run, node, width_of(run->backend, node->out[0]), slice_row);
 }
 
+static void heads_row(const struct run *run, const struct graph_node *node, uint32_t row)
+{
+    const uint32_t n = node->heads.n, n_beside = node->n_in == 2 ? width_of(run->backend, node->in[1]) : 0;
+    const float *in = row_of(run, node->in[0], row) + node->heads.first;
+    const float *beside = node->n_in == 2 ? row_of(run, node->in[1], row) : NULL;
+    float *out = row_of(run, node->out[0], row);
+    for (uint32_t h = 0; h < node->heads.n_heads; h++, in += node->heads.in_width, out += node->heads.out_width) {
+        memcpy(out, in, n * sizeof *out);
+        if (beside != NULL)
+            memcpy(out + n, beside, n_beside * sizeof *out);
+        memset(out + n + n_beside, 0, (node->heads.out_width - n - n_beside) * sizeof *out);
+    }
+}
+
+static enum chord_status run_heads(const struct run *run, const struct graph_node *node)
+{
+    return for_each_row(run, node, width_of(run->backend, node->out[0]), heads_row);
+}
+
 static void rope_row(const struct run *run, const struct graph_node *node, uint32_t row)
 {
     const struct graph *graph = run->backend->graph;

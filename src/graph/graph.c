@@ -256,6 +256,26 @@ graph_value graph_slice(struct graph_builder *b, graph_value x, uint32_t first, 
     return unary(b, (struct graph_node){.op = GRAPH_SLICE, .slice = {.first = first}}, x, n);
 }
 
+graph_value graph_heads_with(struct graph_builder *b, graph_value x, const graph_value *beside,
+                             const struct graph_heads *heads)
+{
+    const graph_value out = new_value(b, heads->n_heads * heads->out_width);
+    struct graph_node node = {.op = GRAPH_HEADS,
+                              .n_in = beside != NULL ? 2 : 1,
+                              .in = {x},
+                              .n_out = 1,
+                              .out = {out},
+                              .heads = {.n_heads = heads->n_heads,
+                                        .in_width = heads->in_width,
+                                        .first = heads->first,
+                                        .n = heads->n,
+                                        .out_width = heads->out_width}};
+    if (beside != NULL)
+        node.in[1] = *beside;
+    add_node(b, node);
+    return out;
+}
+
 graph_value graph_scale(struct graph_builder *b, graph_value x, float factor)
 {
     return unary(b, (struct graph_node){.op = GRAPH_SCALE, .scale = {.factor = factor}}, x, width_of(b, x));

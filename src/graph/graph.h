@@ -67,6 +67,9 @@ struct graph_node {
             uint32_t first;
         } slice;
         struct {
+            uint32_t n_heads, in_width, first, n, out_width;
+        } heads;
+        struct {
             float factor; // or cap
         } scale;
         struct {
@@ -194,6 +197,12 @@ graph_value graph_slice(struct graph_builder *b, graph_value x, uint32_t first, 
 void graph_linear(struct graph_builder *b, graph_value x, const struct graph_linear *linears, uint32_t n,
                   graph_value *out);
 graph_value graph_linear1(struct graph_builder *b, graph_value x, struct graph_linear linear);
+struct graph_heads {
+    uint32_t n_heads, in_width, first, n, out_width; // widths: of one head; n, and the width of in[1], fit out_width
+};
+// HEADS of graph/ops.h; `beside` may be NULL.
+graph_value graph_heads_with(struct graph_builder *b, graph_value x, const graph_value *beside,
+                             const struct graph_heads *heads);
 // Turns the heads of x in place, from their element `first` on, by the frequencies that graph_add_rope called `table`.
 void graph_rope(struct graph_builder *b, graph_value x, uint32_t n_heads, uint32_t head_dim, uint32_t first,
                 uint32_t table);

@@ -12,6 +12,8 @@
 //   LINEAR     out_i = in weight_i^T + vector_i, for up to three matrices that share one input; what graph/fuse.h joins to
 //              it runs in the same passes
 //   SLICE      out = elements first, first + 1, ... of in
+//   HEADS      head h of out = elements first .. first + n - 1 of head h of in[0], then in[1], where there is one, the same for
+//              all heads, then zeros
 //   ROPE       in turned by its row's position, in place
 //   KV_STORE   keys in[0] and values in[1] of the row into its sequence's KV cache
 //   ATTENTION  out = attention of queries in over the KV cache of the row's sequence
@@ -32,6 +34,7 @@
     X(LAYER_NORM, layer_norm) \
     X(LINEAR, linear)         \
     X(SLICE, slice)           \
+    X(HEADS, heads)           \
     X(ROPE, rope)             \
     X(KV_STORE, kv_store)     \
     X(ATTENTION, attention)   \

@@ -46,9 +46,13 @@ struct hparams {
     float norm_eps;             // of LAYER_NORM
     uint32_t n_ctx_most;        // positions that the model has rows for; 0: any number
     uint32_t n_window;          // of layers with a sliding window; 0: none has one
-    float window_rope_base; // of layers with a window, without scaling, where not 0; else they turn as the others do
-    uint32_t window_period; // of so many layers the last one has no window; 0: all have one
-    float attention_scale;  // of scores; 0: 1 / sqrt(head_dim)
+    float window_rope_base;  // of layers with a window, without scaling, where not 0; else they turn as the others do
+    uint32_t window_period;  // of so many layers the last one has no window; 0: all have one
+    uint32_t n_dense_layers; // of a mixture of experts: the first ones, which have none
+    float expert_scale;      // of the weights of chosen experts; 0: 1
+    uint32_t n_q_lora,
+        n_kv_lora; // latent attention: width of the vectors that queries (0: none), and keys and values, come from
+    float attention_scale; // of scores; 0: 1 / sqrt(head_dim)
     float attention_cap, logit_cap;
     float embedding_scale, residual_scale, logit_scale; // 0: 1
 };
@@ -95,6 +99,7 @@ enum chord_status arch_build_graph(const struct arch *arch, const struct hparams
 
 extern const struct arch arch_llama, arch_qwen2, arch_qwen2moe, arch_qwen3, arch_qwen3moe, arch_gemma, arch_gemma2,
     arch_gemma3, arch_phi3, arch_phi2, arch_olmo2, arch_smollm3, arch_granite, arch_starcoder2, arch_stablelm,
-    arch_gpt2, arch_falcon, arch_command_r, arch_cohere2, arch_gpt_oss;
+    arch_gpt2, arch_falcon, arch_command_r, arch_cohere2, arch_gpt_oss, arch_deepseek, arch_deepseek2, arch_bitnet,
+    arch_bitnet_25, arch_bitnet_b158;
 
 #endif

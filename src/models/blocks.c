@@ -29,6 +29,11 @@ struct graph_linear layer_linear(struct graph_builder *b, const char *name, uint
     return linear;
 }
 
+static graph_value scaled(struct graph_builder *b, graph_value x, float factor)
+{
+    return factor == 0 || factor == 1 ? x : graph_scale(b, x, factor);
+}
+
 static graph_value norm_of(struct graph_builder *b, const struct hparams *h, graph_value x, const char *name,
                            uint32_t n)
 {
@@ -179,21 +184,18 @@ graph_value build_experts(struct graph_builder *b, const struct hparams *h, grap
                          "convert the model again");
     const struct graph_experts experts = expert_tensors(b, h, options);
     const graph_value route = graph_route(b, graph_linear1(b, x, router), h->n_expert_used, options.renormalized);
-    const graph_value routed = graph_experts(b, x, route, &experts);
-    if (!options.shared)
+    const graph_value routed = scaled(b, graph_experts(b, x, route, &experts), h->expert_scale);
+    if (options.shared == SHARED_NONE)
         return routed;
-    const graph_value gate = graph_linear1(b, x, layer_linear(b, "ffn_gate_inp_shexp", h->n_embd, 1, ABSENT));
     const struct ffn_options ffn = {.activation = options.activation};
     const graph_value shared = build_ffn(b, h, x, "_shexp", h->n_ff_shared, ffn);
+    if (options.shared == SHARED_PLAIN)
+        return graph_add(b, routed, shared);
+    const graph_value gate = graph_linear1(b, x, layer_linear(b, "ffn_gate_inp_shexp", h->n_embd, 1, ABSENT));
     return graph_add(b, routed, graph_sigmoid_scale(b, gate, shared));
 }
 
 // ---- The whole ----------------------------------------------------------------------------------------------------------
-
-static graph_value scaled(struct graph_builder *b, graph_value x, float factor)
-{
-    return factor == 0 || factor == 1 ? x : graph_scale(b, x, factor);
-}
 
 static graph_value build_input(struct graph_builder *b, const struct hparams *h, bool learned_positions,
                                const struct weight **embedding)
@@ -240,16 +242,18 @@ static graph_value build_layer(struct graph_builder *b, const struct hparams *h,
         t->layer(h, b->layer, &attention);
     graph_value normed = t->only_post_norms ? x : build_layer_norm(b, h, x, "attn_norm");
     const bool has_own_norm = layer_has(b, t->attention_norm, ".weight");
-    const graph_value mixed =
-        build_attention(b, h, has_own_norm ? build_layer_norm(b, h, x, t->attention_norm) : normed, attention);
+    const graph_value attended = has_own_norm ? build_layer_norm(b, h, x, t->attention_norm) : normed;
+    const graph_value mixed = t->build_attention != NULL ? t->build_attention(b, h, attended, &attention)
+                                                         : build_attention(b, h, attended, attention);
     const graph_value before = x;
     x = add_update(b, h, t, x, mixed, "post_attention_norm");
     if (!t->parallel)
         normed = t->only_post_norms ? x : build_layer_norm(b, h, x, ffn_norm);
     else if (layer_has(b, ffn_norm, ".weight"))
         normed = build_layer_norm(b, h, before, ffn_norm);
-    const graph_value update =
-        h->n_expert != 0 ? build_experts(b, h, normed, t->experts) : build_ffn(b, h, normed, "", h->n_ff, t->ffn);
+    const graph_value update = h->n_expert != 0 && b->layer >= h->n_dense_layers
+                                   ? build_experts(b, h, normed, t->experts)
+                                   : build_ffn(b, h, normed, "", h->n_ff, t->ffn);
     return add_update(b, h, t, x, update, "post_ffw_norm");
 }
 
@@ -300,4 +304,12 @@ void require_experts(struct hparams_reader *r, struct hparams *h)
                      h->arch);
     else if (h->n_ff_expert == 0)
         h->n_ff_expert = h->n_ff / h->n_expert_used;
+}
+
+void use_shared_experts(struct hparams_reader *r, struct hparams *h)
+{
+    const uint32_t n_shared = hparams_u32_or(r, "expert_shared_count", 1, 1, 1024);
+    h->n_dense_layers = hparams_u32_or(r, "leading_dense_block_count", 0, 0, h->n_layer);
+    h->expert_scale = hparams_f32_or(r, "expert_weights_scale", 0, 0, 1e6f);
+    h->n_ff_shared = h->n_ff_expert * n_shared; // at most 2^30
 }

@@ -67,13 +67,16 @@ struct ffn_options {
 graph_value build_ffn(struct graph_builder *b, const struct hparams *h, graph_value x, const char *suffix,
                       uint32_t n_ff, struct ffn_options options);
 
+// Beside the chosen experts one for all tokens: as it is, or scaled by a gate of its own.
+enum shared_expert { SHARED_NONE, SHARED_PLAIN, SHARED_GATED };
+
 struct experts_options {
     enum glu_kind activation;
     enum presence bias; // of router and experts
     bool renormalized;  // the chosen experts' weights add up to 1
-    bool shared;        // beside them an expert for all tokens, scaled by a gate of its own
+    enum shared_expert shared;
 };
-// Router ffn_gate_inp, experts ffn_{gate,up,down}_exps; shared: ffn_{gate,up,down}_shexp and their gate ffn_gate_inp_shexp.
+// Router ffn_gate_inp, experts ffn_{gate,up,down}_exps; shared: ffn_{gate,up,down}_shexp and, SHARED_GATED, their gate ffn_gate_inp_shexp.
 graph_value build_experts(struct graph_builder *b, const struct hparams *h, graph_value x,
                           struct experts_options options);
 
@@ -92,6 +95,9 @@ struct transformer {
     const char *ffn_norm;       // NULL: "ffn_norm"
     const char *attention_norm; // where a layer has this norm, attention alone reads its result in place of attn_norm's
     enum presence head_bias;
+    // In place of build_attention; may be NULL.
+    graph_value (*build_attention)(struct graph_builder *b, const struct hparams *h, graph_value x,
+                                   const struct attention_options *options);
     // Changes what a layer has in a way of its own; may be NULL.
     void (*layer)(const struct hparams *h, uint32_t layer, struct attention_options *attention);
 };
@@ -107,5 +113,7 @@ void use_layer_norm(struct hparams_reader *r, struct hparams *h, bool bias);
 // Architectures that are nothing without experts. Files that do not say how wide an expert is mean that the chosen ones together are
 // as wide as feed_forward_length.
 void require_experts(struct hparams_reader *r, struct hparams *h);
+// Leading dense layers, shared experts counted in widths of one, and a factor of the experts' weights.
+void use_shared_experts(struct hparams_reader *r, struct hparams *h);
 
 #endif

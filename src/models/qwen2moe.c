@@ -4,8 +4,9 @@
 
 static graph_value build(struct graph_builder *b, const struct hparams *h)
 {
-    const struct transformer t = {
-        .rope = ROPE_NEOX, .attention = {.bias = OPTIONAL, .output_bias = OPTIONAL}, .experts = {.shared = true}};
+    const struct transformer t = {.rope = ROPE_NEOX,
+                                  .attention = {.bias = OPTIONAL, .output_bias = OPTIONAL},
+                                  .experts = {.shared = SHARED_GATED}};
     return build_transformer(b, h, &t);
 }
 
