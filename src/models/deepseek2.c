@@ -1,4 +1,4 @@
-// deepseek2: DeepSeek V2 and V2 Lite. Mixtures of experts as in deepseek. Multi-head latent attention: keys and values of all heads come
+// deepseek2: DeepSeek V2 Lite. Mixtures of experts as in deepseek. Multi-head latent attention: keys and values of all heads come
 // from one narrow vector (attn_kv_a_mqa, a norm, attn_kv_b), and beside it one key of n_rot elements, the only one that turns, serves
 // all heads; queries may come from a narrow vector too (attn_q_a, attn_q_b). The KV cache holds whole keys and values: values are
 // padded to the width of keys.
@@ -12,6 +12,9 @@ static void load_hparams(struct hparams_reader *r, struct hparams *h)
     use_shared_experts(r, h);
     h->n_q_lora = hparams_u32_or(r, "attention.q_lora_rank", 0, 0, 1 << 20);
     h->n_kv_lora = hparams_u32(r, "attention.kv_lora_rank", 1, 1 << 20);
+    const uint32_t n_groups = hparams_u32_or(r, "expert_group_count", 1, 0, UINT32_MAX);
+    if (n_groups > 1 && hparams_u32_or(r, "expert_group_used_count", n_groups, 0, UINT32_MAX) < n_groups)
+        hparams_fail(r, "experts are chosen in %u groups, as in DeepSeek V2 and V3: not supported", n_groups);
     if (r->status != CHORD_OK)
         return;
     if (gguf_find_tensor(r->gguf, "blk.0.attn_k_b.weight") != NULL)
