@@ -46,7 +46,7 @@ static const struct {
     {31, "Q4_0_4_4 (interleaved, no longer part of the format: use the Q4_0 file)"},
     {32, "Q4_0_4_8 (interleaved, no longer part of the format: use the Q4_0 file)"},
     {33, "Q4_0_8_8 (interleaved, no longer part of the format: use the Q4_0 file)"},
-    {36, "I2_S of bitnet.cpp (or IQ4_NL_4_4, no longer part of the format)"},
+    {36, "I2_S of bitnet.cpp (use the model as TQ2_0; or IQ4_NL_4_4, no longer part of the format)"},
     {37, "IQ4_NL_4_8 (no longer part of the format: use the IQ4_NL file)"},
     {38, "TL1 of bitnet.cpp (or IQ4_NL_8_8, no longer part of the format)"},
     {133, "Q6_0 of ik_llama.cpp"},

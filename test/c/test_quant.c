@@ -237,8 +237,8 @@ static void test_golden_quantized(void **state)
     free(row);
 }
 
-// The searches (of the K types, IQ4_NL, IQ4_XS and MXFP4) run in double precision in a fixed order, so every compiler and machine must write the
-// same blocks: FNV-1a of those of row.bin. A change of the search changes these numbers, and nothing else may.
+// The searches (of the K types, IQ4_NL, IQ4_XS and MXFP4) run in double precision in a fixed order, so every compiler and machine
+// must write the same blocks: FNV-1a of those of row.bin. A change of the search changes these numbers, and nothing else may.
 static void test_searched_blocks_are_the_same_everywhere(void **state)
 {
     (void)state;
