@@ -1,6 +1,6 @@
-// The coded types (quant/coded.h) by 256-bit registers, for the tiers of this folder, avx512 and amx: 32 signed codes at a time in
-// natural order, for matvec kernels and for the unpackers of the GEMM. Their magnitudes are multiplied with the activations of the codes' signs, so that there is no
-// zero point and the two halves of 32 may have scales of their own.
+// The coded types (quant/coded.h) by 256-bit registers, for the tiers of this folder, avx512 and amx: 32 signed codes at a time
+// in natural order, for matvec kernels and for the unpackers of the GEMM. Their magnitudes are multiplied with the activations
+// of the codes' signs, so that there is no zero point and the two halves of 32 may have scales of their own.
 #ifndef CHORD_KERNELS_AVX2_CODED_H
 #define CHORD_KERNELS_AVX2_CODED_H
 
