@@ -178,7 +178,7 @@ static inline const float *tiny_values(struct tiny_model *m, const char *name) /
     return tensor != NULL ? tensor->values : NULL;
 }
 
-// Makes the tensor's bytes from its values, and its values from the bytes.
+// Makes the tensor's bytes from its values (random ones of types that chord does not write), and its values from the bytes.
 static inline void tiny_quantize(struct tiny_tensor *t)
 {
     const struct quant_traits *traits = quant_traits(t->type);
@@ -190,8 +190,13 @@ static inline void tiny_quantize(struct tiny_tensor *t)
     t->bytes = realloc(t->bytes, t->n_bytes);
     if (t->bytes == NULL)
         abort();
+    uint64_t random = t->type;
     for (uint64_t row = 0; row < n_rows; row++) {
-        traits->quantize_row(t->values + row * t->ne[0], t->bytes + row * row_bytes, t->ne[0]);
+        if (traits->quantize_row != NULL)
+            traits->quantize_row(t->values + row * t->ne[0], t->bytes + row * row_bytes, t->ne[0]);
+        else // any bytes are blocks; without the bits that make a scale infinite
+            for (uint64_t i = 0; i < row_bytes; i++)
+                t->bytes[row * row_bytes + i] = tiny_random(&random) & 0x3f;
         traits->dequantize_row(t->bytes + row * row_bytes, t->values + row * t->ne[0], t->ne[0]);
     }
 }
