@@ -539,7 +539,9 @@ static void a_disk_that_fails_spoils_nothing(void **state)
     disk.interrupted = true;
     struct chord_session *again = restored(test_path("b"));
     disk.on = false;
-    assert_same(generate_in(session, prompt, n, 20), expected);
+    struct result *r = generate_in(session, prompt, n, 20);
+    assert_same(r, expected);
+    result_free(r);
     assert_same_and_free(generate_in(again, prompt, n, 20), expected);
     chord_session_free(session);
     chord_session_free(again);
