@@ -4,7 +4,9 @@
   'variables': {
     'chord_core_c': [
       'src/base/alloc.c',
+      'src/base/arena.c',
       'src/base/hash.c',
+      'src/base/json.c',
       'src/base/status.c',
       'src/base/xxh64.c',
 

@@ -17,6 +17,7 @@
     {'target_name': 'test_gguf_bad', 'includes': ['test.gypi']},
     {'target_name': 'test_gguf_split', 'includes': ['test.gypi']},
     {'target_name': 'test_graph', 'includes': ['test.gypi']},
+    {'target_name': 'test_json', 'includes': ['test.gypi']},
     {'target_name': 'test_kernels', 'includes': ['test.gypi']},
     {'target_name': 'test_kv', 'includes': ['test.gypi']},
     {'target_name': 'test_limits', 'includes': ['test.gypi']},
