@@ -102,6 +102,9 @@
       'src/quantize/quantize.c',
 
       'src/sampler/candidates.c',
+      'src/sampler/grammar.c',
+      'src/sampler/grammar_check.c',
+      'src/sampler/grammar_compile.c',
       'src/sampler/logprobs.c',
       'src/sampler/sampler.c',
       'src/sampler/stop.c',
