@@ -153,13 +153,23 @@ static void offer_drafts(struct job_offers *out, uint32_t n, float rate, double 
         out->offers[i] = (struct guess_offer){.probability = probability *= rate, .ns = ns};
 }
 
-// A step of the draft model: measured, or by the bytes that it reads.
+// Of the time of the model's steps, that in which no thread waited for weights to be read.
+static double computing_share(struct chord_model *model)
+{
+    struct chord_stats stats;
+    chord_model_stats(model, &stats);
+    const double all = stats.compute_seconds + stats.stall_seconds;
+    return all > 0 ? stats.compute_seconds / all : 1;
+}
+
+// A step of the draft model: measured, or by the bytes that it takes from memory.
 static double draft_step_ns(const struct choice *choice, const struct chord_model *drafter)
 {
     const double measured = drafter->scheduler.costs.ns[1];
     if (measured > 0)
         return measured;
-    return choice->without_ns * (double)drafter->graph->weight_bytes / (double)choice->model->graph->weight_bytes;
+    return choice->without_ns * computing_share(choice->model) * (double)drafter->graph->weight_bytes /
+           (double)choice->model->graph->weight_bytes;
 }
 
 // Puts the draft model's guesses in the place of those from the text, where they are the better choice.
