@@ -1,0 +1,208 @@
+'use strict'
+
+// The forms of calls: what is read does not depend on where the text was cut, what is written is read again, and every answer
+// that has one of them is of its grammar.
+
+const assert = require('node:assert')
+const { test } = require('node:test')
+const { FORMATS, formatOf } = require('../../lib/tools/formats.js')
+const { formOf } = require('../../lib/tools/grammar.js')
+const { Scanner } = require('../../lib/tools/scanner.js')
+
+const TOOLS = [
+  {
+    name: 'read_file',
+    parameters: {
+      type: 'object',
+      properties: {
+        path: { type: 'string' },
+        lines: { type: 'integer' },
+        tail: { type: 'boolean' },
+        options: { type: 'object' },
+        mode: { enum: ['text', 'lines'] },
+      },
+      required: ['path'],
+    },
+  },
+  { name: 'now', parameters: { type: 'object', properties: {} } },
+]
+
+const rowOf = (name) => FORMATS.find((format) => format.name === name)
+
+/** The events of a text that comes in these pieces, neighbours of one kind joined. */
+function read(format, pieces) {
+  const scanner = new Scanner((each) => format.read(each, TOOLS))
+  const events = []
+  for (const event of [...pieces.flatMap((piece) => scanner.push(piece)), ...scanner.end()]) {
+    const last = events.at(-1)
+    if (event.type !== 'toolCall' && last?.type === event.type) last.text += event.text
+    else events.push({ ...event })
+  }
+  return events
+}
+
+/** The events of a text, the same however it is cut in two and character by character. */
+function readAnyhow(format, text) {
+  const events = read(format, [text])
+  for (let i = 1; i < text.length; i++) assert.deepStrictEqual(read(format, [text.slice(0, i), text.slice(i)]), events, `cut at ${i}`)
+  assert.deepStrictEqual(read(format, [...text]), events)
+  return events
+}
+
+const text = (value) => ({ type: 'text', text: value })
+const reasoning = (value) => ({ type: 'reasoning', text: value })
+const call = (name, args, id) => ({ type: 'toolCall', name, arguments: args, ...(id && { id }) })
+
+// What models write, by the cards and templates of their families.
+const ANSWERS = [
+  ['hermes', 'I look.\n\n<tool_call>\n{"name": "read_file", "arguments": {"path": "a </tool_call> \\"b\\" }"}}\n</tool_call>\n<tool_call>\n{"name":"now","arguments":{}}\n</tool_call>\n', [text('I look.'), call('read_file', { path: 'a </tool_call> "b" }' }), call('now', {})]],
+  ['hermes', 'No <tool_cal is no call. ', [text('No <tool_cal is no call. ')]],
+  ['hermes', '<tool_call>\nno JSON</tool_call> x', [text('<tool_call>\nno JSON</tool_call> x')]],
+  ['hermes', 'a<tool_call>\n{"name": "now", "argu', [text('a')]],
+  ['tags', 'So:\n<tool_call>\n<function=read_file>\n<parameter=path>\na\n\n"b" </parameter>\n</parameter>\n<parameter=lines>\n12\n</parameter>\n<parameter=tail>\nTrue\n</parameter>\n<parameter=options>\n{"x": [1]}\n</parameter>\n</function>\n</tool_call>', [text('So:'), call('read_file', { path: 'a\n\n"b" </parameter>', lines: 12, tail: true, options: { x: [1] } })]],
+  ['tags', '<tool_call>\n<function=now>\n</function>\n</tool_call>\n<tool_call>\n<function=read_file>\n<parameter=path>\n12\n</parameter>\n</function>\n</tool_call>', [call('now', {}), call('read_file', { path: '12' })]],
+  ['pairs', 'Hm.<tool_call>read_file\n<arg_key>path</arg_key>\n<arg_value>12</arg_value>\n<arg_key>lines</arg_key>\n<arg_value>12</arg_value>\n</tool_call>\n<tool_call>now</tool_call>', [text('Hm.'), call('read_file', { path: '12', lines: 12 }), call('now', {})]],
+  ['mistral', '[TOOL_CALLS] [{"name": "read_file", "arguments": {"path": "]"}, "id": "abcdef123"}, {"name": "now", "arguments": {}}]', [call('read_file', { path: ']' }, 'abcdef123'), call('now', {})]],
+  ['mistral-args', 'Yes. [TOOL_CALLS]read_file[ARGS]{"path": "[TOOL_CALLS]"}[TOOL_CALLS]now[CALL_ID]abcdef123[ARGS]{}', [text('Yes.'), call('read_file', { path: '[TOOL_CALLS]' }), call('now', {}, 'abcdef123')]],
+  ['granite', '<|tool_call|>[{"name": "now", "arguments": {}}]', [call('now', {})]],
+  ['llama3', '{"name": "read_file", "parameters": {"path": "a"}}', [call('read_file', { path: 'a' })]],
+  ['llama3', ' <|python_tag|>{"name": "now", "parameters": {}}\n', [call('now', {})]],
+  ['llama3', '{"na": 1} is no call\n', [text('{"na": 1} is no call\n')]],
+  ['harmony', '<|channel|>analysis<|message|>I think <b>.<|end|><|start|>assistant<|channel|>commentary<|message|>I look.<|end|><|start|>assistant<|channel|>commentary to=functions.read_file <|constrain|>json<|message|>{"path": "<|call|>"}<|call|>', [reasoning('I think <b>.'), text('I look.'), call('read_file', { path: '<|call|>' })]],
+  ['harmony', ' to=functions.now<|channel|>commentary json<|message|>{}', [call('now', {})]],
+  ['harmony', '<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Hello. \n<|return|>', [reasoning('Hm.'), text('Hello. \n')]],
+  ['deepseek', 'Ok.\n<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>read_file\n```json\n{"path": "```"}\n```<｜tool▁call▁end｜>\n<｜tool▁call▁begin｜>function<｜tool▁sep｜>now\n```json\n{}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>', [text('Ok.'), call('read_file', { path: '```' }), call('now', {})]],
+  ['deepseek-v3.1', '<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>read_file<｜tool▁sep｜>{"path": "a"}<｜tool▁call▁end｜><｜tool▁call▁begin｜>now<｜tool▁sep｜>{}<｜tool▁call▁end｜><｜tool▁calls▁end｜>', [call('read_file', { path: 'a' }), call('now', {})]],
+  ['kimi', 'Ok <|tool_calls_section_begin|><|tool_call_begin|>functions.now:3<|tool_call_argument_begin|>{}<|tool_call_end|><|tool_calls_section_end|>', [text('Ok'), call('now', {}, 'functions.now:3')]],
+  ['json', '{"tool_calls": [{"name": "now", "arguments": {}}, {"name": "read_file", "arguments": {"path": "a"}}]}\n', [call('now', {}), call('read_file', { path: 'a' })]],
+  ['json', '{"tool_cal', [text('{"tool_cal')]],
+  ['json', '\nPlain text, {"tool_calls": []}', [text('\nPlain text, {"tool_calls": []}')]],
+]
+
+for (const [name, answer, events] of ANSWERS) {
+  test(`${name}: ${JSON.stringify(answer.slice(0, 40))} is read however it is cut`, () => {
+    assert.deepStrictEqual(readAnyhow(rowOf(name), answer), events)
+  })
+}
+
+for (const format of FORMATS) {
+  test(`${format.name}: what is written is read`, () => {
+    const isOne = ['harmony', 'llama3'].includes(format.name)
+    const calls = [{ name: 'read_file', arguments: { path: '"a" {\\\n[', lines: -3, tail: false, options: { x: [1, { y: '}' }] }, mode: 'lines' } }]
+    if (!isOne) calls.push({ name: 'now', arguments: {} })
+    const events = readAnyhow(format, format.write(calls))
+    assert.deepStrictEqual(events.map(({ type, id, ...rest }) => rest), calls)
+  })
+
+  test(`${format.name}: a call that the end cuts off is neither call nor text`, () => {
+    const written = format.write([{ name: 'read_file', arguments: { path: 'a' } }])
+    const begin = written.indexOf('read_file')
+    for (let end = begin; end < written.length; end++) {
+      const events = read(format, [written.slice(0, end)])
+      // What comes behind the arguments may be missing: some forms end with them.
+      assert.ok(events.length === 0 || (events[0].type === 'toolCall' && end > written.indexOf('a"')), `${end}: ${JSON.stringify(events)}`)
+    }
+  })
+}
+
+// ---- Templates --------------------------------------------------------------------------------------------------------
+
+const SHOWN = [
+  ['harmony', '<|start|>assistant<|channel|>final<|message|>'],
+  ['kimi', '<|tool_calls_section_begin|><|tool_call_begin|>'],
+  ['deepseek', "'<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>' + tool['type'] + '<｜tool▁sep｜>' + name + '\\n' + '```json'"],
+  ['deepseek-v3.1', "'<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>' + name + '<｜tool▁sep｜>' + arguments"],
+  ['pairs', '<tool_call>{name}<arg_key>{key}</arg_key><arg_value>{value}</arg_value></tool_call>'],
+  ['tags', '<tool_call>\n<function=name>\n<parameter=key>'],
+  ['mistral-args', "'[TOOL_CALLS]' + name + '[ARGS]' + arguments"],
+  ['mistral', "'[TOOL_CALLS] [' + tool_call.function|tojson"],
+  ['granite', 'respond only with <|tool_call|> followed by a JSON list of tools used'],
+  ['llama3', 'Respond in the format {"name": function name, "parameters": dictionary of argument name and its value}.'],
+  ['hermes', '<tool_call>\n{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call>'],
+  ['json', '<start_of_turn>user'],
+]
+
+test('the form is chosen by what a template shows', () => {
+  for (const [name, source] of SHOWN) assert.strictEqual(formatOf(source).name, name)
+  assert.deepStrictEqual(SHOWN.map(([name]) => name).sort(), FORMATS.map(({ name }) => name).sort())
+})
+
+// ---- Grammars ---------------------------------------------------------------------------------------------------------
+
+/** Whether `answer` is of the form of a grammar, by trying everything: schemas are any JSON. */
+function matches({ rules, root }, answer) {
+  const ends = (part, from) => {
+    if (typeof part === 'string') return answer.startsWith(part, from) ? [from + part.length] : []
+    const [[kind, of]] = Object.entries(part)
+    if (kind === 'seq') return of.reduce((froms, each) => [...new Set(froms.flatMap((at) => ends(each, at)))], [from])
+    if (kind === 'any') return [...new Set(of.flatMap((each) => ends(each, from)))]
+    if (kind === 'rule') return rulesEnds(of, from)
+    if (kind === 'class' || kind === 'except') {
+      const c = answer.codePointAt(from)
+      if (c === undefined || of.some(([first, last]) => c >= first && c <= last) !== (kind === 'class')) return []
+      return [from + String.fromCodePoint(c).length]
+    }
+    if (kind === 'schema') {
+      return [...answer].map((_, i) => i + 1).filter((end) => {
+        try {
+          JSON.parse(answer.slice(from, end))
+          return end > from
+        } catch {
+          return false
+        }
+      })
+    }
+    assert.strictEqual(kind, 'repeat')
+    const [each, least, most] = of
+    const found = new Set(least === 0 ? [from] : [])
+    let at = [from]
+    for (let n = 1; at.length > 0 && n <= (most ?? Infinity); n++) {
+      at = [...new Set(at.flatMap((here) => ends(each, here)))].filter((end) => n < least || !found.has(end))
+      if (n >= least) for (const end of at) found.add(end)
+    }
+    return [...found]
+  }
+  // Free text is a rule for each character: too deep for calls of functions. Rules only refer to rules at their end.
+  const rulesEnds = (rule, from) => {
+    const found = new Set()
+    const seen = new Set()
+    for (const work = [[rule, from]]; work.length > 0; ) {
+      const [index, at] = work.pop()
+      if (seen.has(`${index} ${at}`)) continue
+      seen.add(`${index} ${at}`)
+      for (const way of rules[index].any) {
+        if (way === '') found.add(at)
+        else for (const end of ends(way.seq[0], at)) work.push([way.seq[1].rule, end])
+      }
+    }
+    return [...found]
+  }
+  return ends(root, 0).includes(answer.length)
+}
+
+const grammarOf = (format, calls) => formOf(format.answer(TOOLS, { calls }), () => null)
+
+for (const format of FORMATS) {
+  test(`${format.name}: its grammar has what is written and free text`, () => {
+    const [may, must] = [grammarOf(format, 'may'), grammarOf(format, 'must')]
+    const one = format.write([{ name: 'read_file', arguments: { path: 'a' } }])
+    assert.ok(matches(may, one))
+    assert.ok(matches(must, one))
+    assert.ok(!matches(must, one.slice(0, -1)) && !matches(may, one.replace('read_file', 'read_files')))
+    const free = (value) => (format.name === 'harmony' ? `<|channel|>final<|message|>${value}` : value)
+    assert.ok(matches(may, free('Plain text <to, [TOO, {"na\n')))
+    assert.ok(matches(may, free('')))
+    assert.ok(!matches(must, free('Plain text')) && !matches(must, ''))
+  })
+}
+
+test('free text ends where a form begins', () => {
+  const hermes = grammarOf(rowOf('hermes'), 'may')
+  const written = rowOf('hermes').write([{ name: 'now', arguments: {} }])
+  assert.ok(matches(hermes, `Text <tool_<tool_call${written}`))
+  assert.ok(matches(hermes, `${written}\n${written}`))
+  for (const answer of ['<tool_call>', `a<tool_call>b`, `${written} and text`, `<tool_call>${written}`]) assert.ok(!matches(hermes, answer), answer)
+  const llama = grammarOf(rowOf('llama3'), 'may')
+  for (const answer of ['{"name', '{"nam": 1}', 'a {"name": 1}', ' \n x']) assert.ok(matches(llama, answer), answer)
+  for (const answer of ['{"name"', ' \n{"name": 1}', '<|python_tag|>x']) assert.ok(!matches(llama, answer), answer)
+})
