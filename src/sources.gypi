@@ -105,6 +105,7 @@
       'src/sampler/grammar.c',
       'src/sampler/grammar_check.c',
       'src/sampler/grammar_compile.c',
+      'src/sampler/grammar_form.c',
       'src/sampler/logprobs.c',
       'src/sampler/sampler.c',
       'src/sampler/stop.c',

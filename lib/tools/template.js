@@ -37,18 +37,20 @@ async function capabilitiesOf(render, format) {
   const found = { system: false, tools: false, calls: null, content: '', parallel: false, results: false }
   found.system = (await shown([{ role: 'system', content: 'probe_system' }, QUESTION], {})).includes('probe_system')
   found.tools = (await shown([QUESTION])).includes('probe_tool')
+  // Text that stands as it was given is best: it is then what the model wrote.
   const isShown = (text) => ['probe_call0', 'probe_key', 'probe_value'].every((part) => text.includes(part))
-  for (const [kind, args] of [['object', PROBE_ARGUMENTS], ['string', quoted(PROBE_ARGUMENTS)]]) {
+  const isExact = (text) => text.includes(quoted(PROBE_ARGUMENTS)) && text.includes('probe_call0')
+  for (const [kind, args, isTaken] of [['string', quoted(PROBE_ARGUMENTS), isExact], ['object', PROBE_ARGUMENTS, isShown]]) {
     if (found.calls !== null) break
     const call = probeCall(0, args)
     const [empty, none] = [await shown([QUESTION, answer('', call)]), await shown([QUESTION, answer(null, call)])]
-    const says = (text) => text.split(/None|null/).length
-    if (!isShown(empty) && !isShown(none)) continue
+    if (!isTaken(empty) && !isTaken(none)) continue
     found.calls = kind
     // A message without text has none for templates that tell the two apart, but for those that can't take it or spell it.
-    found.content = isShown(none) && (!isShown(empty) || says(none) <= says(empty)) ? null : ''
+    const says = (text) => text.split(/None|null/).length
+    found.content = isTaken(none) && (!isTaken(empty) || says(none) <= says(empty)) ? null : ''
     const more = await shown([QUESTION, answer(found.content, call, probeCall(1, args))])
-    found.parallel = isShown(more) && more.includes('probe_call1')
+    found.parallel = isTaken(more) && more.includes('probe_call1')
     const result = { role: 'tool', tool_call_id: call.id, name: 'probe_call0', content: 'probe_result' }
     found.results = (await shown([QUESTION, answer(found.content, call), result])).includes('probe_result')
   }

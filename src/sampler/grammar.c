@@ -161,6 +161,20 @@ static void sort_ranges(struct grammar_range *ranges, uint32_t n)
     }
 }
 
+void grammar_spell_token(uint32_t token, unsigned char out[GRAMMAR_TOKEN_BYTES])
+{
+    out[0] = 0xff;
+    for (uint32_t i = 0; i < 4; i++)
+        out[1 + i] = (unsigned char)(token >> (24 - 8 * i));
+}
+
+uint32_t grammar_token(struct grammar_builder *builder, uint32_t token)
+{
+    unsigned char spelling[GRAMMAR_TOKEN_BYTES];
+    grammar_spell_token(token, spelling);
+    return grammar_literal(builder, spelling, sizeof spelling);
+}
+
 uint32_t grammar_class(struct grammar_builder *builder, const struct grammar_range *ranges, uint32_t n_ranges,
                        bool negated)
 {

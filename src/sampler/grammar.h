@@ -29,6 +29,10 @@
 struct grammar;         // opaque: a finished grammar
 struct grammar_builder; // opaque; used by one thread at a time
 
+// What stands for a special token in a text of tokens: a byte that is in no UTF-8, and the id, highest byte first.
+#define GRAMMAR_TOKEN_BYTES 5u
+void grammar_spell_token(uint32_t token, unsigned char out[GRAMMAR_TOKEN_BYTES]);
+
 // Unicode code points first..last, first <= last <= 0x10ffff. Surrogates match nothing.
 struct grammar_range {
     uint32_t first, last;
@@ -45,6 +49,8 @@ uint32_t grammar_literal(struct grammar_builder *builder, const void *bytes, uin
 // encoding. No ranges: nothing matches; negated: any character.
 uint32_t grammar_class(struct grammar_builder *builder, const struct grammar_range *ranges, uint32_t n_ranges,
                        bool negated);
+// A special token, which no text is: in recognizers whose vocabulary spells its special tokens as grammar_spell_token does.
+uint32_t grammar_token(struct grammar_builder *builder, uint32_t token);
 // One after another; none: the empty text.
 uint32_t grammar_sequence(struct grammar_builder *builder, const uint32_t *nodes, uint32_t n_nodes);
 // Any one of them; none: nothing matches.
