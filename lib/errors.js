@@ -33,6 +33,7 @@
  * SESSION_DAMAGED             the file of a saved session is damaged; the message names the offset
  * SESSION_FOREIGN             the session was saved with another model, KV type or processor tier; the message says which
  * BUSY                        the session is generating a text or being saved
+ * CHAT_TEMPLATE               a chat template is malformed, refuses the messages, or takes too long or too much; the message says which
  * THREAD                      the system refused to start a thread
  * BINDING_NOT_FOUND           the compiled addon is not there; the message names the command that builds it
  */

@@ -169,9 +169,21 @@ export class Model {
    * What is wrong with the arguments is thrown by the call itself, what fails later rejects the promise and the stream.
    *
    * @param prompt a text, in which special tokens are text like any other, and which begins with BOS if the model's metadata says so
-   *   (the empty text is BOS alone); or token ids, taken as they are
+   *   (the empty text is BOS alone); or token ids, taken as they are; or the messages of a conversation, which the chat template makes a
+   *   prompt of ({@link chat} keeps one going)
    */
+  generate(prompt: readonly ChatMessage[], options?: GenerateOptions & MessagesOptions): ChatAnswer
   generate(prompt: string | ArrayLike<number>, options?: GenerateOptions): Generation
+
+  /**
+   * A conversation. Each turn computes what is new in it:
+   * ```js
+   * const chat = model.chat({ system: 'You are brief.' })
+   * for await (const text of chat.send('Hi')) process.stdout.write(text)
+   * const { text, usage } = await chat.send('What did I say?')
+   * ```
+   */
+  chat(options?: ChatOptions): Chat
 
   /**
    * A text that is continued turn by turn. What a generation computed of it stays in memory until the session is closed or collected:
@@ -401,6 +413,134 @@ export class Session {
   close(): Promise<void>
 
   [Symbol.asyncDispose](): Promise<void>
+}
+
+/** A message of a conversation: plain data, of which the chat template takes what it knows. */
+export interface ChatMessage {
+  /** `'system'`, `'user'`, `'assistant'`, `'tool'`, or what else the template knows. */
+  role: string
+  content?: string | readonly ChatContentPart[] | null
+  /** Of an assistant, what it thought before it answered. Templates find it as `reasoning_content` and as `thinking`. */
+  reasoning?: string
+  [more: string]: unknown
+}
+
+export interface ChatContentPart {
+  type: string
+  text?: string
+  [more: string]: unknown
+}
+
+/** How messages become a prompt. */
+export interface MessagesOptions {
+  /**
+   * The chat template: the name of one in the model's file (`'default'`, `'tool_use'`), or a text in Jinja. Default: that of the file; where it
+   * has none, a simple one of chord, to which {@link Chat.template} owns up.
+   */
+  template?: string
+  /** For templates that know documents. */
+  documents?: readonly unknown[]
+  /** More variables for the template, such as `{ enable_thinking: false }`. */
+  variables?: Record<string, unknown>
+}
+
+export interface ChatOptions extends MessagesOptions {
+  /** The text of a first message with the role `'system'`. */
+  system?: string
+  /** Messages to begin with. */
+  messages?: readonly ChatMessage[]
+  /**
+   * When the conversation outgrows the context: `'error'` (the default) refuses the next message with `CONTEXT_FULL`. `'shift'` forgets the
+   * oldest turns, as many as it takes to leave room for an answer (a fourth of the context, or `maxTokens` if that is less), and keeps
+   * the system prompt; the rest is computed anew.
+   */
+  overflow?: 'error' | 'shift'
+}
+
+/** A conversation with a model. Made by {@link Model.chat} and {@link Chat.fork}. */
+export class Chat {
+  private constructor()
+
+  /** Which template makes prompts of the messages: `'fallback'` is chord's own, for files without one. `name` is null but for `'file'`. */
+  readonly template: { readonly name: string | null; readonly source: 'file' | 'option' | 'fallback'; readonly text: string }
+
+  /**
+   * Copies of the messages so far; while an answer is given, as they were before it. May be set, to edit or cut the conversation, which
+   * computes again only what follows the first change: `BUSY` while an answer is given.
+   */
+  get messages(): ChatMessage[]
+  set messages(messages: readonly ChatMessage[])
+
+  /**
+   * Adds messages to the conversation and has the model answer. A text is a message of the user; nothing at all has the messages that are
+   * there answered. What is sent while an answer is given waits until that has ended.
+   *
+   * What is wrong with the arguments is thrown by the call itself. When a template or the generation fails, the chat is as it was before. An
+   * answer that is cancelled stays in the conversation as far as it came; one that had not begun leaves the chat as it was.
+   *
+   * Control tokens that are written out in messages stay text, but where the template changes texts too much to tell them apart: then
+   * the result has a warning.
+   */
+  send(message?: string | ChatMessage | readonly ChatMessage[], options?: GenerateOptions): ChatAnswer
+
+  /** Takes back the last turns, each a message of the user with all that followed. Returns the messages. `BUSY` while an answer is given. */
+  rewind(turns?: number): ChatMessage[]
+
+  /** Another chat with the same messages; what the two have in common is held once. Waits for an answer that is being given. */
+  fork(): Promise<Chat>
+
+  /** The prompt that the template makes of the messages as they are, ready for an answer. */
+  render(): Promise<string>
+
+  /** Cancels the answer that is being given and gives back the memory. Further calls return the same promise. */
+  close(): Promise<void>
+
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/**
+ * An answer being given: iterating yields the text in pieces, awaiting gives the {@link ChatResult}, as with a {@link Generation}. To leave
+ * a loop early cancels the answer, and goes on when the chat is at rest.
+ */
+export class ChatAnswer implements AsyncIterable<string>, PromiseLike<ChatResult> {
+  private constructor()
+
+  /** Stops the answer. The result then has what was said so far, and the finish reason `'cancelled'`. */
+  cancel(): void
+
+  /** The text as a web stream; to cancel it cancels the answer. */
+  readonly readable: ReadableStream<string>
+
+  /** What comes, in its order: pieces of the text, and of the reasoning, which is not in the text. */
+  events(): AsyncGenerator<ChatEvent, void, undefined>
+
+  [Symbol.asyncIterator](): AsyncGenerator<string, void, undefined>
+
+  then<A = ChatResult, B = never>(
+    onFulfilled?: ((result: ChatResult) => A | PromiseLike<A>) | null,
+    onRejected?: ((error: unknown) => B | PromiseLike<B>) | null,
+  ): Promise<A | B>
+  catch<B = never>(onRejected?: ((error: unknown) => B | PromiseLike<B>) | null): Promise<ChatResult | B>
+  finally(onFinally?: (() => void) | null): Promise<ChatResult>
+}
+
+/** `token` is null of text that was held back, since it might have become a mark of reasoning or a stop string. */
+export type ChatEvent = TokenEvent & { type: 'text' | 'reasoning' }
+
+export interface ChatResult extends Omit<Result, 'speculation' | 'timings'> {
+  /** The answer, without its reasoning. */
+  text: string
+  /** What the model thought before it answered, where its template knows such blocks. */
+  reasoning?: string
+  /** As it now stands in the conversation; null of an answer that was cancelled before it began. */
+  message: ChatMessage | null
+  /** Absent of an answer that was cancelled before it began. */
+  speculation?: Result['speculation']
+  timings?: Result['timings']
+  /** What could not be had. */
+  warnings: string[]
+  /** Of chats: messages that overflow: 'shift' has forgotten. */
+  droppedMessages?: number
 }
 
 export interface TransferOptions {
@@ -785,6 +925,7 @@ export type ChordErrorCode =
   | 'SESSION_DAMAGED'
   | 'SESSION_FOREIGN'
   | 'BUSY'
+  | 'CHAT_TEMPLATE'
   | 'THREAD'
   | 'BINDING_NOT_FOUND'
 

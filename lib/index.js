@@ -1,6 +1,8 @@
 'use strict'
 
 const binding = require('./binding.js')
+const { Answer: ChatAnswer } = require('./chat/answer.js')
+const { Chat } = require('./chat/chat.js')
 const { ChordError } = require('./errors.js')
 const { Generation } = require('./generation.js')
 const { inspect } = require('./inspect.js')
@@ -12,4 +14,4 @@ const { wasmCodes } = require('./wasm.js')
 
 const systemInfo = () => binding.systemInfo()
 
-module.exports = { ChordError, Generation, Model, Session, Tokenizer, inspect, loadModel, loadTokenizer, plan, quantize, systemInfo, wasmCodes }
+module.exports = { Chat, ChatAnswer, ChordError, Generation, Model, Session, Tokenizer, inspect, loadModel, loadTokenizer, plan, quantize, systemInfo, wasmCodes }

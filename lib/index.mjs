@@ -1,3 +1,3 @@
 import chord from './index.js'
 
-export const { ChordError, Generation, Model, Session, Tokenizer, inspect, loadModel, loadTokenizer, plan, quantize, systemInfo, wasmCodes } = chord
+export const { Chat, ChatAnswer, ChordError, Generation, Model, Session, Tokenizer, inspect, loadModel, loadTokenizer, plan, quantize, systemInfo, wasmCodes } = chord

@@ -1,6 +1,9 @@
 'use strict'
 
 const binding = require('./binding.js')
+const { answerMessages, startChat } = require('./chat/chat.js')
+const { isMessages } = require('./chat/messages.js')
+const { ChatTokenizer } = require('./chat/tokens.js')
 const { withCancel } = require('./cancel.js')
 const { ChordError, located } = require('./errors.js')
 const { runJob, startGeneration } = require('./generation.js')
@@ -23,6 +26,7 @@ class Model {
   #info
   #tokenizer
   #draft // the Model that drafts where a generation does not say otherwise
+  #asHost = null
   #closing = null
 
   static {
@@ -45,7 +49,16 @@ class Model {
   }
 
   generate(prompt, options) {
+    if (isMessages(prompt)) {
+      this.#assertOpen()
+      return answerMessages(this.#chatHost(), prompt, options)
+    }
     return this.#generate(prompt, options, (tokens, native, listener) => binding.generate(this.#handle, tokens, native, listener))
+  }
+
+  chat(options) {
+    this.#assertOpen()
+    return startChat(this.#chatHost(), options)
   }
 
   session() {
@@ -152,6 +165,25 @@ class Model {
     return new Session(SECRET, model, handle)
   }
 
+  /** What chats need of the model. */
+  #chatHost() {
+    this.#asHost ??= {
+      info: this.#info,
+      tokenizer: new ChatTokenizer(this.#tokenizer),
+      templates: this.#templates(),
+      assertOpen: () => this.#assertOpen(),
+      openSession: () => this.session(),
+      generate: (tokens, options) => this.generate(tokens, options),
+    }
+    return this.#asHost
+  }
+
+  /** The file's chat templates by name; the default one is ''. */
+  #templates() {
+    const listed = binding.chatTemplates(this.#handle)
+    return new Map(Array.from({ length: listed.length / 2 }, (_, i) => [listed[2 * i], listed[2 * i + 1]]))
+  }
+
   /** A generation by `submit(tokens, options of the addon, listener)`. */
   #generate(prompt, options, submit) {
     this.#assertOpen()
@@ -194,7 +226,7 @@ class Model {
   /** The tokens of a prompt; a promise of them if the text is so long that this would hold up the event loop. */
   #promptTokens(prompt) {
     if (typeof prompt !== 'string') {
-      if (!Array.isArray(prompt) && !ArrayBuffer.isView(prompt)) throw v.invalidOption('prompt', 'a string or an array of token ids', prompt)
+      if (!Array.isArray(prompt) && !ArrayBuffer.isView(prompt)) throw v.invalidOption('prompt', 'a string or an array of token ids or of messages', prompt)
       return this.#tokenIds('prompt', prompt)
     }
     if (prompt.length > LONG_PROMPT) return located(this.#tokenizer.tokenizeLong(prompt))

@@ -2,6 +2,7 @@
 
 // The options of every function, as schemas for validate.js.
 
+const { checkMessages } = require('./chat/messages.js')
 const v = require('./validate.js')
 
 const LOAD = {
@@ -41,6 +42,9 @@ const GENERATE = {
   signal: v.signal,
 }
 
+const MESSAGES = { template: v.string, documents: v.list, variables: v.plainObject }
+const CHAT = { system: v.string, messages: checkMessages, overflow: v.oneOf(['error', 'shift']), ...MESSAGES }
+
 const PERPLEXITY = { context: v.integer({ least: 4 }), stride: v.integer({ least: 1 }), signal: v.signal, onProgress: v.callback }
 const QUANTIZE = {
   type: v.string,
@@ -63,4 +67,4 @@ function nativeLoadOptions({ memory = {}, context, threads, cache = {}, kv = {} 
   return { ...ceilings, context, threads, mapped: mode === 'mapped', paged: mode === 'paged', lru: policy === 'lru', kvQ8_0: kv.type === 'q8_0', kvSpill: kv.spill }
 }
 
-module.exports = { DETOKENIZE, GENERATE, LOAD, PERPLEXITY, PLAN, PRELOAD, QUANTIZE, SIGNAL, TOKENIZE, TRANSFER, WASM, nativeLoadOptions }
+module.exports = { CHAT, DETOKENIZE, GENERATE, LOAD, MESSAGES, PERPLEXITY, PLAN, PRELOAD, QUANTIZE, SIGNAL, TOKENIZE, TRANSFER, WASM, nativeLoadOptions }

@@ -31,6 +31,14 @@ class Tokenizer {
     return binding.tokenizeAsync(this.#handle, text, ...Tokenizer.#flags(options))
   }
 
+  /**
+   * Of a text that a template wrote: special tokens are tokens, but for those that reach across `cuts`, offsets in bytes (a Uint32Array).
+   * `continues`: a part stands before it. Resolves with a Uint32Array; on the thread pool if `isLong`.
+   */
+  async tokenizePart(text, { continues, cuts, isLong }) {
+    return located((isLong ? binding.tokenizePartAsync : binding.tokenizePart)(this.#handle, text, continues, cuts))
+  }
+
   detokenize(tokens, options) {
     const { special = false } = v.options('detokenize()', options, DETOKENIZE)
     return binding.detokenize(this.#handle, v.tokenIds('tokens', tokens, this.#info.vocabulary), special)

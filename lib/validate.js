@@ -68,6 +68,16 @@ function callback(name, value) {
   return value
 }
 
+function list(name, value) {
+  if (!Array.isArray(value)) throw invalidOption(name, 'an array', value)
+  return value
+}
+
+function plainObject(name, value) {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalidOption(name, 'an object', value)
+  return value
+}
+
 /** One of `names`. */
 function oneOf(names) {
   return (name, value) => {
@@ -243,6 +253,6 @@ function tokenIds(name, value, limit = 2 ** 32) {
 }
 
 module.exports = {
-  boolean, callback, closest, draft, filePath, guestMemory, integer, invalid, invalidOption, logitBias, memory, models, number, objectSchema, oneOf, options,
+  boolean, callback, closest, draft, filePath, guestMemory, integer, invalid, invalidOption, list, logitBias, memory, models, number, objectSchema, oneOf, options, plainObject,
   routes, signal, size, sizeOrAuto, speculate, string, strings, tokenIds,
 }

@@ -82,6 +82,14 @@ struct chord_model_info {
 };
 void chord_model_info(const struct chord_model *model, struct chord_model_info *out);
 
+// The chat templates of the file, in Jinja: `name` is empty for the one of "tokenizer.chat_template", else what follows that and a dot
+// ("tool_use"). Neither string is terminated; the text may hold anything. False: there are no more than `index`.
+struct chord_chat_template {
+    const char *name, *text;
+    uint64_t n_name_bytes, n_text_bytes;
+};
+bool chord_model_chat_template(const struct chord_model *model, uint32_t index, struct chord_chat_template *out);
+
 #define CHORD_MAX_LAYERS 1024
 
 // Which experts a mixture of experts is expected to use. SCATTERED: nearly any, as routers with random weights do; REPEATING: often
@@ -159,6 +167,11 @@ void chord_tokenizer_info(const struct chord_tokenizer *tokenizer, struct chord_
 // bos: -1 as the metadata says, 0 never, 1 always. *ids is the caller's: chord_free(*ids).
 enum chord_status chord_tokenize(const struct chord_tokenizer *tokenizer, const char *text, uint64_t n_bytes,
                                  bool parse_special, int bos, uint32_t **ids, uint64_t *n_ids, struct chord_error *err);
+// A part of a text that a template wrote, without BOS or EOS: special tokens are recognised, but none that reaches across one of cuts[n_cuts],
+// rising offsets in bytes. `continues`: a part stands before it, so that no space is put in front. *ids as above.
+enum chord_status chord_tokenize_part(const struct chord_tokenizer *tokenizer, const char *text, uint64_t n_bytes,
+                                      bool continues, const uint64_t *cuts, uint64_t n_cuts, uint32_t **ids,
+                                      uint64_t *n_ids, struct chord_error *err);
 // `special`: show control tokens. *text (UTF-8, not terminated) is the caller's: chord_free(*text).
 enum chord_status chord_detokenize(const struct chord_tokenizer *tokenizer, const uint32_t *ids, uint64_t n_ids,
                                    bool special, char **text, uint64_t *n_bytes, struct chord_error *err);

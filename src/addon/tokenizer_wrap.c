@@ -125,6 +125,33 @@ napi_value wrap_tokenizer_of_model(napi_env env, napi_callback_info info)
     return model != NULL ? make_handle(env, NULL, model) : NULL;
 }
 
+static bool add_template(napi_env env, napi_value list, uint32_t at, const struct chord_chat_template *found)
+{
+    napi_value name = util_make_string(env, found->name, (size_t)found->n_name_bytes);
+    napi_value text = name != NULL ? util_make_string(env, found->text, (size_t)found->n_text_bytes) : NULL;
+    if (text == NULL)
+        return false;
+    NAPI_TRY(env, napi_set_element(env, list, at, name));
+    NAPI_TRY(env, napi_set_element(env, list, at + 1, text));
+    return true;
+}
+
+// chatTemplates(model) -> [name, text, name, text, ...]
+napi_value wrap_model_chat_templates(napi_env env, napi_callback_info info)
+{
+    struct chord_chat_template found;
+    napi_value argument, list;
+    struct model_box *model = util_arguments(env, info, 1, &argument) ? model_box_get(env, argument) : NULL;
+    if (model == NULL)
+        return NULL;
+    NAPI_TRY(env, napi_create_array(env, &list));
+    for (uint32_t i = 0; chord_model_chat_template(model->model, i, &found); i++) {
+        if (!add_template(env, list, 2 * i, &found))
+            return NULL;
+    }
+    return list;
+}
+
 // What stands before the parts of a text with a gap, or null where the vocabulary lacks one of them.
 static bool set_infill(napi_env env, napi_value out, const struct chord_tokenizer_info *i)
 {
@@ -171,6 +198,10 @@ struct tokenize_task {
     size_t n_bytes;
     bool special;
     int bos;
+    bool is_part; // of a text that a template wrote: what follows instead of `special` and `bos`
+    bool continues;
+    uint64_t *cuts;
+    size_t n_cuts;
     uint32_t *ids;
     uint64_t n_ids;
 };
@@ -178,6 +209,9 @@ struct tokenize_task {
 static enum chord_status tokenize_execute(struct task *task, struct chord_error *error)
 {
     struct tokenize_task *t = (struct tokenize_task *)task;
+    if (t->is_part)
+        return chord_tokenize_part(t->tokenizer, t->text, t->n_bytes, t->continues, t->cuts, t->n_cuts, &t->ids,
+                                   &t->n_ids, error);
     return chord_tokenize(t->tokenizer, t->text, t->n_bytes, t->special, t->bos, &t->ids, &t->n_ids, error);
 }
 
@@ -192,6 +226,7 @@ static void tokenize_destroy(napi_env env, struct task *task)
     (void)env;
     struct tokenize_task *t = (struct tokenize_task *)task;
     chord_free(t->ids);
+    free(t->cuts);
     free(t->text);
     free(t);
 }
@@ -222,17 +257,47 @@ static struct tokenize_task *read_tokenize(napi_env env, const napi_value *argum
     return t;
 }
 
-// tokenize(tokenizer, text, special, bos) -> Uint32Array
-napi_value wrap_tokenizer_tokenize(napi_env env, napi_callback_info info)
+// Reads (tokenizer, text, continues, cuts: Uint32Array, rising).
+static struct tokenize_task *read_part(napi_env env, const napi_value *arguments)
+{
+    const uint32_t *cuts;
+    const struct chord_tokenizer *tokenizer = get(env, arguments[0]);
+    if (tokenizer == NULL)
+        return NULL;
+    struct tokenize_task *t = calloc(1, sizeof *t);
+    if (t == NULL) {
+        util_throw_code(env, CHORD_OUT_OF_MEMORY, "no memory left");
+        return NULL;
+    }
+    t->task.execute = tokenize_execute;
+    t->task.resolve = tokenize_resolve;
+    t->task.destroy = tokenize_destroy;
+    t->tokenizer = tokenizer;
+    t->is_part = true;
+    t->text = util_get_string(env, arguments[1], &t->n_bytes);
+    bool ok = t->text != NULL && util_get_bool(env, arguments[2], &t->continues) &&
+              util_get_u32s(env, arguments[3], &cuts, &t->n_cuts);
+    if (ok) {
+        t->cuts = calloc(t->n_cuts + 1, sizeof *t->cuts);
+        ok = t->cuts != NULL;
+        if (!ok)
+            util_throw_code(env, CHORD_OUT_OF_MEMORY, "no memory left");
+    }
+    if (!ok) {
+        tokenize_destroy(env, &t->task);
+        return NULL;
+    }
+    for (size_t i = 0; i < t->n_cuts; i++)
+        t->cuts[i] = cuts[i];
+    return t;
+}
+
+static napi_value run_at_once(napi_env env, struct tokenize_task *t)
 {
     struct chord_error error = {0};
-    napi_value arguments[4];
-    if (!util_arguments(env, info, 4, arguments))
-        return NULL;
-    struct tokenize_task *t = read_tokenize(env, arguments);
+    napi_value ids;
     if (t == NULL)
         return NULL;
-    napi_value ids;
     if (tokenize_execute(&t->task, &error) == CHORD_OK)
         ids = tokenize_resolve(env, &t->task);
     else
@@ -241,18 +306,43 @@ napi_value wrap_tokenizer_tokenize(napi_env env, napi_callback_info info)
     return ids;
 }
 
-// tokenizeAsync(tokenizer of a model, text, special, bos) -> Promise<Uint32Array>, in the model's queue
-napi_value wrap_tokenizer_tokenize_async(napi_env env, napi_callback_info info)
+static napi_value run_in_queue(napi_env env, napi_value handle,
+                               struct tokenize_task *(*read)(napi_env, const napi_value *), const napi_value *arguments)
 {
-    napi_value arguments[4];
-    if (!util_arguments(env, info, 4, arguments))
-        return NULL;
-    struct tokenizer_box *box = util_get_handle(env, arguments[0], HANDLE_TOKENIZER);
-    struct tokenize_task *t = box != NULL && box->model != NULL ? read_tokenize(env, arguments) : NULL;
+    struct tokenizer_box *box = util_get_handle(env, handle, HANDLE_TOKENIZER);
+    struct tokenize_task *t = box != NULL && box->model != NULL ? read(env, arguments) : NULL;
     if (t == NULL)
         return NULL;
     napi_value promise = task_prepare(env, &t->task, NULL);
     return promise != NULL ? model_queue_task(env, box->model, &t->task, promise) : NULL;
+}
+
+// tokenize(tokenizer, text, special, bos) -> Uint32Array
+napi_value wrap_tokenizer_tokenize(napi_env env, napi_callback_info info)
+{
+    napi_value arguments[4];
+    return util_arguments(env, info, 4, arguments) ? run_at_once(env, read_tokenize(env, arguments)) : NULL;
+}
+
+// tokenizeAsync(tokenizer of a model, text, special, bos) -> Promise<Uint32Array>, in the model's queue
+napi_value wrap_tokenizer_tokenize_async(napi_env env, napi_callback_info info)
+{
+    napi_value arguments[4];
+    return util_arguments(env, info, 4, arguments) ? run_in_queue(env, arguments[0], read_tokenize, arguments) : NULL;
+}
+
+// tokenizePart(tokenizer, text, continues, cuts) -> Uint32Array
+napi_value wrap_tokenizer_tokenize_part(napi_env env, napi_callback_info info)
+{
+    napi_value arguments[4];
+    return util_arguments(env, info, 4, arguments) ? run_at_once(env, read_part(env, arguments)) : NULL;
+}
+
+// tokenizePartAsync(tokenizer of a model, text, continues, cuts) -> Promise<Uint32Array>, in the model's queue
+napi_value wrap_tokenizer_tokenize_part_async(napi_env env, napi_callback_info info)
+{
+    napi_value arguments[4];
+    return util_arguments(env, info, 4, arguments) ? run_in_queue(env, arguments[0], read_part, arguments) : NULL;
 }
 
 // detokenize(tokenizer, Uint32Array, special) -> string

@@ -43,6 +43,9 @@ napi_value wrap_tokenizer_of_model(napi_env env, napi_callback_info info);
 napi_value wrap_tokenizer_info(napi_env env, napi_callback_info info);
 napi_value wrap_tokenizer_tokenize(napi_env env, napi_callback_info info);
 napi_value wrap_tokenizer_tokenize_async(napi_env env, napi_callback_info info);
+napi_value wrap_tokenizer_tokenize_part(napi_env env, napi_callback_info info);
+napi_value wrap_tokenizer_tokenize_part_async(napi_env env, napi_callback_info info);
+napi_value wrap_model_chat_templates(napi_env env, napi_callback_info info);
 napi_value wrap_tokenizer_detokenize(napi_env env, napi_callback_info info);
 
 // file_wrap.c

@@ -218,6 +218,30 @@ void chord_model_info(const struct chord_model *model, struct chord_model_info *
     };
 }
 
+bool chord_model_chat_template(const struct chord_model *model, uint32_t index, struct chord_chat_template *out)
+{
+    static const char key[] = "tokenizer.chat_template";
+    const uint64_t n_key = sizeof key - 1, n_values = gguf_n_values(model->gguf);
+    for (uint64_t i = 0; i < n_values; i++) {
+        const struct gguf_value *value = gguf_value(model->gguf, i);
+        struct gguf_string text;
+        if (value->type != GGUF_STRING || value->key.n_bytes < n_key || memcmp(value->key.bytes, key, n_key) != 0 ||
+            (value->key.n_bytes > n_key && value->key.bytes[n_key] != '.') || index-- > 0)
+            continue;
+        struct gguf_string_walk walk = gguf_strings(value);
+        gguf_next_string(&walk, &text);
+        const uint64_t n_before_name = value->key.n_bytes > n_key ? n_key + 1 : n_key;
+        *out = (struct chord_chat_template){
+            .name = value->key.bytes + n_before_name,
+            .n_name_bytes = value->key.n_bytes - n_before_name,
+            .text = text.bytes,
+            .n_text_bytes = text.n_bytes,
+        };
+        return true;
+    }
+    return false;
+}
+
 const struct chord_tokenizer *chord_model_tokenizer(const struct chord_model *model)
 {
     return &model->tokenizer;

@@ -60,18 +60,12 @@ static void *copy_for_caller(const void *bytes, uint64_t n_bytes)
     return copy;
 }
 
-enum chord_status chord_tokenize(const struct chord_tokenizer *tokenizer, const char *text, uint64_t n_bytes,
-                                 bool parse_special, int bos, uint32_t **ids, uint64_t *n_ids, struct chord_error *err)
+static enum chord_status encode(const struct chord_tokenizer *tokenizer, const char *text, uint64_t n_bytes,
+                                struct encode_options options, uint32_t **ids, uint64_t *n_ids, struct chord_error *err)
 {
     struct memory_account account;
     memory_account_init(&account, UINT64_MAX);
     struct token_list list = {.account = &account};
-    const struct encode_options options = {
-        .parse_special = parse_special,
-        .bos = bos < 0    ? TOKENIZER_BOS_AS_METADATA
-               : bos == 0 ? TOKENIZER_BOS_NEVER
-                          : TOKENIZER_BOS_ALWAYS,
-    };
     enum chord_status status = tokenizer_encode(tokenizer->tokenizer, text, n_bytes, options, &list, err);
     if (status == CHORD_OK) {
         *ids = copy_for_caller(list.ids, list.n * sizeof **ids);
@@ -82,6 +76,32 @@ enum chord_status chord_tokenize(const struct chord_tokenizer *tokenizer, const 
     }
     token_list_free(&list);
     return status;
+}
+
+enum chord_status chord_tokenize(const struct chord_tokenizer *tokenizer, const char *text, uint64_t n_bytes,
+                                 bool parse_special, int bos, uint32_t **ids, uint64_t *n_ids, struct chord_error *err)
+{
+    const struct encode_options options = {
+        .parse_special = parse_special,
+        .bos = bos < 0    ? TOKENIZER_BOS_AS_METADATA
+               : bos == 0 ? TOKENIZER_BOS_NEVER
+                          : TOKENIZER_BOS_ALWAYS,
+    };
+    return encode(tokenizer, text, n_bytes, options, ids, n_ids, err);
+}
+
+enum chord_status chord_tokenize_part(const struct chord_tokenizer *tokenizer, const char *text, uint64_t n_bytes,
+                                      bool continues, const uint64_t *cuts, uint64_t n_cuts, uint32_t **ids,
+                                      uint64_t *n_ids, struct chord_error *err)
+{
+    const struct encode_options options = {
+        .parse_special = true,
+        .bos = TOKENIZER_BOS_NEVER,
+        .continues = continues,
+        .cuts = cuts,
+        .n_cuts = n_cuts,
+    };
+    return encode(tokenizer, text, n_bytes, options, ids, n_ids, err);
 }
 
 enum chord_status chord_detokenize(const struct chord_tokenizer *tokenizer, const uint32_t *ids, uint64_t n_ids,

@@ -284,10 +284,31 @@ static bool is_ascii_space(char c)
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-static bool encode_text(struct encoding *encoding, const char *text, uint64_t n_bytes, bool parse_special)
+// Matches in falling order, as one search gives them, but within what lies between two cuts.
+static bool search_between_cuts(struct encoding *encoding, const char *text, uint64_t n_bytes,
+                                const struct encode_options *options)
 {
     struct special_matches *matches = &encoding->matches;
-    if (!special_search(&encoding->tokenizer->special, text, n_bytes, parse_special, matches))
+    uint64_t end = n_bytes;
+    for (uint64_t i = options->n_cuts + 1; i-- > 0;) {
+        const uint64_t cut = i > 0 ? options->cuts[i - 1] : 0;
+        if (cut >= end && i > 0)
+            continue;
+        const uint64_t n_before = matches->n;
+        if (!special_search(&encoding->tokenizer->special, text + cut, end - cut, options->parse_special, matches))
+            return false;
+        for (uint64_t k = n_before; k < matches->n; k++)
+            matches->items[k].at += cut;
+        end = cut;
+    }
+    return true;
+}
+
+static bool encode_text(struct encoding *encoding, const char *text, uint64_t n_bytes,
+                        const struct encode_options *options)
+{
+    struct special_matches *matches = &encoding->matches;
+    if (!search_between_cuts(encoding, text, n_bytes, options))
         return false;
     uint64_t at = 0;
     for (uint64_t i = matches->n; i-- > 0;) {
@@ -318,14 +339,14 @@ enum chord_status tokenizer_encode(const struct tokenizer *tokenizer, const char
         .list = list,
         .scratch = {.account = tokenizer->account},
         .matches = {.account = tokenizer->account},
-        .after_special = true,
+        .after_special = !options.continues,
     };
     const bool bos =
         vocabulary->bos != TOKEN_NONE &&
         (options.bos == TOKENIZER_BOS_ALWAYS || (options.bos == TOKENIZER_BOS_AS_METADATA && tokenizer->add_bos));
     const bool eos = options.bos == TOKENIZER_BOS_AS_METADATA && tokenizer->add_eos;
     const bool done = (!bos || token_list_append(list, vocabulary->bos)) &&
-                      encode_text(&encoding, text, n_bytes, options.parse_special) &&
+                      encode_text(&encoding, text, n_bytes, &options) &&
                       (!eos || token_list_append(list, vocabulary->eos));
     merge_scratch_free(&encoding.scratch);
     special_matches_free(&encoding.matches);

@@ -65,6 +65,11 @@ enum tokenizer_bos {
 struct encode_options {
     bool parse_special; // recognise control tokens written out in the text ("<|eot_id|>"); user-defined ones always are
     enum tokenizer_bos bos; // eos is added only as metadata says, and only with BOS_AS_METADATA
+    bool continues;         // the text goes on from one before: it gets no space in front
+    // Offsets in the text, rising, that no special token reaches across: so the parts of a text that are a user's
+    // words can be told from those that may hold control tokens. Ordinary tokens do. Borrowed.
+    const uint64_t *cuts;
+    uint64_t n_cuts;
 };
 
 // Appends the ids of `text` (any bytes; invalid UTF-8 is encoded byte by byte where the vocabulary can, else as

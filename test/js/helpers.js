@@ -16,6 +16,7 @@ const RANDOM = path.join(fixtures, 'models', 'llama-2-tiny-random.gguf')
 const VOCABULARY = path.join(fixtures, 'vocab', 'ggml-vocab-qwen2.gguf')
 const MALFORMED = path.join(fixtures, 'malformed')
 const TEXT = path.join(fixtures, 'text', 'war-and-peace.txt')
+const CHAT = path.join(fixtures, 'chat')
 const DEMO = path.join(root, 'models', 'demo.gguf')
 
 /** A test that needs files: skips with a message where one is missing. */
@@ -50,6 +51,28 @@ function runNode(args, { env = {}, timeout = 60_000, input, during } = {}) {
   })
 }
 
+/** A copy of a GGUF file with more string metadata, an object by key, in a folder that goes with the test. */
+function withMetadata(t, file, strings) {
+  const bytes = fs.readFileSync(file)
+  const sized = (text) => {
+    const size = Buffer.alloc(8)
+    size.writeBigUInt64LE(BigInt(Buffer.byteLength(text)))
+    return Buffer.concat([size, Buffer.from(text)])
+  }
+  const STRING = Buffer.from([8, 0, 0, 0])
+  const pair = ([key, value]) => Buffer.concat([sized(key), STRING, sized(value)])
+  const pairs = Object.entries(strings).map(pair)
+  // What follows stays aligned.
+  const filler = (n) => pair(['test.filler', ' '.repeat(n)])
+  const n = Buffer.concat([...pairs, filler(0)]).length
+  pairs.push(filler((64 - (n % 64)) % 64))
+  const head = Buffer.from(bytes.subarray(0, 24))
+  head.writeBigUInt64LE(head.readBigUInt64LE(16) + BigInt(pairs.length), 16)
+  const made = path.join(temporaryFolder(t), 'model.gguf')
+  fs.writeFileSync(made, Buffer.concat([head, ...pairs, bytes.subarray(24)]))
+  return made
+}
+
 /** A folder that goes with the test. */
 function temporaryFolder(t) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'chord-test-'))
@@ -57,6 +80,14 @@ function temporaryFolder(t) {
   return folder
 }
 
+/** The model of the stories, or another; closed with the test. */
+async function openModel(t, file = STORIES, options) {
+  const { loadModel } = require('../..')
+  const model = await loadModel(file, options)
+  t.after(() => model.close())
+  return model
+}
+
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
-module.exports = { DEMO, MALFORMED, RANDOM, STORIES, TEXT, VOCABULARY, root, runNode, sleep, temporaryFolder, testWith }
+module.exports = { CHAT, DEMO, MALFORMED, RANDOM, STORIES, TEXT, VOCABULARY, openModel, root, runNode, sleep, temporaryFolder, testWith, withMetadata }

@@ -1,7 +1,7 @@
 import { expectAssignable, expectError, expectNotAssignable, expectType } from 'tsd'
 import { ChordError, inspect, loadModel, loadTokenizer, plan, quantize, systemInfo, wasmCodes } from '../..'
 import type {
-  ChordErrorCode, Generation, GenerateOptions, GgufInfo, LoadOptions, MetadataScalar, Model, PerplexityResult, Plan, QuantizeOptions, QuantizeResult, Result, Session, Stats, SystemInfo, Tensor,
+  Chat, ChatAnswer, ChatMessage, ChatResult, ChordErrorCode, Generation, GenerateOptions, GgufInfo, LoadOptions, MetadataScalar, Model, PerplexityResult, Plan, QuantizeOptions, QuantizeResult, Result, Session, Stats, SystemInfo, Tensor,
   TokenEvent, Tokenizer, WasmImports, WasmMemory,
 } from '../..'
 
@@ -121,3 +121,19 @@ const error = new ChordError('gone', { code: 'CLOSED' })
 expectAssignable<Error>(error)
 expectType<ChordErrorCode>(error.code)
 expectError(new ChordError('gone', { code: 'NO_SUCH_CODE' }))
+
+// Chats.
+const chat = model.chat({ system: 'You are brief.', overflow: 'shift', variables: { enable_thinking: false } })
+expectType<Chat>(chat)
+expectError(model.chat({ systems: '' }))
+const answer = chat.send('Hi', { maxTokens: 3 })
+expectType<ChatAnswer>(answer)
+expectType<ChatResult>(await answer)
+expectAssignable<AsyncIterable<string>>(answer)
+expectAssignable<AsyncIterable<{ type: 'text' | 'reasoning'; text: string }>>(answer.events())
+expectType<ChatMessage[]>(chat.messages)
+chat.messages = [{ role: 'user', content: [{ type: 'text', text: 'Hi' }] }]
+expectType<ChatMessage[]>(chat.rewind())
+expectType<Promise<Chat>>(chat.fork())
+expectType<ChatAnswer>(model.generate([{ role: 'user', content: 'Hi' }], { template: 'default' }))
+expectError(chat.send(5))

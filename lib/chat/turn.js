@@ -1,0 +1,90 @@
+'use strict'
+
+// One answer: the prompt of a conversation, and what is said to it.
+
+const { ChordError } = require('../errors.js')
+const { ChatTemplate, chooseTemplate } = require('./template.js')
+const { findBlock, splitterOf } = require('./reasoning.js')
+const { assemble, recordOf } = require('./tokens.js')
+
+const PARSED = 'the chat template changes the words of messages, so that what looks like a control token in them became one'
+
+/**
+ * A way to speak with a model: its template, and the marks of reasoning.
+ *
+ * `host`, what chats need of a Model: { info, tokenizer, templates, openSession(), restoreSession(), generate(tokens, options), assertOpen() }.
+ */
+class Speaker {
+  #host
+  #block
+
+  constructor(host, { template, preferred } = {}) {
+    this.#host = host
+    this.template = new ChatTemplate(host.tokenizer, chooseTemplate(host.templates, host.tokenizer, template, preferred))
+    this.#block = this.#blockOf(findBlock(this.template.text))
+  }
+
+  #blockOf(block) {
+    if (!block) return null
+    const hidden = (mark) => {
+      const tokens = this.#host.tokenizer.tokenize(mark, { special: true, bos: false })
+      return tokens.length === 1 && this.#host.tokenizer.detokenize(tokens) === '' ? tokens[0] : null
+    }
+    return { ...block, openToken: hidden(block.open), closeToken: hidden(block.close) }
+  }
+
+  /** { text, tokens, warnings } of entries { message, record }; `render` are the options of ChatTemplate.render(). */
+  async prompt(entries, render) {
+    const rendered = await this.template.render(entries.map(({ message }) => message), render)
+    const records = entries.flatMap(({ record }) => record ?? [])
+    const tokens = await assemble(this.#host.tokenizer, rendered, records)
+    return { text: rendered.text, tokens, warnings: rendered.isParsed ? [PARSED] : [] }
+  }
+
+  /** prompt(), which must leave room for an answer: else CONTEXT_FULL. */
+  async fittingPrompt(entries, render) {
+    const prompt = await this.prompt(entries, render)
+    if (prompt.tokens.length >= this.#host.info.context) throw this.contextFull(prompt.tokens.length)
+    return prompt
+  }
+
+  contextFull(n) {
+    return new ChordError(
+      `the conversation has ${n} tokens, and the context of ${this.#host.info.context} has no room for an answer to it: take messages back, begin anew, ` +
+        "load the model with a larger `context`, or make the chat with overflow: 'shift', which forgets its oldest turns",
+      { code: 'CONTEXT_FULL' },
+    )
+  }
+
+  /**
+   * Has `generate(tokens, options)` answer a prompt, and emits the events. { result, text, reasoning, record }: `result` is that of the
+   * generation, `reasoning` undefined where there was none.
+   */
+  async answer(prompt, generate, options, { emit, onCancel }) {
+    const stop = [...this.template.stop, ...[options.stop ?? []].flat()]
+    const { signal, ...rest } = options // the answer's own
+    const generation = generate(prompt.tokens, stop.length > 0 ? { ...rest, stop } : rest)
+    const splitter = splitterOf(this.#block, prompt.text)
+    const said = { text: '', reasoning: undefined }
+    const take = (event) => {
+      said[event.type] = (said[event.type] ?? '') + event.text
+      emit(event)
+    }
+    onCancel(() => generation.cancel())
+    for await (const event of generation.events()) splitter.push(event).forEach(take)
+    splitter.end().forEach(take)
+    const result = await generation
+    onCancel(null)
+    return { result, text: said.text, reasoning: said.reasoning?.trim(), record: result.tokens.length > 0 ? recordOf(prompt, result.tokens) : null }
+  }
+}
+
+/** What an answer resolves with. */
+function answerResult({ result, text, reasoning }, message, more) {
+  return { ...result, text, ...(reasoning === undefined ? {} : { reasoning }), message, ...more }
+}
+
+/** The message of what was said. */
+const messageOf = ({ text, reasoning }) => ({ role: 'assistant', content: text, ...(reasoning === undefined ? {} : { reasoning }) })
+
+module.exports = { Speaker, answerResult, messageOf }
