@@ -72,13 +72,7 @@ ALWAYS_INLINE __m512 steps_from(float first)
     return _mm512_add_ps(steps, _mm512_set1_ps(first));
 }
 
-// The tables of codes 0..15 of two blocks, and of codes 0..31 of one: scale * (code - zero) + min.
-ALWAYS_INLINE __m512i table_of_two(const float scale[2], const float min[2], const float zero)
-{
-    const __m512 steps = steps_from(-zero);
-    return round_to_bf16(_mm512_fmadd_ps(steps, _mm512_set1_ps(scale[0]), _mm512_set1_ps(min[0])),
-                         _mm512_fmadd_ps(steps, _mm512_set1_ps(scale[1]), _mm512_set1_ps(min[1])));
-}
+// The table of codes 0..31: scale * (code - zero) + min.
 ALWAYS_INLINE __m512i table_of_32(float scale, float min, const float zero)
 {
     const __m512 s = _mm512_set1_ps(scale), m = _mm512_set1_ps(min);
@@ -109,24 +103,6 @@ ALWAYS_INLINE __m512i load_nibbles_16(const uint8_t qs[16])
     const __m512i words = _mm512_cvtepu8_epi16(_mm256_broadcastsi128_si256(bytes));
     const __m512i shifts = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(4), 1);
     return _mm512_srlv_epi16(words, shifts);
-}
-
-// The scales and mins of Q4_K and Q5_K as floats, mins negative. `bytes` is the 12 of quant/blocks.h: q4_k_scale_min, four
-// sub-blocks at a time.
-ALWAYS_INLINE void store_q4_k_scales(const uint8_t d[2], const uint8_t dmin[2], const uint8_t bytes[12],
-                                     float scales[8], float mins[8])
-{
-    uint32_t a, b, c;
-    memcpy(&a, bytes, sizeof a);
-    memcpy(&b, bytes + 4, sizeof b);
-    memcpy(&c, bytes + 8, sizeof c);
-    const uint32_t six = 0x3f3f3f3f, low = 0x0f0f0f0f, top = 0x30303030;
-    const uint64_t s = (a & six) | (uint64_t)((c & low) | (a >> 2 & top)) << 32;
-    const uint64_t m = (b & six) | (uint64_t)((c >> 4 & low) | (b >> 2 & top)) << 32;
-    const __m256 scale = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)s)));
-    const __m256 min = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)m)));
-    _mm256_storeu_ps(scales, _mm256_mul_ps(scale, _mm256_set1_ps(half_at(d))));
-    _mm256_storeu_ps(mins, _mm256_mul_ps(min, _mm256_set1_ps(-half_at(dmin))));
 }
 
 // Defines gemm_<type> from `void round_row(const struct block_<type> *x, uint32_t n_blocks, uint16_t *to)`, of another name if need

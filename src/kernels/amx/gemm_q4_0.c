@@ -1,17 +1,25 @@
 // GEMM of Q4_0.
-#include "kernels/amx/bf16_panel.h"
+#include "kernels/amx/bf16_unpack_16.h"
 
-ALWAYS_INLINE void round_row(const struct block_q4_0 *x, uint32_t n_blocks, uint16_t *to)
+ALWAYS_INLINE void unpack_16(const struct block_q4_0 *x, uint64_t stride, bf16_tile *to)
 {
-    const __m512i nibble = _mm512_set1_epi16(15), second = _mm512_set1_epi16(16);
-    const float mins[2] = {0, 0};
-    for (uint32_t b = 0; b < n_blocks; b += 2) {
-        const struct block_q4_0 *next = x + (b + 1 < n_blocks ? b + 1 : b);
-        const float scales[2] = {half_at(x[b].d), half_at(next->d)};
-        const __m512i table = table_of_two(scales, mins, 8);
-        store_looked_up(table, _mm512_and_si512(nibble, load_nibbles_16(x[b].qs)), to + 32 * b);
-        store_looked_up(table, select_bits(nibble, load_nibbles_16(next->qs), second), to + 32 * b + 32);
+    byte_lanes lanes[36];
+    transpose_bytes(x, stride, 8 * sizeof *x, lanes);
+    const __m512 codes = steps_from(-8), zero = _mm512_setzero_ps();
+    for (uint32_t two = 0; two < 4; two++) {
+        UNROLL
+        for (uint32_t b = 0; b < 2; b++, to++) {
+            const byte_lanes *of_two = lanes + 9 * two;
+            const uint32_t at = 18 * b;
+            const __m512 d = halves_at(of_two, at);
+            UNROLL
+            for (uint32_t i = 0; i < 16; i++) {
+                const uint32_t qs = at + 2 + 2 * (i % 8), bit = i / 8 * 4;
+                store_pair(*to, i, _mm512_fmadd_ps(nibble_at(of_two, qs, bit, codes), d, zero),
+                           _mm512_fmadd_ps(nibble_at(of_two, qs + 1, bit, codes), d, zero));
+            }
+        }
     }
 }
 
-DEFINE_BF16_GEMM(q4_0, 32)
+DEFINE_BF16_GEMM_BY_16(q4_0, 32)

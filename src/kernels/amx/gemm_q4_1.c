@@ -1,17 +1,21 @@
 // GEMM of Q4_1.
-#include "kernels/amx/bf16_panel.h"
+#include "kernels/amx/bf16_unpack_16.h"
 
-ALWAYS_INLINE void round_row(const struct block_q4_1 *x, uint32_t n_blocks, uint16_t *to)
+ALWAYS_INLINE void unpack_16(const struct block_q4_1 *x, uint64_t stride, bf16_tile *to)
 {
-    const __m512i nibble = _mm512_set1_epi16(15), second = _mm512_set1_epi16(16);
-    for (uint32_t b = 0; b < n_blocks; b += 2) {
-        const struct block_q4_1 *next = x + (b + 1 < n_blocks ? b + 1 : b);
-        const float scales[2] = {half_at(x[b].d), half_at(next->d)};
-        const float mins[2] = {half_at(x[b].m), half_at(next->m)};
-        const __m512i table = table_of_two(scales, mins, 0);
-        store_looked_up(table, _mm512_and_si512(nibble, load_nibbles_16(x[b].qs)), to + 32 * b);
-        store_looked_up(table, select_bits(nibble, load_nibbles_16(next->qs), second), to + 32 * b + 32);
+    byte_lanes lanes[40];
+    transpose_bytes(x, stride, 8 * sizeof *x, lanes);
+    const __m512 codes = steps_from(0);
+    for (uint32_t b = 0; b < 8; b++) {
+        const byte_lanes *block = lanes + 5 * b;
+        const __m512 d = halves_at(block, 0), m = halves_at(block, 2);
+        UNROLL
+        for (uint32_t i = 0; i < 16; i++) {
+            const uint32_t qs = 4 + 2 * (i % 8), bit = i / 8 * 4;
+            store_pair(to[b], i, _mm512_fmadd_ps(nibble_at(block, qs, bit, codes), d, m),
+                       _mm512_fmadd_ps(nibble_at(block, qs + 1, bit, codes), d, m));
+        }
     }
 }
 
-DEFINE_BF16_GEMM(q4_1, 32)
+DEFINE_BF16_GEMM_BY_16(q4_1, 32)

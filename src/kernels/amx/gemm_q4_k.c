@@ -1,18 +1,24 @@
-// GEMM of Q4_K: a table for two sub-blocks.
-#include "kernels/amx/bf16_panel.h"
+// GEMM of Q4_K.
+#include "kernels/amx/bf16_unpack_16.h"
 
-ALWAYS_INLINE void round_row(const struct block_q4_k *x, uint32_t n_blocks, uint16_t *to)
+ALWAYS_INLINE void unpack_16(const struct block_q4_k *x, uint64_t stride, bf16_tile *to)
 {
-    (void)n_blocks;
-    const __m512i nibble = _mm512_set1_epi16(15), second = _mm512_set1_epi16(16);
-    float scales[8], mins[8];
-    store_q4_k_scales(x->d, x->dmin, x->scales, scales, mins);
-    for (int v = 0; v < 4; v++, to += 64) {
-        const __m512i table = table_of_two(scales + 2 * v, mins + 2 * v, 0);
-        const __m512i qs = load_32_codes(x->qs + 32 * v);
-        store_looked_up(table, _mm512_and_si512(nibble, qs), to);
-        store_looked_up(table, _mm512_or_si512(_mm512_srli_epi16(qs, 4), second), to + 32);
+    byte_lanes lanes[36];
+    __m512 scales[8], mins[8];
+    transpose_bytes(x, stride, sizeof *x, lanes);
+    scales_of_q4_k(lanes, scales, mins);
+    const __m512 codes = steps_from(0);
+    for (uint32_t v = 0; v < 4; v++) {
+        const byte_lanes *qs = lanes + 4 + 8 * v;
+        UNROLL
+        for (uint32_t high = 0; high < 2; high++, to++) {
+            const __m512 scale = scales[2 * v + high], min = mins[2 * v + high];
+            UNROLL
+            for (uint32_t i = 0; i < 16; i++)
+                store_pair(*to, i, _mm512_fmadd_ps(nibble_at(qs, 2 * i, 4 * high, codes), scale, min),
+                           _mm512_fmadd_ps(nibble_at(qs, 2 * i + 1, 4 * high, codes), scale, min));
+        }
     }
 }
 
-DEFINE_BF16_GEMM(q4_k, 256)
+DEFINE_BF16_GEMM_BY_16(q4_k, 256)

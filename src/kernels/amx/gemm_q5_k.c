@@ -1,26 +1,27 @@
-// GEMM of Q5_K: a table per sub-block.
-#include "kernels/amx/bf16_panel.h"
+// GEMM of Q5_K.
+#include "kernels/amx/bf16_unpack_16.h"
 
-// Bit b of each, moved to bit 4.
-ALWAYS_INLINE __m512i high_bits(__m512i qh, int b)
+ALWAYS_INLINE void unpack_16(const struct block_q5_k *x, uint64_t stride, bf16_tile *to)
 {
-    return b < 4 ? _mm512_slli_epi16(qh, (unsigned)(4 - b)) : _mm512_srli_epi16(qh, (unsigned)(b - 4));
-}
-
-ALWAYS_INLINE void round_row(const struct block_q5_k *x, uint32_t n_blocks, uint16_t *to)
-{
-    (void)n_blocks;
-    const __m512i nibble = _mm512_set1_epi16(15), qh = load_32_codes(x->qh);
-    float scales[8], mins[8];
-    store_q4_k_scales(x->d, x->dmin, x->scales, scales, mins);
-    UNROLL
-    for (int v = 0; v < 4; v++) {
-        const __m512i qs = load_32_codes(x->qs + 32 * v);
-        const __m512i low = select_bits(nibble, qs, high_bits(qh, 2 * v));
-        const __m512i high = select_bits(nibble, _mm512_srli_epi16(qs, 4), high_bits(qh, 2 * v + 1));
-        store_looked_up(table_of_32(scales[2 * v], mins[2 * v], 0), low, to + 64 * v);
-        store_looked_up(table_of_32(scales[2 * v + 1], mins[2 * v + 1], 0), high, to + 64 * v + 32);
+    byte_lanes lanes[44];
+    __m512 scales[8], mins[8];
+    transpose_bytes(x, stride, sizeof *x, lanes);
+    scales_of_q4_k(lanes, scales, mins);
+    const __m512 codes[2] = {steps_from(0), steps_from(16)};
+    for (uint32_t v = 0; v < 4; v++) {
+        const byte_lanes *qh = lanes + 4, *qs = lanes + 12 + 8 * v;
+        UNROLL
+        for (uint32_t high = 0; high < 2; high++, to++) {
+            const __m512 scale = scales[2 * v + high], min = mins[2 * v + high];
+            UNROLL
+            for (uint32_t i = 0; i < 16; i++) {
+                const __m512i bits = _mm512_srl_epi32(qh[i / 2], _mm_cvtsi32_si128((int)(2 * v + high)));
+                const uint32_t from = 16 * (i % 2);
+                store_pair(*to, i, _mm512_fmadd_ps(five_bits_at(qs, 2 * i, 4 * high, bits, from, codes), scale, min),
+                           _mm512_fmadd_ps(five_bits_at(qs, 2 * i + 1, 4 * high, bits, from + 8, codes), scale, min));
+            }
+        }
     }
 }
 
-DEFINE_BF16_GEMM(q5_k, 256)
+DEFINE_BF16_GEMM_BY_16(q5_k, 256)

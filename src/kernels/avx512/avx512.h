@@ -118,6 +118,12 @@ ALWAYS_INLINE __m512i and_or(__m512i a, __m512i b, __m512i c)
     return _mm512_ternarylogic_epi64(a, b, c, 0xea);
 }
 
+// The halves in the lower 16 bits of the lanes.
+ALWAYS_INLINE __m512 floats_of_halves(__m512i lanes)
+{
+    return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(lanes));
+}
+
 // 16 floats from the 16-bit words of `words` (halves) that `index` selects.
 ALWAYS_INLINE __m512 select_halves(__m512i index, __m512i words)
 {

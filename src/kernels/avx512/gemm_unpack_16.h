@@ -15,12 +15,6 @@ ALWAYS_INLINE __m512i high_nibbles(__m512i bytes)
     return move_bits(bytes, 4, 4, 0, 4);
 }
 
-// The halves in the lower 16 bits of the lanes.
-ALWAYS_INLINE __m512 floats_of_halves(__m512i lanes)
-{
-    return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(lanes));
-}
-
 // ---- integer scales --------------------------------------------------------------------------------------------------
 
 // params[s] = d * scale, of 16 rows.
