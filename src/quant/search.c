@@ -8,14 +8,24 @@
 
 #include "base/half.h"
 #include "quant/codes.h"
+#include "quant/lanes.h"
 
+#include <math.h>
 #include <string.h>
 
 #define N_ROUNDS 3
+#define MOST_LANES 8 // of a sub-block
 
-// Weighted sums over the values x and codes q of a sub-block, from which the error of any scale and min follows.
+// One sub-block: its values, their weights, and the weighted sums that no code takes part in.
+struct sub_block {
+    int n_lanes; // vectors of four values
+    f32x4 x[MOST_LANES], w[MOST_LANES], wx[MOST_LANES];
+    double sum_w, sum_wx, sum_wxx;
+};
+
+// The weighted sums that the codes q take part in; from all six follows the error of any scale and min.
 struct sums {
-    double w, wx, wxx, wq, wqq, wxq;
+    double wq, wqq, wxq;
 };
 
 static double magnitude(double x)
@@ -23,14 +33,36 @@ static double magnitude(double x)
     return x < 0.0 ? -x : x;
 }
 
-static void set_weights(const double *x, int n, double *weight)
+static void sub_block_init(struct sub_block *b, const float *x, double unit, int n)
 {
     double mean = 0.0;
+    b->n_lanes = n / 4;
+    b->sum_w = b->sum_wx = b->sum_wxx = 0.0;
     for (int i = 0; i < n; i++)
-        mean += magnitude(x[i]);
+        mean += magnitude((double)x[i]) * unit;
     mean /= n;
-    for (int i = 0; i < n; i++)
-        weight[i] = magnitude(x[i]) + mean;
+    for (int v = 0; v < b->n_lanes; v++) {
+        for (int i = 0; i < 4; i++) {
+            const float value = (float)((double)x[4 * v + i] * unit);
+            const float weight = (float)(magnitude((double)value) + mean);
+            b->x[v][i] = value;
+            b->w[v][i] = weight;
+            b->wx[v][i] = weight * value;
+            b->sum_w += (double)weight;
+            b->sum_wx += (double)(weight * value);
+            b->sum_wxx += (double)(weight * value) * (double)value;
+        }
+    }
+}
+
+// The power of two that brings the largest of the values into [1, 2), so that no product of a few of them leaves the range of
+// floats; 0: all are 0.
+static double unit_of(const float x[256])
+{
+    float largest = 0.0f;
+    for (int i = 0; i < 256; i++)
+        largest = magnitude((double)x[i]) > (double)largest ? (float)magnitude((double)x[i]) : largest;
+    return largest > 0.0f ? ldexp(1.0, -ilogb((double)largest)) : 0.0;
 }
 
 // The half nearest to d, but neither infinity nor, for d != 0, zero.
@@ -54,43 +86,61 @@ static int round_to_range(double x, int low, int high)
     return (int)(x - low + 0.5) + low;
 }
 
-// --------------------------------------------------------------------------------------------------- x = scale q - min
-
-static double affine_error(const struct sums *s, double scale, double min)
+// The codes low..high nearest to (x + min) / scale, four values at once; `inverse` is 1 / scale, 0 for no scale.
+static inline f32x4 nearest_codes(f32x4 x, float min, float inverse, float low, float high)
 {
-    return s->wxx - 2.0 * (scale * s->wxq - min * s->wx) + scale * scale * s->wqq - 2.0 * scale * min * s->wq +
-           min * min * s->w;
+    const f32x4 steps = lanes_clamp((x + min) * inverse, lanes_of(low), lanes_of(high));
+    return lanes_truncate(steps - low + 0.5f) + low;
 }
 
-// The best codes for a scale and a min, and their sums. q may be NULL.
-static void affine_codes(const double *x, const double *weight, int n, int q_max, double scale, double min,
-                         struct sums *s, uint8_t *q)
+// A scale whose reciprocal a float can't have is as good as none.
+static float inverse_of(double scale)
 {
-    *s = (struct sums){0};
-    const double inverse = scale > 0.0 ? 1.0 / scale : 0.0;
-    for (int i = 0; i < n; i++) {
-        const int code = round_to_range((x[i] + min) * inverse, 0, q_max);
-        const double wq = weight[i] * code;
-        const double wx = weight[i] * x[i];
-        s->w += weight[i];
-        s->wx += wx;
-        s->wxx += wx * x[i];
-        s->wq += wq;
-        s->wqq += wq * code;
-        s->wxq += wq * x[i];
-        if (q != NULL)
-            q[i] = (uint8_t)code;
+    return magnitude(scale) >= 0x1p-126 ? (float)(1.0 / scale) : 0.0f;
+}
+
+// The sums of the best codes for a scale and a min.
+static struct sums sums_of_codes(const struct sub_block *b, double scale, double min, float low, float high)
+{
+    const float inverse = inverse_of(scale);
+    f32x4 wq = lanes_of(0.0f), wqq = wq, wxq = wq;
+    for (int v = 0; v < b->n_lanes; v++) {
+        const f32x4 q = nearest_codes(b->x[v], (float)min, inverse, low, high);
+        const f32x4 weighted = b->w[v] * q;
+        wq += weighted;
+        wqq += weighted * q;
+        wxq += b->wx[v] * q;
+    }
+    return (struct sums){(double)lanes_sum(wq), (double)lanes_sum(wqq), (double)lanes_sum(wxq)};
+}
+
+// The codes themselves, less `low`.
+static void write_codes(const struct sub_block *b, double scale, double min, float low, float high, uint8_t *q)
+{
+    const float inverse = inverse_of(scale);
+    for (int v = 0; v < b->n_lanes; v++) {
+        const f32x4 codes = nearest_codes(b->x[v], (float)min, inverse, low, high) - low;
+        for (int i = 0; i < 4; i++)
+            q[4 * v + i] = (uint8_t)codes[i];
     }
 }
 
-// The best scale and min (>= 0) for the codes behind the sums; false when the codes determine none.
-static bool affine_solve(const struct sums *s, double *scale, double *min)
+// --------------------------------------------------------------------------------------------------- x = scale q - min
+
+static double affine_error(const struct sub_block *b, const struct sums *s, double scale, double min)
 {
-    const double determinant = s->w * s->wqq - s->wq * s->wq;
+    return b->sum_wxx - 2.0 * (scale * s->wxq - min * b->sum_wx) + scale * scale * s->wqq - 2.0 * scale * min * s->wq +
+           min * min * b->sum_w;
+}
+
+// The best scale and min (>= 0) for the codes behind the sums; false when the codes determine none.
+static bool affine_solve(const struct sub_block *b, const struct sums *s, double *scale, double *min)
+{
+    const double determinant = b->sum_w * s->wqq - s->wq * s->wq;
     if (!(determinant > 0.0))
         return false;
-    *scale = (s->w * s->wxq - s->wx * s->wq) / determinant;
-    *min = (*scale * s->wq - s->wx) / s->w;
+    *scale = (b->sum_w * s->wxq - b->sum_wx * s->wq) / determinant;
+    *min = (*scale * s->wq - b->sum_wx) / b->sum_w;
     if (*min < 0.0) {
         *min = 0.0;
         *scale = s->wxq / s->wqq;
@@ -99,32 +149,33 @@ static bool affine_solve(const struct sums *s, double *scale, double *min)
 }
 
 // The real-valued scale and min of one sub-block.
-static void affine_fit_sub_block(const double *x, const double *weight, int n, int q_max, double *best_scale,
-                                 double *best_min)
+static void affine_fit_sub_block(const struct sub_block *b, int q_max, double *best_scale, double *best_min)
 {
-    double low = x[0];
-    double high = x[0];
-    for (int i = 1; i < n; i++) {
-        low = x[i] < low ? x[i] : low;
-        high = x[i] > high ? x[i] : high;
+    f32x4 lows = lanes_of(0.0f), highs = b->x[0];
+    for (int v = 0; v < b->n_lanes; v++) {
+        lows = lanes_clamp(b->x[v], lanes_of(-2.0f), lows);
+        highs = lanes_clamp(b->x[v], highs, lanes_of(2.0f));
     }
-    low = low > 0.0 ? 0.0 : low;
+    double low = 0.0, high = (double)highs[0];
+    for (int i = 0; i < 4; i++) {
+        low = (double)lows[i] < low ? (double)lows[i] : low;
+        high = (double)highs[i] > high ? (double)highs[i] : high;
+    }
     *best_scale = high > low ? (high - low) / q_max : 0.0;
     *best_min = -low;
-    struct sums s;
-    affine_codes(x, weight, n, q_max, *best_scale, *best_min, &s, NULL);
-    double best_error = affine_error(&s, *best_scale, *best_min);
     if (*best_scale == 0.0)
         return;
+    struct sums s = sums_of_codes(b, *best_scale, *best_min, 0.0f, (float)q_max);
+    double best_error = affine_error(b, &s, *best_scale, *best_min);
     // From codes that leave a quarter of the range unused to codes that clip at both ends.
     for (int step = -5; step <= 5; step++) {
         double scale = (high - low) / (q_max + 0.2 * step);
         double min = -low;
         for (int pass = 0; pass < 2; pass++) {
-            affine_codes(x, weight, n, q_max, scale, min, &s, NULL);
-            if (!affine_solve(&s, &scale, &min))
+            s = sums_of_codes(b, scale, min, 0.0f, (float)q_max);
+            if (!affine_solve(b, &s, &scale, &min))
                 break;
-            const double error = affine_error(&s, scale, min);
+            const double error = affine_error(b, &s, scale, min);
             if (error < best_error) {
                 best_error = error;
                 *best_scale = scale;
@@ -134,117 +185,119 @@ static void affine_fit_sub_block(const double *x, const double *weight, int n, i
     }
 }
 
-void search_affine(const float x_in[256], int sub_length, int q_max, int level_max, struct affine_fit *fit)
+// A half as it multiplies values that were brought to `unit`.
+static double unit_from_half(uint16_t half, double unit)
+{
+    return (double)float_from_half(half) * unit;
+}
+
+// What the codes and levels of a whole super-block say of the best d and dmin: sums over its values of
+// a = level of the scale * q and b = level of the min.
+struct affine_normal {
+    double error, aa, ab, bb, ax, bx;
+};
+
+// Takes the best of the levels near a sub-block's real-valued scale and min, and adds them to the sums.
+static void affine_choose_levels(const struct sub_block *b, const double scale, const double min, double d, double dmin,
+                                 int q_max, int level_max, uint8_t *scale_level, uint8_t *min_level,
+                                 struct affine_normal *normal)
+{
+    const int scale_near = d > 0.0 ? round_to_range(scale / d, 0, level_max) : 0;
+    const int min_near = dmin > 0.0 ? round_to_range(min / dmin, 0, level_max) : 0;
+    struct sums best = {0};
+    double best_error = -1.0, l = 0.0, m = 0.0;
+    for (int i = scale_near - 1; i <= scale_near + 1; i++) {
+        for (int j = min_near - 1; j <= min_near + 1; j++) {
+            if (i < 0 || j < 0 || i > level_max || j > level_max)
+                continue;
+            const struct sums sums = sums_of_codes(b, d * i, dmin * j, 0.0f, (float)q_max);
+            const double error = affine_error(b, &sums, d * i, dmin * j);
+            if (best_error < 0.0 || error < best_error) {
+                best_error = error < 0.0 ? 0.0 : error;
+                best = sums;
+                l = i;
+                m = j;
+            }
+        }
+    }
+    *scale_level = (uint8_t)l;
+    *min_level = (uint8_t)m;
+    normal->error += best_error;
+    normal->aa += l * l * best.wqq;
+    normal->ab += l * m * best.wq;
+    normal->bb += m * m * b->sum_w;
+    normal->ax += l * best.wxq;
+    normal->bx += m * b->sum_wx;
+}
+
+void search_affine(const float x[256], int sub_length, int q_max, int level_max, struct affine_fit *fit)
 {
     const int n_sub = 256 / sub_length;
+    struct sub_block blocks[16];
+    double scale[16], min[16], d = 0.0, dmin = 0.0, best_error = -1.0;
     memset(fit, 0, sizeof *fit);
-    if (!all_finite(x_in, 256)) {
+    if (!all_finite(x, 256)) {
         fit->d = HALF_NAN;
         return;
     }
-    double x[256];
-    double weight[256];
-    double scale[16];
-    double min[16];
-    double d = 0.0;
-    double dmin = 0.0;
-    for (int i = 0; i < 256; i++)
-        x[i] = x_in[i];
+    const double unit = unit_of(x);
+    if (unit == 0.0)
+        return;
     for (int s = 0; s < n_sub; s++) {
-        const int at = s * sub_length;
-        set_weights(x + at, sub_length, weight + at);
-        affine_fit_sub_block(x + at, weight + at, sub_length, q_max, &scale[s], &min[s]);
+        sub_block_init(&blocks[s], x + s * sub_length, unit, sub_length);
+        affine_fit_sub_block(&blocks[s], q_max, &scale[s], &min[s]);
         d = scale[s] > d ? scale[s] : d;
         dmin = min[s] > dmin ? min[s] : dmin;
     }
-    if (d == 0.0 && dmin == 0.0)
-        return;
     d /= level_max;
     dmin /= level_max;
-
-    double best_total = -1.0;
     for (int round = 0; round < N_ROUNDS; round++) {
-        struct affine_fit trial = {.d = usable_half(d), .dmin = usable_half(dmin)};
-        d = float_from_half(trial.d);
-        dmin = float_from_half(trial.dmin);
-        double total = 0.0;
-        double aa = 0.0, ab = 0.0, bb = 0.0, ax = 0.0, bx = 0.0; // a = level of scale * q, b = level of min
-        for (int s = 0; s < n_sub; s++) {
-            const int at = s * sub_length;
-            const int scale_near = d > 0.0 ? round_to_range(scale[s] / d, 0, level_max) : 0;
-            const int min_near = dmin > 0.0 ? round_to_range(min[s] / dmin, 0, level_max) : 0;
-            double best_error = -1.0;
-            for (int l = scale_near - 1; l <= scale_near + 1; l++) {
-                for (int m = min_near - 1; m <= min_near + 1; m++) {
-                    if (l < 0 || m < 0 || l > level_max || m > level_max)
-                        continue;
-                    struct sums sub;
-                    affine_codes(x + at, weight + at, sub_length, q_max, d * l, dmin * m, &sub, NULL);
-                    const double error = affine_error(&sub, d * l, dmin * m);
-                    if (best_error < 0.0 || error < best_error) {
-                        best_error = error < 0.0 ? 0.0 : error;
-                        trial.scales[s] = (uint8_t)l;
-                        trial.mins[s] = (uint8_t)m;
-                    }
-                }
-            }
-            const double l = trial.scales[s];
-            const double m = trial.mins[s];
-            struct sums sub;
-            affine_codes(x + at, weight + at, sub_length, q_max, d * l, dmin * m, &sub, trial.q + at);
-            total += best_error;
-            aa += l * l * sub.wqq;
-            ab += l * m * sub.wq;
-            bb += m * m * sub.w;
-            ax += l * sub.wxq;
-            bx += m * sub.wx;
-        }
-        if (best_total < 0.0 || total < best_total) {
-            best_total = total;
+        struct affine_fit trial = {.d = usable_half(d / unit), .dmin = usable_half(dmin / unit)};
+        struct affine_normal n = {0};
+        d = unit_from_half(trial.d, unit);
+        dmin = unit_from_half(trial.dmin, unit);
+        for (int s = 0; s < n_sub; s++)
+            affine_choose_levels(&blocks[s], scale[s], min[s], d, dmin, q_max, level_max, &trial.scales[s],
+                                 &trial.mins[s], &n);
+        if (best_error < 0.0 || n.error < best_error) {
+            best_error = n.error;
             *fit = trial;
         }
-        const double determinant = aa * bb - ab * ab;
+        const double determinant = n.aa * n.bb - n.ab * n.ab;
         if (determinant > 0.0) {
-            d = (ax * bb - bx * ab) / determinant;
-            dmin = (ax * ab - bx * aa) / determinant;
+            d = (n.ax * n.bb - n.bx * n.ab) / determinant;
+            dmin = (n.ax * n.ab - n.bx * n.aa) / determinant;
         }
         if (!(determinant > 0.0) || dmin < 0.0) {
-            d = aa > 0.0 ? ax / aa : 0.0;
+            d = n.aa > 0.0 ? n.ax / n.aa : 0.0;
             dmin = 0.0;
         }
         if (!(d > 0.0))
             break;
     }
+    for (int s = 0; s < n_sub; s++)
+        write_codes(&blocks[s], unit_from_half(fit->d, unit) * fit->scales[s],
+                    unit_from_half(fit->dmin, unit) * fit->mins[s], 0.0f, (float)q_max, fit->q + s * sub_length);
 }
 
 // --------------------------------------------------------------------------------------------------------- x = scale q
 
-static double symmetric_error(const struct sums *s, double scale)
+static double symmetric_error(const struct sub_block *b, const struct sums *s, double scale)
 {
-    return s->wxx - 2.0 * scale * s->wxq + scale * scale * s->wqq;
+    return b->sum_wxx - 2.0 * scale * s->wxq + scale * scale * s->wqq;
 }
 
-static void symmetric_codes(const double *x, const double *weight, int n, int q_limit, double scale, struct sums *s,
-                            int8_t *q)
+static struct sums sums_of_signed_codes(const struct sub_block *b, double scale, int q_limit)
 {
-    *s = (struct sums){0};
-    const double inverse = scale != 0.0 ? 1.0 / scale : 0.0;
-    for (int i = 0; i < n; i++) {
-        const int code = round_to_range(x[i] * inverse, -q_limit, q_limit - 1);
-        const double wq = weight[i] * code;
-        s->wxx += weight[i] * x[i] * x[i];
-        s->wqq += wq * code;
-        s->wxq += wq * x[i];
-        if (q != NULL)
-            q[i] = (int8_t)code;
-    }
+    return sums_of_codes(b, scale, 0.0, (float)-q_limit, (float)(q_limit - 1));
 }
 
-static double symmetric_fit_sub_block(const double *x, const double *weight, int n, int q_limit)
+static double symmetric_fit_sub_block(const struct sub_block *b, int q_limit)
 {
     double absmax = 0.0;
-    for (int i = 0; i < n; i++)
-        absmax = magnitude(x[i]) > absmax ? magnitude(x[i]) : absmax;
+    for (int v = 0; v < b->n_lanes; v++)
+        for (int i = 0; i < 4; i++)
+            absmax = magnitude((double)b->x[v][i]) > absmax ? magnitude((double)b->x[v][i]) : absmax;
     if (absmax == 0.0)
         return 0.0;
     double best_scale = 0.0;
@@ -252,12 +305,11 @@ static double symmetric_fit_sub_block(const double *x, const double *weight, int
     // Both signs, since there is one code more below zero than above.
     for (int sign = -1; sign <= 1; sign += 2) {
         for (int step = -6; step <= 4; step++) {
-            struct sums s;
-            symmetric_codes(x, weight, n, q_limit, sign * absmax / (q_limit + 0.2 * step), &s, NULL);
+            const struct sums s = sums_of_signed_codes(b, sign * absmax / (q_limit + 0.2 * step), q_limit);
             if (!(s.wqq > 0.0))
                 continue;
             const double scale = s.wxq / s.wqq;
-            const double error = symmetric_error(&s, scale);
+            const double error = symmetric_error(b, &s, scale);
             if (best_error < 0.0 || error < best_error) {
                 best_error = error < 0.0 ? 0.0 : error;
                 best_scale = scale;
@@ -267,61 +319,68 @@ static double symmetric_fit_sub_block(const double *x, const double *weight, int
     return best_scale;
 }
 
-void search_symmetric(const float x_in[256], int q_limit, int level_limit, struct symmetric_fit *fit)
+// Takes the best of the levels near a sub-block's real-valued scale, and adds to the sums over a = level * q.
+static int8_t symmetric_choose_level(const struct sub_block *b, double scale, double d, int q_limit, int level_limit,
+                                     double *error_sum, double *aa, double *ax)
 {
+    const int near = round_to_range(scale / d, -level_limit, level_limit - 1);
+    struct sums best = {0};
+    double best_error = -1.0;
+    int level = 0;
+    for (int l = near - 1; l <= near + 1; l++) {
+        if (l < -level_limit || l >= level_limit)
+            continue;
+        const struct sums sums = sums_of_signed_codes(b, d * l, q_limit);
+        const double error = symmetric_error(b, &sums, d * l);
+        if (best_error < 0.0 || error < best_error) {
+            best_error = error < 0.0 ? 0.0 : error;
+            best = sums;
+            level = l;
+        }
+    }
+    *error_sum += best_error;
+    *aa += (double)level * level * best.wqq;
+    *ax += level * best.wxq;
+    return (int8_t)level;
+}
+
+void search_symmetric(const float x[256], int q_limit, int level_limit, struct symmetric_fit *fit)
+{
+    struct sub_block blocks[16];
+    double scale[16], largest = 0.0, best_error = -1.0;
     memset(fit, 0, sizeof *fit);
-    if (!all_finite(x_in, 256)) {
+    if (!all_finite(x, 256)) {
         fit->d = HALF_NAN;
         return;
     }
-    double x[256];
-    double weight[256];
-    double scale[16];
-    double largest = 0.0;
-    for (int i = 0; i < 256; i++)
-        x[i] = x_in[i];
+    const double unit = unit_of(x);
+    if (unit == 0.0)
+        return;
     for (int s = 0; s < 16; s++) {
-        set_weights(x + 16 * s, 16, weight + 16 * s);
-        scale[s] = symmetric_fit_sub_block(x + 16 * s, weight + 16 * s, 16, q_limit);
+        sub_block_init(&blocks[s], x + 16 * s, unit, 16);
+        scale[s] = symmetric_fit_sub_block(&blocks[s], q_limit);
         largest = magnitude(scale[s]) > magnitude(largest) ? scale[s] : largest;
     }
-    if (largest == 0.0)
-        return;
     double d = largest / -level_limit;
-
-    double best_total = -1.0;
     for (int round = 0; round < N_ROUNDS; round++) {
-        struct symmetric_fit trial = {.d = usable_half(d)};
-        d = float_from_half(trial.d);
-        double total = 0.0;
-        double aa = 0.0, ax = 0.0; // a = level * q
-        for (int s = 0; s < 16; s++) {
-            const int near = round_to_range(scale[s] / d, -level_limit, level_limit - 1);
-            double best_error = -1.0;
-            for (int l = near - 1; l <= near + 1; l++) {
-                if (l < -level_limit || l >= level_limit)
-                    continue;
-                struct sums sub;
-                symmetric_codes(x + 16 * s, weight + 16 * s, 16, q_limit, d * l, &sub, NULL);
-                const double error = symmetric_error(&sub, d * l);
-                if (best_error < 0.0 || error < best_error) {
-                    best_error = error < 0.0 ? 0.0 : error;
-                    trial.scales[s] = (int8_t)l;
-                }
-            }
-            const double l = trial.scales[s];
-            struct sums sub;
-            symmetric_codes(x + 16 * s, weight + 16 * s, 16, q_limit, d * l, &sub, trial.q + 16 * s);
-            total += best_error;
-            aa += l * l * sub.wqq;
-            ax += l * sub.wxq;
-        }
-        if (best_total < 0.0 || total < best_total) {
-            best_total = total;
+        struct symmetric_fit trial = {.d = usable_half(d / unit)};
+        double error = 0.0, aa = 0.0, ax = 0.0;
+        d = unit_from_half(trial.d, unit);
+        for (int s = 0; s < 16; s++)
+            trial.scales[s] = symmetric_choose_level(&blocks[s], scale[s], d, q_limit, level_limit, &error, &aa, &ax);
+        if (best_error < 0.0 || error < best_error) {
+            best_error = error;
             *fit = trial;
         }
         if (!(aa > 0.0) || ax == 0.0)
             break;
         d = ax / aa;
+    }
+    for (int s = 0; s < 16; s++) {
+        uint8_t codes[4 * MOST_LANES];
+        write_codes(&blocks[s], unit_from_half(fit->d, unit) * fit->scales[s], 0.0, (float)-q_limit,
+                    (float)(q_limit - 1), codes);
+        for (int i = 0; i < 16; i++)
+            fit->q[16 * s + i] = (int8_t)(codes[i] - q_limit);
     }
 }

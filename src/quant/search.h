@@ -1,7 +1,7 @@
 // The quantizers of the K types: a search for the scales and codes of one super-block that minimize the weighted
 // squared error of its 256 values, sum of weight * (x - w)^2 with weight = |x| + the sub-block's mean |x|. (Values
 // far from zero carry more of a dot product; the mean keeps the others from being given up.) See search.c for the
-// method. Deterministic: IEEE double arithmetic in a fixed order. A super-block with a NaN or an infinity gets a NaN
+// method. Deterministic: IEEE arithmetic in a fixed order, four values at once. A super-block with a NaN or an infinity gets a NaN
 // scale.
 #ifndef CHORD_QUANT_SEARCH_H
 #define CHORD_QUANT_SEARCH_H

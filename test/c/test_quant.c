@@ -237,7 +237,7 @@ static void test_golden_quantized(void **state)
     free(row);
 }
 
-// The searches (of the K types, IQ4_NL, IQ4_XS and MXFP4) run in double precision in a fixed order, so every compiler and machine
+// The searches (of the K types, IQ4_NL, IQ4_XS and MXFP4) round in a fixed order, so every compiler and machine
 // must write the same blocks: FNV-1a of those of row.bin. A change of the search changes these numbers, and nothing else may.
 static void test_searched_blocks_are_the_same_everywhere(void **state)
 {
@@ -247,8 +247,8 @@ static void test_searched_blocks_are_the_same_everywhere(void **state)
         uint64_t hash;
     } expected[] = {
         {QUANT_IQ4_NL, 0x78b0ba7c83df86df}, {QUANT_IQ4_XS, 0x471fcc3a77228d88}, {QUANT_MXFP4, 0x8923069897450e36},
-        {QUANT_Q2_K, 0x44cae57eaaa9782f},   {QUANT_Q3_K, 0x0d818174b389446a},   {QUANT_Q4_K, 0x08605b7d5beea25e},
-        {QUANT_Q5_K, 0xc09517b098e6fad1},   {QUANT_Q6_K, 0xb2bc6aa8df15385b},
+        {QUANT_Q2_K, 0x44cae57eaaa9782f},   {QUANT_Q3_K, 0x47e1ef982452ad34},   {QUANT_Q4_K, 0x08605b7d5beea25e},
+        {QUANT_Q5_K, 0x39c0b29a9a38b03c},   {QUANT_Q6_K, 0xb2bc6aa8df15385b},
     };
     size_t row_bytes;
     float *row = read_golden("row", ".bin", &row_bytes);
