@@ -37,7 +37,7 @@ const SYSTEM = [
   { header: /^(windows\.h|unistd\.h|fcntl\.h|pthread\.h|sys\/)/, folder: 'os' },
   { header: /^(immintrin|x86intrin|arm_neon)\.h$/, folder: 'kernels' },
 ]
-const SYSTEM_ALSO = { 'os/cpu.c': /^(immintrin|x86intrin)\.h$/ }
+const SYSTEM_ALSO = { 'os/cpu.c': /^(immintrin|x86intrin)\.h$/, 'quant/lanes.h': /^arm_neon\.h$/ }
 
 function filesOf(dir) {
   return fs.readdirSync(dir, { withFileTypes: true }).flatMap((entry) => {
