@@ -99,8 +99,9 @@ class Chat {
     try {
       const before = [...this.#entries, ...added]
       if (before.length === 0) throw v.invalid('message: expected a text or messages, for the chat has none to answer yet')
-      const { prompt, entries } = await this.#fit(before, options)
-      if (controls.isCancelled()) return { ...cancelledBefore, text: '', message: null, warnings: [], droppedMessages: 0 }
+      const fitted = await unlessCancelled(this.#fit(before, options), controls)
+      if (fitted === null) return { ...cancelledBefore, text: '', message: null, warnings: [], droppedMessages: 0 }
+      const { prompt, entries } = fitted
       this.#assertOpen()
       this.#session ??= this.#host.openSession()
       const said = await this.#speaker.answer(prompt, (tokens, native) => this.#session.generate(tokens, native), options, controls)
@@ -163,6 +164,14 @@ class Chat {
   }
 }
 
+/** What `promise` gives, or null as soon as the answer is cancelled: nothing waits for a template that takes its time. */
+async function unlessCancelled(promise, { onCancel, isCancelled }) {
+  promise.catch(() => {})
+  const cancelled = new Promise((resolve) => onCancel(() => resolve(null)))
+  const got = await Promise.race([promise, cancelled])
+  return isCancelled() ? null : got
+}
+
 /** Where the turns begin: each with a message of the user that follows none. */
 function turnStarts(entries) {
   const isUser = (i) => entries[i]?.message.role === 'user'
@@ -188,8 +197,8 @@ function answerMessages(host, messages, given) {
   const checked = v.options('generate()', given, { ...GENERATE, ...MESSAGES })
   const speaker = new Speaker(host, checked)
   return startAnswer(async (controls) => {
-    const prompt = await speaker.fittingPrompt(entries, renderOptions(checked))
-    if (controls.isCancelled()) return { ...cancelledBefore, text: '', message: null, warnings: prompt.warnings }
+    const prompt = await unlessCancelled(speaker.fittingPrompt(entries, renderOptions(checked)), controls)
+    if (prompt === null) return { ...cancelledBefore, text: '', message: null, warnings: [] }
     const said = await speaker.answer(prompt, host.generate, generate, controls)
     return answerResult(said, messageOf(said), { warnings: prompt.warnings })
   }, checked.signal)

@@ -9,9 +9,10 @@ const { ChordError } = require('../errors.js')
 
 const LIMITS = {
   startMs: 30_000, // until the thread runs; a busy machine takes its time
-  renderMs: 2000,
+  renderMs: 1000,
   idleMs: 60_000,
-  maxChars: 1 << 23,
+  maxChars: 1 << 20, // of any text in a template, beside
+  charsPerInput: 8, // so many for each character of messages and variables
   maxItems: 100_000,
   maxSource: 1 << 20,
   heapMb: 192,
@@ -64,7 +65,7 @@ class Renderer {
   #start() {
     const worker = new Worker(path.join(__dirname, 'worker.js'), {
       execArgv: [],
-      workerData: { maxChars: LIMITS.maxChars, maxItems: LIMITS.maxItems },
+      workerData: { maxChars: LIMITS.maxChars, charsPerInput: LIMITS.charsPerInput, maxItems: LIMITS.maxItems },
       resourceLimits: { maxOldGenerationSizeMb: LIMITS.heapMb, maxYoungGenerationSizeMb: 16, stackSizeMb: 2 },
     })
     this.#ready = false

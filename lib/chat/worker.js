@@ -9,20 +9,24 @@ const { parentPort, workerData } = require('node:worker_threads')
 const { Environment, Interpreter, parse, tokenize } = require('@huggingface/jinja')
 const { strftime } = require('./strftime.js')
 
-const { maxChars, maxItems } = workerData
+const { maxChars, charsPerInput, maxItems } = workerData
 const PARSED = 16 // templates that are kept
 
 class Refusal extends Error {}
 
-function check(value) {
-  if (value.type === 'StringValue' && value.value.length > maxChars) throw new Error(`a text grew beyond ${maxChars} characters`)
-  if (value.type === 'ArrayValue' && value.value.length > maxItems) throw new Error(`a list grew beyond ${maxItems} items`)
-  return value
-}
-
 class BoundedInterpreter extends Interpreter {
+  #most
+
+  constructor(environment, most) {
+    super(environment)
+    this.#most = most
+  }
+
   evaluate(statement, environment) {
-    return check(super.evaluate(statement, environment))
+    const value = super.evaluate(statement, environment)
+    if (value.type === 'StringValue' && value.value.length > this.#most) throw new Error(`a text grew beyond ${this.#most} characters`)
+    if (value.type === 'ArrayValue' && value.value.length > maxItems) throw new Error(`a list grew beyond ${maxItems} items`)
+    return value
   }
 }
 
@@ -64,7 +68,8 @@ function render({ source, context, now }) {
   try {
     const environment = new Environment()
     for (const [name, value] of Object.entries({ ...globals(now), ...context })) environment.set(name, value)
-    return { text: new BoundedInterpreter(environment).run(made).value }
+    const most = maxChars + charsPerInput * JSON.stringify(context).length
+    return { text: new BoundedInterpreter(environment, most).run(made).value }
   } catch (error) {
     return { kind: error instanceof Refusal ? 'refused' : 'failed', message: error.message }
   }

@@ -5,7 +5,8 @@
 const assert = require('node:assert/strict')
 const fs = require('node:fs')
 const path = require('node:path')
-const { CHAT, STORIES, openModel, testWith } = require('./helpers.js')
+const { ChordError } = require('../..')
+const { CHAT, STORIES, openModel, sleep, testWith } = require('./helpers.js')
 
 const RENDERED = path.join(CHAT, 'rendered.json')
 const TEMPLATES = path.join(CHAT, 'templates')
@@ -49,4 +50,64 @@ testWith([STORIES, TEMPLATES], 'templates of well-known models render a conversa
       assert.ok(withTools.includes('weather'), file)
     }
   }
+})
+
+// ---- Templates that mean harm -----------------------------------------------------------------------------------------
+
+const DOUBLED = (what) => `{% set ns = namespace(x=${what}) %}{% for i in range(200) %}{% set ns.x = ns.x + ns.x %}{% endfor %}{{ ns.x }}`
+const LOOP = '{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}{% endfor %}{% endfor %}{% endfor %}'
+const HOSTILE = {
+  'a text that doubles': [DOUBLED("'x'"), /text grew/],
+  'a list that doubles': [DOUBLED('[1]'), /list grew/],
+  'a long list': ['{{ range(1000000000) | length }}', /range\(\)/],
+  'a wide text': ["{{ 'a' | indent(400000000, true) }}", /text grew/],
+  'a long join': ["{{ range(90000) | join('x' | indent(900000, true)) }}", /./],
+  'deep brackets': [`{{ ${'('.repeat(100_000)}1${')'.repeat(100_000)} }}`, /call stack/],
+  'deep blocks': ['{% if true %}'.repeat(6000) + '{% endif %}'.repeat(6000), /call stack/],
+  'a huge source': ['{{ 1 }}'.repeat(200_000), /1400000 characters/],
+  'the way out': ["{{ messages.constructor.constructor('return process')().exit(3) }}", /failed/],
+  'no template': ['{% for %}', /not one that chord reads/],
+  'a refusal': ["{{ raise_exception('no system role') }}", /refuses these messages: no system role/],
+}
+
+testWith(STORIES, 'hostile templates end in errors, and nothing waits for them', async (t) => {
+  const model = await openModel(t)
+  const messages = [{ role: 'user', content: 'Hi' }]
+  let longest = 0
+  let last = performance.now()
+  const timer = setInterval(() => {
+    const now = performance.now()
+    longest = Math.max(longest, now - last)
+    last = now
+  }, 5)
+  t.after(() => clearInterval(timer))
+  await model.chat({ template: '{{ 1 }}', messages }).render() // the thread has started
+  const looping = model.chat({ template: LOOP, messages }).send('Hi')
+  await assert.rejects(looping, { code: 'CHAT_TEMPLATE', message: /did not end within 1000 ms/ })
+  for (const [what, [template, expected]] of Object.entries(HOSTILE)) {
+    const answer = model.chat({ template, messages }).send('Hi', { maxTokens: 1 })
+    await assert.rejects(answer, (error) => error instanceof ChordError && error.code === 'CHAT_TEMPLATE' && expected.test(error.message), what)
+  }
+  assert.ok(longest < 100 || process.env.CHORD_TEST_QUICK, `the event loop stood still for ${longest.toFixed(0)} ms`)
+  // The others have their turn, and who gives up need not wait.
+  const chat = model.chat({ template: LOOP })
+  const stuck = chat.send('Hi')
+  const other = model.chat({ template: '{{ messages[0].content }}', messages }).render()
+  await sleep(20)
+  stuck.cancel()
+  assert.deepEqual((({ finishReason, message }) => ({ finishReason, message }))(await stuck), { finishReason: 'cancelled', message: null })
+  assert.equal(await other, 'Hi')
+})
+
+testWith(STORIES, 'what a template is given is plain data', async (t) => {
+  const model = await openModel(t)
+  assert.throws(() => model.chat({ variables: { f() {} } }), { code: 'INVALID_ARGUMENT' })
+  assert.throws(() => model.chat({ messages: [{ role: 'user', content: 5 }] }), /content/)
+  assert.throws(() => model.chat({ messages: [{ content: 'Hi' }] }), /role/)
+  assert.throws(() => model.chat({ messages: 'Hi' }), /messages/)
+  assert.throws(() => model.chat({ documents: {} }), /documents/)
+  assert.throws(() => model.chat().send({ role: 'user', content: 'Hi', f() {} }), { code: 'INVALID_ARGUMENT' })
+  const template = "{% if tools is none %}none{% endif %}{{ documents | length }}{{ strftime_now('%Y') }}"
+  const text = await model.chat({ template, messages: [{ role: 'user', content: 'Hi' }], documents: [{ text: 'a' }] }).render()
+  assert.equal(text, `none1${new Date().getFullYear()}`)
 })
