@@ -57,6 +57,7 @@ testWith([STORIES, TEMPLATES], 'templates of well-known models render a conversa
 const DOUBLED = (what) => `{% set ns = namespace(x=${what}) %}{% for i in range(200) %}{% set ns.x = ns.x + ns.x %}{% endfor %}{{ ns.x }}`
 const LOOP = '{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}{% endfor %}{% endfor %}{% endfor %}'
 const HOSTILE = {
+  'a loop without end': [LOOP, /did not end within 1000 ms/],
   'a text that doubles': [DOUBLED("'x'"), /text grew/],
   'a list that doubles': [DOUBLED('[1]'), /list grew/],
   'a long list': ['{{ range(1000000000) | length }}', /range\(\)/],
@@ -70,25 +71,39 @@ const HOSTILE = {
   'a refusal': ["{{ raise_exception('no system role') }}", /refuses these messages: no system role/],
 }
 
-testWith(STORIES, 'hostile templates end in errors, and nothing waits for them', async (t) => {
-  const model = await openModel(t)
-  const messages = [{ role: 'user', content: 'Hi' }]
+/** For how long, in milliseconds, the event loop did nothing else at once while `work` was done. */
+async function longestStall(work) {
   let longest = 0
   let last = performance.now()
-  const timer = setInterval(() => {
+  const look = () => {
     const now = performance.now()
     longest = Math.max(longest, now - last)
     last = now
-  }, 5)
-  t.after(() => clearInterval(timer))
-  await model.chat({ template: '{{ 1 }}', messages }).render() // the thread has started
-  const looping = model.chat({ template: LOOP, messages }).send('Hi')
-  await assert.rejects(looping, { code: 'CHAT_TEMPLATE', message: /did not end within 1000 ms/ })
-  for (const [what, [template, expected]] of Object.entries(HOSTILE)) {
-    const answer = model.chat({ template, messages }).send('Hi', { maxTokens: 1 })
-    await assert.rejects(answer, (error) => error instanceof ChordError && error.code === 'CHAT_TEMPLATE' && expected.test(error.message), what)
   }
-  assert.ok(longest < 100 || process.env.CHORD_TEST_QUICK, `the event loop stood still for ${longest.toFixed(0)} ms`)
+  const timer = setInterval(look, 5)
+  try {
+    await work()
+    look()
+  } finally {
+    clearInterval(timer)
+  }
+  return longest
+}
+
+testWith(STORIES, 'hostile templates end in errors, and nothing waits for them', async (t) => {
+  const model = await openModel(t)
+  const messages = [{ role: 'user', content: 'Hi' }]
+  await model.chat({ template: '{{ 1 }}', messages }).render() // the thread has started
+  for (const [what, [template, expected]] of Object.entries(HOSTILE)) {
+    const refused = async () => {
+      const answer = model.chat({ template, messages }).send('Hi', { maxTokens: 1 })
+      await assert.rejects(answer, (error) => error instanceof ChordError && error.code === 'CHAT_TEMPLATE' && expected.test(error.message), what)
+    }
+    // A busy machine may hold everything up, but not each time.
+    let stall = await longestStall(refused)
+    for (let again = 0; again < 3 && stall >= 100; again++) stall = Math.min(stall, await longestStall(refused))
+    assert.ok(stall < 100, `${what}: the event loop stood still for ${stall.toFixed(0)} ms`)
+  }
   // The others have their turn, and who gives up need not wait.
   const chat = model.chat({ template: LOOP })
   const stuck = chat.send('Hi')
