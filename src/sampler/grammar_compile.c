@@ -128,8 +128,7 @@ struct class
 {
     const struct grammar_range *ranges; // [n]
     uint32_t n;
-    uint32_t next;     // what follows the character
-    uint32_t whole[3]; // n continuation bytes, any, before `next`; 0: not made
+    uint32_t whole[4]; // what reads i continuation bytes, any, before what follows the character; 0: not made
 };
 
 enum overlap { OVERLAP_NONE, OVERLAP_PART, OVERLAP_ALL };
@@ -153,11 +152,10 @@ static enum overlap class_overlap(const struct class *class, uint32_t first, uin
 static uint32_t continue_whole(struct compiler *c, struct class *class, uint32_t n_more)
 {
     static const struct grammar_set continuation = {{0, 0, UINT64_MAX, 0}}; // 0x80..0xbf
-    if (n_more == 0)
-        return class->next;
-    if (class->whole[n_more - 1] == 0)
-        class->whole[n_more - 1] = read(c, &continuation, continue_whole(c, class, n_more - 1));
-    return class->whole[n_more - 1];
+    for (uint32_t i = 1; i <= n_more; i++)
+        if (class->whole[i] == 0)
+            class->whole[i] = read(c, &continuation, class->whole[i - 1]);
+    return class->whole[n_more];
 }
 
 // The code points from `first` on that `n_more` continuation bytes can tell apart; those below `least` have shorter encodings.
@@ -169,7 +167,7 @@ static uint32_t compile_block(struct compiler *c, struct class *class, uint32_t 
     const enum overlap overlap = class_overlap(class, first < least ? least : first, last);
     if (overlap == OVERLAP_NONE)
         return GRAMMAR_STEP_FAIL;
-    if (overlap == OVERLAP_ALL && first >= least)
+    if (n_more == 0 || (overlap == OVERLAP_ALL && first >= least))
         return continue_whole(c, class, n_more);
     uint32_t targets[256] = {0};
     for (uint32_t i = 0; i < 64; i++)
@@ -179,7 +177,7 @@ static uint32_t compile_block(struct compiler *c, struct class *class, uint32_t 
 
 static uint32_t compile_class(struct compiler *c, const struct grammar_node *node, uint32_t next)
 {
-    struct class class = {(const struct grammar_range *)c->b->ranges.items + node->first, node->n, next, {0}};
+    struct class class = {(const struct grammar_range *)c->b->ranges.items + node->first, node->n, {next}};
     uint32_t targets[256] = {0};
     for (uint32_t byte = 0; byte < 0x80; byte++)
         targets[byte] = compile_block(c, &class, byte, 0, 0);
