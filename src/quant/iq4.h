@@ -4,6 +4,7 @@
 
 #include "quant/codebooks.h"
 #include "quant/coded.h"
+#include "quant/lanes.h"
 
 #include <math.h>
 
@@ -38,6 +39,17 @@ static inline void iq4_choose_codes(const float x[32], double scale, uint8_t q[3
         q[e] = iq4_nearest(scale != 0.0 ? (double)x[e] / scale : 0.0);
 }
 
+// The steps of iq4_table nearest to x, the lower one of two as near, four values at once.
+static inline f32x4 iq4_nearest_steps(f32x4 x)
+{
+    f32x4 steps = lanes_of(iq4_table[0]);
+    for (int code = 0; code < 15; code++) {
+        const i32x4 above = x > 0.5f * (float)(iq4_table[code] + iq4_table[code + 1]);
+        steps += (f32x4)((i32x4)lanes_of((float)(iq4_table[code + 1] - iq4_table[code])) & above);
+    }
+    return steps;
+}
+
 // The scale of 32 finite values, of either sign; 0 when they are all zero.
 static inline double iq4_search_scale(const float x[32])
 {
@@ -48,21 +60,26 @@ static inline double iq4_search_scale(const float x[32])
         largest = fabs((double)x[e]) > fabs(largest) ? (double)x[e] : largest;
     if (largest == 0.0)
         return 0.0;
+    // Brought near 1, so that no product leaves the range of floats.
+    const double unit = ldexp(1.0, -ilogb(largest));
+    f32x4 values[8];
+    for (int e = 0; e < 32; e++)
+        values[e / 4][e % 4] = (float)((double)x[e] * unit);
     for (int i = -24; i <= 24; i++) {
-        uint8_t q[32];
-        double products = 0.0;
-        double squares = 0.0;
-        iq4_choose_codes(x, largest / (i % 2 == 0 ? -127.0 - i : 113.0 + i), q);
-        for (int e = 0; e < 32; e++) {
-            products += (double)x[e] * iq4_table[q[e]];
-            squares += (double)iq4_table[q[e]] * iq4_table[q[e]];
+        const float inverse = (float)((i % 2 == 0 ? -127.0 - i : 113.0 + i) / (largest * unit));
+        f32x4 product = lanes_of(0.0f), square = product;
+        for (int v = 0; v < 8; v++) {
+            const f32x4 steps = iq4_nearest_steps(values[v] * inverse);
+            product += values[v] * steps;
+            square += steps * steps;
         }
+        const double products = (double)lanes_sum(product), squares = (double)lanes_sum(square);
         if (products * products > best_gain * squares) {
             best_gain = products * products / squares;
             best = products / squares;
         }
     }
-    return best;
+    return best / unit;
 }
 
 #endif
