@@ -203,6 +203,12 @@ export class Model {
    */
   restoreSession(path: string | URL, options?: TransferOptions): Promise<Session>
 
+  /**
+   * A chat that {@link Chat.save} wrote, in this process or another. It goes on as the saved one does, with its template and its options, unless
+   * these are chosen anew. Refused as {@link restoreSession} does, and what is a session but no chat with `NOT_SESSION`.
+   */
+  restoreChat(path: string | URL, options?: TransferOptions & Pick<ChatOptions, 'template' | 'overflow'>): Promise<Chat>
+
   /** The logits after the last token, one per token of the vocabulary. */
   evaluate(tokens: ArrayLike<number>, options?: { signal?: AbortSignal }): Promise<Float32Array>
 
@@ -491,6 +497,12 @@ export class Chat {
 
   /** The prompt that the template makes of the messages as they are, ready for an answer. */
   render(): Promise<string>
+
+  /**
+   * Writes messages, template, tokens, keys and values to a file, as {@link Session.save} does, from which {@link Model.restoreChat} goes on. Waits for an
+   * answer that is being given.
+   */
+  save(path: string | URL, options?: TransferOptions): Promise<void>
 
   /** Cancels the answer that is being given and gives back the memory. Further calls return the same promise. */
   close(): Promise<void>

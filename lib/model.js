@@ -1,13 +1,13 @@
 'use strict'
 
 const binding = require('./binding.js')
-const { answerMessages, startChat } = require('./chat/chat.js')
+const { answerMessages, restoreChat, startChat } = require('./chat/chat.js')
 const { isMessages } = require('./chat/messages.js')
 const { ChatTokenizer } = require('./chat/tokens.js')
 const { withCancel } = require('./cancel.js')
 const { ChordError, located } = require('./errors.js')
 const { runJob, startGeneration } = require('./generation.js')
-const { GENERATE, LOAD, PERPLEXITY, PLAN, PRELOAD, SIGNAL, TRANSFER, WASM, nativeLoadOptions } = require('./options.js')
+const { GENERATE, LOAD, PERPLEXITY, PLAN, PRELOAD, RESTORE_CHAT, SIGNAL, TRANSFER, WASM, nativeLoadOptions } = require('./options.js')
 const { measurePerplexity } = require('./perplexity.js')
 const { nativeRoutes } = require('./routes.js')
 const { SECRET, Session } = require('./session.js')
@@ -71,7 +71,15 @@ class Model {
     const file = v.filePath('path', path, 'of a saved session')
     const { signal, onProgress } = v.options('restoreSession()', options, TRANSFER)
     const progress = onProgress && ((done, total) => onProgress({ phase: 'restore', done, total }))
-    return this.#makeSession(await withCancel(signal, (cancel) => binding.sessionRestore(this.#handle, file, cancel, progress)))
+    return (await this.#restore(file, signal, progress)).session
+  }
+
+  async restoreChat(path, options) {
+    this.#assertOpen()
+    const file = v.filePath('path', path, 'of a saved chat')
+    const { signal, onProgress, ...rest } = v.options('restoreChat()', options, RESTORE_CHAT)
+    const progress = onProgress && ((done, total) => onProgress({ phase: 'restore', done, total }))
+    return restoreChat(this.#chatHost(), file, await this.#restore(file, signal, progress), rest)
   }
 
   async evaluate(tokens, options) {
@@ -153,6 +161,12 @@ class Model {
 
   [Symbol.asyncDispose]() {
     return this.close()
+  }
+
+  /** { session, note }: the note is the string that was saved with it, or null. */
+  async #restore(file, signal, progress) {
+    const { session, note } = await withCancel(signal, (cancel) => binding.sessionRestore(this.#handle, file, cancel, progress))
+    return { session: this.#makeSession(session), note }
   }
 
   #makeSession(handle) {

@@ -45,6 +45,8 @@ const GENERATE = {
 const MESSAGES = { template: v.string, documents: v.list, variables: v.plainObject }
 const CHAT = { system: v.string, messages: checkMessages, overflow: v.oneOf(['error', 'shift']), ...MESSAGES }
 
+const RESTORE_CHAT = { template: v.string, overflow: CHAT.overflow, signal: v.signal, onProgress: v.callback }
+
 const PERPLEXITY = { context: v.integer({ least: 4 }), stride: v.integer({ least: 1 }), signal: v.signal, onProgress: v.callback }
 const QUANTIZE = {
   type: v.string,
@@ -67,4 +69,4 @@ function nativeLoadOptions({ memory = {}, context, threads, cache = {}, kv = {} 
   return { ...ceilings, context, threads, mapped: mode === 'mapped', paged: mode === 'paged', lru: policy === 'lru', kvQ8_0: kv.type === 'q8_0', kvSpill: kv.spill }
 }
 
-module.exports = { CHAT, DETOKENIZE, GENERATE, LOAD, MESSAGES, PERPLEXITY, PLAN, PRELOAD, QUANTIZE, SIGNAL, TOKENIZE, TRANSFER, WASM, nativeLoadOptions }
+module.exports = { CHAT, DETOKENIZE, GENERATE, LOAD, MESSAGES, PERPLEXITY, PLAN, PRELOAD, QUANTIZE, RESTORE_CHAT, SIGNAL, TOKENIZE, TRANSFER, WASM, nativeLoadOptions }

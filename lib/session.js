@@ -37,12 +37,17 @@ class Session {
     return this.#model.makeSession(await located(binding.sessionFork(this.#handle)))
   }
 
-  async save(path, options) {
+  save(path, options) {
+    return this.saveWith(undefined, path, options)
+  }
+
+  /** save(), with a note: a string to keep with it. */
+  async saveWith(note, path, options) {
     this.#assertOpen()
     const file = v.filePath('path', path, 'of the file to write')
     const { signal, onProgress } = v.options('save()', options, TRANSFER)
     const progress = onProgress && ((done, total) => onProgress({ phase: 'save', done, total }))
-    await withCancel(signal, (cancel) => binding.sessionSave(this.#handle, file, cancel, progress))
+    await withCancel(signal, (cancel) => binding.sessionSave(this.#handle, file, cancel, progress, note))
   }
 
   close() {

@@ -338,6 +338,11 @@ enum chord_status chord_session_save(struct chord_session *session, const char *
                                      struct chord_error *err);
 enum chord_status chord_session_restore(struct chord_model *model, const char *path, struct chord_transfer **out,
                                         struct chord_error *err);
+// A note, bytes of the caller's (at most 64 MiB, else INVALID_ARGUMENT), is saved with the session; set before the first step, copied. When a
+// session has been restored, the note of its file: borrowed from the transfer, NULL and 0 where there is none.
+enum chord_status chord_transfer_set_note(struct chord_transfer *transfer, const void *note, uint64_t n_bytes,
+                                          struct chord_error *err);
+const void *chord_transfer_note(const struct chord_transfer *transfer, uint64_t *n_bytes);
 // Goes on for about `seconds`; *done = *total (bytes) when all is done. Not beside chord_model_run. After an error only the free
 // remains. Saving: IO. Restoring: FILE_NOT_FOUND, IO, NOT_SESSION, SESSION_VERSION, SESSION_TRUNCATED, SESSION_DAMAGED,
 // SESSION_FOREIGN, CONTEXT_FULL, MEMORY_BUDGET; nothing of what such a file says is used. Both: CANCELLED.

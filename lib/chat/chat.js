@@ -6,6 +6,7 @@ const { CHAT, GENERATE, MESSAGES } = require('../options.js')
 const v = require('../validate.js')
 const { startAnswer } = require('./answer.js')
 const { checkMessages, messagesToSend, plain } = require('./messages.js')
+const { readNote, writeNote } = require('./note.js')
 const { Speaker, answerResult, messageOf } = require('./turn.js')
 
 const SECRET = Symbol('chord')
@@ -78,6 +79,14 @@ class Chat {
     return this.#inTurn(async () => {
       const session = this.#session && (await this.#session.fork())
       return new Chat(SECRET, this.#host, { speaker: this.#speaker, options: this.#options, entries: [...this.#entries], session })
+    })
+  }
+
+  save(path, options) {
+    this.#assertOpen()
+    return this.#inTurn(async () => {
+      this.#session ??= this.#host.openSession()
+      await this.#session.saveWith(writeNote({ template: this.#speaker.template.info, options: this.#options, entries: this.#entries }), path, options)
     })
   }
 
@@ -190,6 +199,18 @@ function startChat(host, given) {
   return new Chat(SECRET, host, { speaker: new Speaker(host, { template }), options, entries: all.map((message) => ({ message, record: null })) })
 }
 
+/** model.restoreChat(): of what a file held. `given` may choose anew what the chat would have as it was saved. */
+async function restoreChat(host, file, { session, note }, { template, overflow }) {
+  try {
+    const { options, entries, ...saved } = readNote(file, note, host.info.vocabulary)
+    const speaker = new Speaker(host, { template: template ?? saved.template })
+    return new Chat(SECRET, host, { speaker, options: { ...options, ...(overflow ? { overflow } : {}) }, entries, session })
+  } catch (error) {
+    await session.close()
+    throw error
+  }
+}
+
 /** model.generate(messages, options): an answer, and nothing of it is kept. */
 function answerMessages(host, messages, given) {
   const entries = checkMessages('prompt', messages).map((message) => ({ message, record: null }))
@@ -204,4 +225,4 @@ function answerMessages(host, messages, given) {
   }, checked.signal)
 }
 
-module.exports = { Chat, answerMessages, startChat }
+module.exports = { Chat, answerMessages, restoreChat, startChat }

@@ -27,6 +27,9 @@ const SAMPLING = {
 
 const camel = (name) => name.replace(/-(\w)/g, (_, letter) => letter.toUpperCase())
 
+/** The options of generate() that the command line names. */
+const generateOptions = (values) => Object.fromEntries(Object.entries(pick(values, Object.keys(SAMPLING))).map(([name, value]) => [camel(name), value]))
+
 function summary({ usage, timings, speculation, finishReason }, model) {
   const { memory, paging, work } = model.stats()
   return [
@@ -93,7 +96,7 @@ async function run(values, [file, prompt = ''], terminal) {
   if (!file && !fs.existsSync(DEMO)) {
     throw new UsageError('no model given, and this package has no demo model (models/demo.gguf): chord run MODEL.gguf [PROMPT]')
   }
-  const given = Object.fromEntries(Object.entries(pick(values, Object.keys(SAMPLING))).map(([name, value]) => [camel(name), value]))
+  const given = generateOptions(values)
   const { draft: draftFile, ...options } = file ? given : { maxTokens: DEMO_TOKENS, ...given }
 
   let stoppedAt = 0
@@ -135,4 +138,7 @@ module.exports = {
   summary: 'Continues a text. Without a model, the demo model of the package writes.',
   options: { ...SAMPLING, ...LOAD_OPTIONS, stats: { help: 'tokens, speed and memory, on standard error' } },
   run,
+  DEMO,
+  SAMPLING,
+  generateOptions,
 }

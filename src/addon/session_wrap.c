@@ -253,17 +253,43 @@ static napi_value save_resolve(napi_env env, struct task *task)
 
 static napi_value restore_resolve(napi_env env, struct task *task)
 {
+    struct session_task *t = (struct session_task *)task;
+    uint64_t n_note;
+    napi_value out, text;
     transfer_progress(env, task);
     util_report_exception(env);
-    return make_resolve(env, task);
+    napi_value handle = make_resolve(env, task);
+    if (handle == NULL)
+        return NULL;
+    const char *note = chord_transfer_note(t->transfer, &n_note);
+    if (note != NULL)
+        text = util_make_string(env, note, (size_t)n_note);
+    else
+        NAPI_TRY(env, napi_get_null(env, &text));
+    NAPI_TRY(env, napi_create_object(env, &out));
+    return util_set(env, out, "session", handle) && util_set(env, out, "note", text) ? out : NULL;
 }
 
-// handle, path, cancel | undefined, listener | undefined
+static bool set_note(napi_env env, struct session_task *t, napi_value note)
+{
+    struct chord_error error = {0};
+    size_t n_bytes;
+    char *text = util_get_string(env, note, &n_bytes);
+    if (text == NULL)
+        return false;
+    const bool ok = chord_transfer_set_note(t->transfer, text, n_bytes, &error) == CHORD_OK;
+    free(text);
+    if (!ok)
+        util_throw(env, &error);
+    return ok;
+}
+
+// handle, path, cancel | undefined, listener | undefined, note | undefined
 static napi_value start_transfer(napi_env env, napi_callback_info info, bool restores)
 {
     struct chord_error error = {0};
-    napi_value arguments[4];
-    if (!util_arguments(env, info, 4, arguments))
+    napi_value arguments[5];
+    if (!util_arguments(env, info, 5, arguments))
         return NULL;
     struct session_task *t = session_task_make(env, arguments[0], restores);
     char *path = t != NULL ? util_get_string(env, arguments[1], NULL) : NULL;
@@ -279,6 +305,10 @@ static napi_value start_transfer(napi_env env, napi_callback_info info, bool res
         session_task_destroy(env, &t->task);
         return util_throw(env, &error);
     }
+    if (!util_is_nullish(env, arguments[4]) && !set_note(env, t, arguments[4])) {
+        session_task_destroy(env, &t->task);
+        return NULL;
+    }
     if (!util_is_nullish(env, arguments[3]) && napi_create_reference(env, arguments[3], 1, &t->listener) != napi_ok) {
         util_throw_last(env);
         session_task_destroy(env, &t->task);
@@ -290,13 +320,13 @@ static napi_value start_transfer(napi_env env, napi_callback_info info, bool res
     return queue(env, t, arguments[2]);
 }
 
-// sessionSave(session, path, cancel | undefined, listener | undefined) -> Promise
+// sessionSave(session, path, cancel | undefined, listener | undefined, note | undefined) -> Promise. The note is a string to keep with it.
 napi_value wrap_session_save(napi_env env, napi_callback_info info)
 {
     return start_transfer(env, info, false);
 }
 
-// sessionRestore(model, path, cancel | undefined, listener | undefined) -> Promise<handle>
+// sessionRestore(model, path, cancel | undefined, listener | undefined) -> Promise<{ session: handle, note: string or null }>
 napi_value wrap_session_restore(napi_env env, napi_callback_info info)
 {
     return start_transfer(env, info, true);

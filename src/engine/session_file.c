@@ -36,28 +36,32 @@ static uint64_t blocks_of(uint64_t n_done)
 }
 
 // False: more than 64 bits count.
-static bool lay_out(struct session_file_header *header, uint64_t n_tokens, uint64_t n_done, uint64_t block_bytes)
+static bool lay_out(struct session_file_header *header, uint64_t n_tokens, uint64_t n_done, uint64_t n_note,
+                    uint64_t block_bytes)
 {
     uint64_t text_bytes, block_span, blocks_bytes;
+    const uint64_t note_span = n_note > 0 ? n_note + SESSION_FILE_CHECK_BYTES : 0;
     header->n_tokens = n_tokens;
     header->n_done = n_done;
+    header->n_note = n_note;
     header->n_blocks = blocks_of(n_done);
     return checked_mul(n_tokens, sizeof(uint32_t) + 1, &text_bytes) &&
-           checked_add(text_bytes, SESSION_FILE_HEADER_BYTES + SESSION_FILE_CHECK_BYTES, &header->blocks_at) &&
+           checked_add(text_bytes, SESSION_FILE_HEADER_BYTES + SESSION_FILE_CHECK_BYTES, &header->note_at) &&
+           checked_add(header->note_at, note_span, &header->blocks_at) &&
            checked_add(block_bytes, SESSION_FILE_CHECK_BYTES, &block_span) &&
            checked_mul(header->n_blocks, block_span, &blocks_bytes) &&
            checked_add(header->blocks_at, blocks_bytes, &header->n_bytes);
 }
 
 void session_file_write_header(const struct session_file_kind *kind, uint64_t n_tokens, uint64_t n_done,
-                               unsigned char *out, struct session_file_header *header)
+                               uint64_t n_note, unsigned char *out, struct session_file_header *header)
 {
     const struct kv_layout *kv = kind->kv;
     const uint32_t mark = BYTE_ORDER_MARK;
-    lay_out(header, n_tokens, n_done, kv->block_bytes); // what is in memory can be counted
+    lay_out(header, n_tokens, n_done, n_note, kv->block_bytes); // what is in memory can be counted
     memset(out, 0, SESSION_FILE_HEADER_BYTES);
     memcpy(out, SESSION_FILE_MAGIC, 8);
-    store_u32(out + 8, SESSION_FILE_VERSION);
+    store_u32(out + 8, n_note > 0 ? SESSION_FILE_VERSION_NOTE : SESSION_FILE_VERSION);
     memcpy(out + 12, &mark, sizeof mark);
     session_file_store_u64(out + 16, kind->fingerprint);
     session_file_store_u64(out + 24, n_tokens);
@@ -68,6 +72,7 @@ void session_file_write_header(const struct session_file_kind *kind, uint64_t n_
     store_u32(out + 56, kv->n_layer);
     store_u32(out + 60, kv->n_head_kv);
     store_u32(out + 64, kv->head_dim);
+    store_u32(out + 68, (uint32_t)n_note);
     memcpy(out + 72, kind->tier, strnlen(kind->tier, SESSION_FILE_TIER_BYTES));
     session_file_store_u64(out + HEADER_CHECK_AT, xxh64(out, HEADER_CHECK_AT, 0));
 }
@@ -123,9 +128,11 @@ enum chord_status session_file_read_header(const struct session_source *source, 
         return status;
     if (n < 8 || memcmp(bytes, SESSION_FILE_MAGIC, 8) != 0)
         return chord_fail(err, CHORD_NOT_SESSION, "%s: is not a session that chord saved", source->name);
-    if (n >= 12 && load_u32(bytes + 8) != SESSION_FILE_VERSION)
-        return chord_fail(err, CHORD_SESSION_VERSION, "%s: is of version %u of the format; this chord reads version %u",
-                          source->name, load_u32(bytes + 8), SESSION_FILE_VERSION);
+    const uint32_t version = load_u32(bytes + 8);
+    if (n >= 12 && version != SESSION_FILE_VERSION && version != SESSION_FILE_VERSION_NOTE)
+        return chord_fail(err, CHORD_SESSION_VERSION,
+                          "%s: is of version %u of the format; this chord reads versions %u and %u", source->name,
+                          version, SESSION_FILE_VERSION, SESSION_FILE_VERSION_NOTE);
     if (n < sizeof bytes)
         return chord_fail(err, CHORD_SESSION_TRUNCATED, "%s: ends after %llu bytes, within its header", source->name,
                           (unsigned long long)n);
@@ -134,8 +141,10 @@ enum chord_status session_file_read_header(const struct session_source *source, 
     status = check_kind(source, kind, bytes, err);
     if (status != CHORD_OK)
         return status;
-    const uint64_t n_tokens = load_u64(bytes + 24), n_done = load_u64(bytes + 32);
-    if (n_done > n_tokens || !lay_out(out, n_tokens, n_done, kind->kv->block_bytes))
+    const uint64_t n_tokens = load_u64(bytes + 24), n_done = load_u64(bytes + 32), n_note = load_u32(bytes + 68);
+    if (n_note > SESSION_FILE_MOST_NOTE || (n_note > 0) != (version == SESSION_FILE_VERSION_NOTE))
+        return damaged(source, 68, "an impossible size of the note", err);
+    if (n_done > n_tokens || !lay_out(out, n_tokens, n_done, n_note, kind->kv->block_bytes))
         return damaged(source, 24, "impossible numbers of tokens", err);
     if (source->n_bytes < out->n_bytes)
         return chord_fail(err, CHORD_SESSION_TRUNCATED, "%s: ends after %llu of its %llu bytes", source->name,
@@ -204,6 +213,22 @@ enum chord_status session_file_read_text(const struct session_source *source, co
         *out = (struct session_text){0};
     }
     return status;
+}
+
+enum chord_status session_file_read_note(const struct session_source *source, const struct session_file_header *header,
+                                         void *out, struct chord_error *err)
+{
+    unsigned char check[SESSION_FILE_CHECK_BYTES];
+    if (header->n_note == 0)
+        return CHORD_OK;
+    enum chord_status status = source->read(source->context, header->note_at, out, header->n_note, err);
+    if (status == CHORD_OK)
+        status = source->read(source->context, header->note_at + header->n_note, check, sizeof check, err);
+    if (status != CHORD_OK)
+        return status;
+    if (load_u64(check) != xxh64(out, header->n_note, 0))
+        return damaged(source, header->note_at, "the check of the note is wrong", err);
+    return CHORD_OK;
 }
 
 enum chord_status session_file_read_block(const struct session_source *source, const struct session_file_kind *kind,

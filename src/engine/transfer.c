@@ -21,6 +21,8 @@ struct chord_transfer {
     bool saves, has_begun;
     uint64_t n_blocks; // transferred
     uint64_t n_unsynced;
+    unsigned char *note; // [header.n_note], or what will be
+    uint64_t n_note;
     struct session_text text; // of restoring
     struct kv_cache kv;       // of restoring
     void *buffer;             // of saving: for a block of the spill file
@@ -68,6 +70,30 @@ enum chord_status chord_session_restore(struct chord_model *model, const char *p
     return create(model, path, out, err);
 }
 
+enum chord_status chord_transfer_set_note(struct chord_transfer *transfer, const void *note, uint64_t n_bytes,
+                                          struct chord_error *err)
+{
+    struct memory_account *account = &transfer->model->account;
+    if (n_bytes > SESSION_FILE_MOST_NOTE)
+        return chord_fail(err, CHORD_INVALID_ARGUMENT,
+                          "a note of %llu bytes is too long for a session's file, which takes %u",
+                          (unsigned long long)n_bytes, SESSION_FILE_MOST_NOTE);
+    memory_free(account, transfer->note);
+    transfer->n_note = n_bytes;
+    transfer->note = memory_alloc(account, MEMORY_SCRATCH, n_bytes > 0 ? n_bytes : 1, 16);
+    if (transfer->note == NULL)
+        return memory_account_fail(account, err, n_bytes, "a session's file");
+    if (n_bytes > 0)
+        memcpy(transfer->note, note, n_bytes);
+    return CHORD_OK;
+}
+
+const void *chord_transfer_note(const struct chord_transfer *transfer, uint64_t *n_bytes)
+{
+    *n_bytes = transfer->n_note;
+    return transfer->note;
+}
+
 void chord_transfer_free(struct chord_transfer *transfer)
 {
     if (transfer == NULL)
@@ -83,6 +109,7 @@ void chord_transfer_free(struct chord_transfer *transfer)
     memory_free(account, transfer->text.tokens);
     memory_free(account, transfer->text.generated);
     memory_free(account, transfer->buffer);
+    memory_free(account, transfer->note);
     memory_free(account, transfer->path);
     memory_free(account, transfer);
 }
@@ -110,7 +137,8 @@ static enum chord_status begin_saving(struct chord_transfer *transfer, struct ch
     enum chord_status status = know_kind(transfer, err);
     if (status != CHORD_OK)
         return status;
-    session_file_write_header(&transfer->kind, text->n_tokens, text->n_done, header, &transfer->header);
+    session_file_write_header(&transfer->kind, text->n_tokens, text->n_done, transfer->n_note, header,
+                              &transfer->header);
     const uint64_t n_token_bytes = text->n_tokens * sizeof *text->tokens;
     const uint64_t flags_at = sizeof header + n_token_bytes;
     xxh64_init(&hash, 0);
@@ -128,6 +156,12 @@ static enum chord_status begin_saving(struct chord_transfer *transfer, struct ch
         status = os_output_write(file, flags_at, text->generated, text->n_tokens, err);
     if (status == CHORD_OK)
         status = os_output_write(file, flags_at + text->n_tokens, check, sizeof check, err);
+    if (status != CHORD_OK || transfer->n_note == 0)
+        return status;
+    session_file_store_u64(check, xxh64(transfer->note, transfer->n_note, 0));
+    status = os_output_write(file, transfer->header.note_at, transfer->note, transfer->n_note, err);
+    if (status == CHORD_OK)
+        status = os_output_write(file, transfer->header.note_at + transfer->n_note, check, sizeof check, err);
     return status;
 }
 
@@ -194,7 +228,13 @@ static enum chord_status begin_restoring(struct chord_transfer *transfer, struct
     if (status == CHORD_OK)
         status = session_file_read_text(&source, &transfer->kind, &transfer->header, &transfer->model->account,
                                         &transfer->text, err);
-    return status;
+    if (status != CHORD_OK || transfer->header.n_note == 0)
+        return status;
+    transfer->note = memory_alloc(&transfer->model->account, MEMORY_SCRATCH, transfer->header.n_note, 16);
+    if (transfer->note == NULL)
+        return memory_account_fail(&transfer->model->account, err, transfer->header.n_note, "a session's file");
+    transfer->n_note = transfer->header.n_note;
+    return session_file_read_note(&source, &transfer->header, transfer->note, err);
 }
 
 static enum chord_status restore_block(struct chord_transfer *transfer, struct chord_error *err)

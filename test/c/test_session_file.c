@@ -313,7 +313,9 @@ static void impossible_headers_are_refused(void **state)
         uint64_t value;
         enum chord_status status;
     } cases[] = {
-        {8, 4, 2, CHORD_SESSION_VERSION},
+        {8, 4, 3, CHORD_SESSION_VERSION},
+        {8, 4, 2, CHORD_SESSION_DAMAGED},
+        {68, 4, 5, CHORD_SESSION_DAMAGED},
         {12, 4, 0x01020304u ^ 0x05060704u, CHORD_SESSION_FOREIGN},
         {16, 8, 5, CHORD_SESSION_FOREIGN},
         {24, 8, 131, CHORD_SESSION_TRUNCATED},
@@ -346,6 +348,57 @@ static void impossible_headers_are_refused(void **state)
     assert_int_equal(refusal(changed, n), CHORD_SESSION_DAMAGED);
     free(bytes);
     free(changed);
+    chord_session_free(session);
+    assert_idle();
+    close_tiny();
+}
+
+// Bytes of the caller's, saved with a session and read again.
+static void notes_go_with_a_session(void **state)
+{
+    (void)state;
+    static unsigned char note[70000];
+    uint64_t n, n_note;
+    struct chord_error err;
+    struct chord_transfer *transfer;
+    open_long(CHORD_KV_F16);
+    struct chord_session *session = session_with(100, 30);
+    for (size_t i = 0; i < sizeof note; i++)
+        note[i] = (unsigned char)(i * 7);
+    saved(session, test_path("plain"));
+    unsigned char *plain = read_all(test_path("plain"), &n);
+    const uint64_t n_plain = n;
+    assert_int_equal(plain[8], 1);
+    for (uint64_t length = 0; length <= sizeof note; length = length * 3 + 1) {
+        assert_int_equal(chord_session_save(session, test_path("a"), &transfer, &err), CHORD_OK);
+        assert_int_equal(chord_transfer_set_note(transfer, note, length, &err), CHORD_OK);
+        assert_int_equal(run_transfer(transfer, &err), CHORD_OK);
+        chord_transfer_free(transfer);
+        unsigned char *bytes = read_all(test_path("a"), &n);
+        assert_int_equal(n, n_plain + length + (length > 0 ? 8 : 0));
+        assert_int_equal(bytes[8], length > 0 ? 2 : 1);
+        assert_int_equal(chord_session_restore(model, test_path("a"), &transfer, &err), CHORD_OK);
+        assert_int_equal(run_transfer(transfer, &err), CHORD_OK);
+        const void *found = chord_transfer_note(transfer, &n_note);
+        assert_int_equal(n_note, length);
+        assert_int_equal(found != NULL, length > 0);
+        if (length > 0)
+            assert_memory_equal(found, note, length);
+        chord_session_free(chord_transfer_take(transfer));
+        chord_transfer_free(transfer);
+        chord_model_settle(model);
+        const uint64_t note_at = 96 + 130 * 5 + 8;
+        for (uint64_t at = note_at; at < note_at + length + 8 && length > 0; at += 1 + length / 5) {
+            bytes[at] ^= 4;
+            assert_int_equal(refusal(bytes, n), CHORD_SESSION_DAMAGED);
+            bytes[at] ^= 4;
+        }
+        free(bytes);
+    }
+    assert_int_equal(chord_session_save(session, test_path("a"), &transfer, &err), CHORD_OK);
+    assert_int_equal(chord_transfer_set_note(transfer, note, UINT64_C(1) << 40, &err), CHORD_INVALID_ARGUMENT);
+    chord_transfer_free(transfer);
+    free(plain);
     chord_session_free(session);
     assert_idle();
     close_tiny();
@@ -559,6 +612,7 @@ int main(void)
         TEST(a_file_follows_from_its_text),
         TEST(damage_is_refused),
         TEST(impossible_headers_are_refused),
+        TEST(notes_go_with_a_session),
         TEST(other_models_are_told_apart),
         TEST(a_session_that_is_saved_is_in_use),
         TEST(failed_allocations_leave_nothing),

@@ -65,6 +65,11 @@ static enum chord_status read_all(const struct session_source *source, const str
     require(text.n_pure <= text.n_tokens, "tokens before any that was generated");
     for (uint64_t i = 0; i < text.n_tokens; i++)
         require(text.tokens[i] < kind->n_vocab && (i >= text.n_pure || text.generated[i] == 0), "tokens");
+    if (header.n_note > 0) {
+        void *note = malloc(header.n_note);
+        status = session_file_read_note(source, &header, note, err);
+        free(note);
+    }
     void *block = malloc(kind->kv->block_bytes);
     for (uint64_t b = 0; b < header.n_blocks && status == CHORD_OK; b++)
         status = session_file_read_block(source, kind, &header, b, block, err);

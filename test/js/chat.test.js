@@ -3,8 +3,10 @@
 // Conversations.
 
 const assert = require('node:assert/strict')
-const { Chat, ChatAnswer, ChordError, loadModel } = require('../..')
-const { STORIES, openModel, testWith, withMetadata } = require('./helpers.js')
+const fs = require('node:fs')
+const path = require('node:path')
+const { Chat, ChatAnswer, ChordError } = require('../..')
+const { RANDOM, STORIES, openModel, runNode, temporaryFolder, testWith, withMetadata } = require('./helpers.js')
 
 const GREEDY = { temperature: 0, maxTokens: 20, logprobs: 0, ignoreEos: true }
 const TEMPLATE = "{{ bos_token }}{% for m in messages %}{{ m.role + ': ' + m.content + eos_token + '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
@@ -224,4 +226,110 @@ testWith(STORIES, 'a full context is refused with its numbers, or its oldest tur
   assert.equal(messages.length, 1 + 16 - dropped)
   assert.deepEqual(messages[1], { role: 'user', content: `Turn ${dropped / 2}, please.` })
   await assert.rejects(shifting.send('word '.repeat(300), GREEDY), { code: 'CONTEXT_FULL' })
+})
+
+// ---- Files ------------------------------------------------------------------------------------------------------------
+
+/** XXH64 with seed 0, as the files of sessions have it. */
+function xxh64(bytes) {
+  const mask = (1n << 64n) - 1n
+  const [p1, p2, p3, p4, p5] = [0x9e3779b185ebca87n, 0xc2b2ae3d27d4eb4fn, 0x165667b19e3779f9n, 0x85ebca77c2b2ae63n, 0x27d4eb2f165667c5n]
+  const rotate = (x, n) => ((x << n) | (x >> (64n - n))) & mask
+  const round = (acc, lane) => (rotate((acc + lane * p2) & mask, 31n) * p1) & mask
+  let at = 0
+  let hash = p5
+  if (bytes.length >= 32) {
+    const lanes = [(p1 + p2) & mask, p2, 0n, -p1 & mask]
+    for (; at + 32 <= bytes.length; at += 32) lanes.forEach((lane, i) => (lanes[i] = round(lane, bytes.readBigUInt64LE(at + 8 * i))))
+    hash = [1n, 7n, 12n, 18n].reduce((sum, n, i) => (sum + rotate(lanes[i], n)) & mask, 0n)
+    for (const lane of lanes) hash = ((hash ^ round(0n, lane)) * p1 + p4) & mask
+  }
+  hash = (hash + BigInt(bytes.length)) & mask
+  for (; at + 8 <= bytes.length; at += 8) hash = (rotate(hash ^ round(0n, bytes.readBigUInt64LE(at)), 27n) * p1 + p4) & mask
+  assert.equal(at, bytes.length, 'whole words')
+  hash = ((hash ^ (hash >> 33n)) * p2) & mask
+  hash = ((hash ^ (hash >> 29n)) * p3) & mask
+  return hash ^ (hash >> 32n)
+}
+
+/** A saved session without its keys and values: they have to be computed again. */
+function withoutKeys(bytes) {
+  const nTokens = Number(bytes.readBigUInt64LE(24))
+  const nNote = bytes.readUInt32LE(68)
+  const bare = Buffer.from(bytes.subarray(0, 96 + nTokens * 5 + 8 + (nNote > 0 ? nNote + 8 : 0)))
+  assert.equal(bare.readBigUInt64LE(88), xxh64(bare.subarray(0, 88)))
+  bare.writeBigUInt64LE(0n, 32)
+  bare.writeBigUInt64LE(xxh64(bare.subarray(0, 88)), 88)
+  return bare
+}
+
+testWith(STORIES, 'an answer is the same without reuse, as long as the same tokens are prompt and the same generated', async (t) => {
+  const file = path.join(temporaryFolder(t), 'a.chat')
+  const model = await openModel(t)
+  const chat = model.chat({ system: SYSTEM })
+  for (const message of ['Tell me of Tom.', 'And then?']) await chat.send(message, GREEDY)
+  await chat.save(file)
+  const reusing = await chat.send('So?', GREEDY)
+  assert.ok(reusing.usage.reusedTokens > 250)
+  fs.writeFileSync(file, withoutKeys(fs.readFileSync(file)))
+  // In a model of its own, where nobody has computed anything.
+  const other = await openModel(t)
+  const anew = await (await other.restoreChat(file)).send('So?', GREEDY)
+  assert.equal(anew.usage.reusedTokens, 0)
+  assert.equal(anew.usage.promptTokens, reusing.usage.promptTokens)
+  assert.deepEqual(essence(anew), essence(reusing))
+})
+
+testWith([STORIES, RANDOM], 'a saved chat goes on in another process, and what is not one is refused', async (t) => {
+  const folder = temporaryFolder(t)
+  const file = path.join(folder, 'a.chat')
+  const model = await openModel(t)
+  const chat = model.chat({ system: SYSTEM, template: TEMPLATE, overflow: 'shift', documents: [], variables: { mood: 'good' } })
+  const first = await chat.send('Tell me of Tom.', GREEDY)
+  const saving = chat.save(file)
+  assert.throws(() => chat.rewind(), { code: 'BUSY' })
+  await saving
+  const second = await chat.send('And then?', GREEDY)
+  assert.ok(second.usage.reusedTokens >= first.usage.promptTokens)
+
+  const program = `
+    const { loadModel } = require(${JSON.stringify(path.resolve(__dirname, '../..'))})
+    ;(async () => {
+      const model = await loadModel(${JSON.stringify(STORIES)}, { threads: 1 })
+      const chat = await model.restoreChat(${JSON.stringify(file)})
+      const { messages, template } = chat
+      const { text, tokens, logprobs, usage } = await chat.send('And then?', ${JSON.stringify(GREEDY)})
+      console.log(JSON.stringify({ messages, template, usage, said: { text, tokens, logprobs } }))
+      await model.close()
+    })()`
+  const { stdout, stderr, code } = await runNode(['-e', program])
+  assert.equal(code, 0, stderr)
+  const other = JSON.parse(stdout)
+  assert.deepEqual(other.said, essence(second))
+  assert.deepEqual(other.usage, second.usage)
+  assert.deepEqual(other.messages, chat.messages.slice(0, 3))
+  assert.deepEqual(other.template, { name: null, source: 'option', text: TEMPLATE })
+
+  // A session reads it too; a chat is more.
+  const session = await model.restoreSession(file)
+  assert.equal(session.tokens.length, first.usage.promptTokens + first.tokens.length)
+  await session.save(path.join(folder, 'session'))
+  await assert.rejects(model.restoreChat(path.join(folder, 'session')), { code: 'NOT_SESSION', message: /no chat/ })
+  const bytes = fs.readFileSync(file)
+  const refused = async (name, contents, code) => {
+    fs.writeFileSync(path.join(folder, name), contents)
+    await assert.rejects(model.restoreChat(path.join(folder, name)), (error) => error instanceof ChordError && error.code === code && error.message.includes(name))
+  }
+  const noteAt = 96 + session.tokens.length * 5 + 8
+  const changed = (at, change) => Buffer.concat([bytes.subarray(0, at), Buffer.of(change(bytes[at])), bytes.subarray(at + 1)])
+  await refused('damaged', changed(noteAt + 20, (byte) => byte ^ 1), 'SESSION_DAMAGED')
+  await refused('cut', bytes.subarray(0, noteAt + 5), 'SESSION_TRUNCATED')
+  await refused('other', '{"chat":1}', 'NOT_SESSION')
+  const foreign = await openModel(t, RANDOM)
+  await assert.rejects(foreign.restoreChat(file), { code: 'SESSION_FOREIGN' })
+  await assert.rejects(model.restoreChat(file, { templates: 'x' }), { code: 'INVALID_ARGUMENT' })
+  await assert.rejects(model.restoreChat(file, { template: 'none' }), { code: 'INVALID_ARGUMENT' })
+  const { template } = await model.restoreChat(file, { template: TEMPLATE.toUpperCase() })
+  assert.equal(template.text, TEMPLATE.toUpperCase())
+  await assert.rejects(chat.save(path.join(folder, 'no', 'such', 'folder')), { code: 'IO' })
 })

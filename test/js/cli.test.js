@@ -188,3 +188,53 @@ testWith(STORIES, 'a reader that leaves early is no error', { skip: process.plat
   assert.match(stdout, /^Once.{6}\/0\n$/)
   assert.equal(stderr, '')
 })
+
+const CHAT = ['chat', STORIES, '--system', 'You tell stories.', ...GREEDY]
+
+testWith(STORIES, 'chat answers lines of standard input, each going on from the ones before', async (t) => {
+  const { code, stdout, stderr } = await runNode([main, ...CHAT, '--stats'], { input: 'Hi\nAnd \\\nthen?\n/undo\n/again\n/what\n/exit\nnever\n' })
+  assert.equal(code, 0, stderr)
+  assert.equal(stdout.trimEnd().split('\n').length >= 3, true, stdout)
+  const told = stderr.split('\n')
+  assert.match(told[0], /no chat template/)
+  const reused = [...stderr.matchAll(/(\d+) prompt tokens, (\d+) of them reused/g)].map(([, ...numbers]) => numbers.map(Number))
+  assert.equal(reused.length, 3)
+  assert.equal(reused[0][1], 0)
+  assert.ok(reused[1][1] >= reused[0][0])
+  assert.deepEqual(reused[2], [reused[0][0], reused[0][0] - 1])
+  assert.match(stderr, /\/what: not a command/)
+
+  const { stdout: jsons } = await runNode([main, ...CHAT, '--json'], { input: 'Hi\n/undo\n' })
+  const [one, two] = jsons.trimEnd().split('\n').map((line) => JSON.parse(line))
+  assert.equal(one.message.role, 'assistant')
+  assert.ok(two.usage.promptTokens > one.usage.promptTokens)
+  const { stdout: single } = await chord(...CHAT, 'Hi')
+  assert.equal(single.trim(), one.text.trim())
+
+  const file = path.join(temporaryFolder(t), 'a.chat')
+  await runNode([main, ...CHAT], { input: `Hi\n/save ${file}\n` })
+  const { stdout: restored } = await runNode([main, 'chat', STORIES, ...GREEDY, '--restore', file, '--json'], { input: '/undo\n' })
+  assert.deepEqual(JSON.parse(restored).tokens, two.tokens)
+  assert.equal((await chord('chat', STORIES, '--restore', file, '--system', 'x')).code, 2)
+  assert.match((await chord('chat', '--help')).stdout, /--restore FILE/)
+})
+
+testWith(STORIES, 'Ctrl-C stops the answer of a chat, and not the program', { skip: process.platform === 'win32' }, async () => {
+  let said = ''
+  const during = (child) => {
+    let isFirst = true
+    child.stdin.write('Once\n')
+    child.stdout.on('data', (text) => {
+      said += text
+      if (!isFirst) return
+      isFirst = false
+      child.kill('SIGINT')
+      child.stdin.write('And then?\n')
+      child.stdin.end()
+    })
+  }
+  const { code, stderr } = await runNode([main, 'chat', STORIES, '--temperature', '0', '--max-tokens', '400', '--stats'], { during, input: null })
+  assert.equal(code, 0, stderr)
+  assert.ok(said.length > 0)
+  assert.equal([...stderr.matchAll(/prompt tokens/g)].length, 2, stderr)
+})

@@ -28,7 +28,7 @@ function testWith(files, name, options, body) {
   return test(name, skip ? { skip } : options, body)
 }
 
-/** Runs node with these arguments to its end: { code, signal, stdout, stderr }. `during(child)` may meddle. */
+/** Runs node with these arguments to its end: { code, signal, stdout, stderr }. `during(child)` may meddle; with `input: null` it is that which ends its input. */
 function runNode(args, { env = {}, timeout = 60_000, input, during } = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, args, { cwd: root, env: { ...process.env, ...env }, stdio: ['pipe', 'pipe', 'pipe'] })
@@ -46,7 +46,7 @@ function runNode(args, { env = {}, timeout = 60_000, input, during } = {}) {
       resolve({ code, signal, stdout, stderr })
     })
     child.stdin.on('error', () => {}) // the child may be gone before it has read
-    child.stdin.end(input)
+    if (input !== null) child.stdin.end(input)
     during?.(child)
   })
 }

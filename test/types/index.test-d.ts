@@ -136,4 +136,6 @@ chat.messages = [{ role: 'user', content: [{ type: 'text', text: 'Hi' }] }]
 expectType<ChatMessage[]>(chat.rewind())
 expectType<Promise<Chat>>(chat.fork())
 expectType<ChatAnswer>(model.generate([{ role: 'user', content: 'Hi' }], { template: 'default' }))
+expectType<Promise<void>>(chat.save('a.chat'))
+expectType<Promise<Chat>>(model.restoreChat('a.chat', { overflow: 'shift', signal }))
 expectError(chat.send(5))
