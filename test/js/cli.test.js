@@ -135,7 +135,7 @@ test('help of every command, from the table that parses it', async () => {
 
 test('wrong use is one line on standard error, and exit code 2', async () => {
   for (const [args, message] of [
-    [['rum'], /unknown command "rum": there are run, plan/],
+    [['rum'], /unknown command "rum": there are run, plan, chat/],
     [['run', '--tempature', '3'], /unknown option --tempature: did you mean --temperature\?/],
     [['run', '--max-tokens', 'x'], /--max-tokens: expected an integer of at least 1, got "x"/],
     [['run', '--max-tokens'], /--max-tokens/],
