@@ -1,6 +1,7 @@
 'use strict'
 
 const binding = require('./binding.js')
+const v = require('./validate.js')
 
 const SECRET = Symbol('chord')
 
@@ -18,6 +19,8 @@ class Generation {
   #signal
   #onAbort = () => this.#settle(this.#signal.reason)
   #withLogprobs
+  #sample // the caller's own sampler
+  #state // what it is told, beside logits
 
   #events = []
   #texts = []
@@ -38,18 +41,26 @@ class Generation {
    * `prompt`: the tokens, or a promise of them. `submit(tokens, listener)` hands the work to the addon and returns its handle; what
    * it throws this throws, if the tokens are there.
    */
-  constructor(secret, prompt, submit, { signal, withLogprobs }) {
+  constructor(secret, prompt, submit, { signal, withLogprobs, sample }) {
     if (secret !== SECRET) throw new TypeError('a Generation is made by model.generate()')
     this.#signal = signal
     this.#withLogprobs = withLogprobs
+    this.#sample = sample
     this.#result.catch(() => {}) // whoever awaits sees the error; nobody has to
     if (signal?.aborted) {
       this.#settle(signal.reason)
       return
     }
-    const listener = (events, rest, promptDone, final) => this.#take(events, rest, final)
-    if (prompt instanceof Promise) this.#submitLater(prompt, (tokens) => submit(tokens, listener))
-    else this.#handle = submit(prompt, listener)
+    const listener = (events, rest, promptDone, final, asked) => {
+      this.#take(events, rest, final)
+      if (asked) this.#choose(asked)
+    }
+    const begin = (tokens) => {
+      if (sample) this.#state = { tokens: Array.from(tokens), promptTokens: tokens.length, step: 0 }
+      return submit(tokens, listener)
+    }
+    if (prompt instanceof Promise) this.#submitLater(prompt, begin)
+    else this.#handle = begin(prompt)
     signal?.addEventListener('abort', this.#onAbort, { once: true })
   }
 
@@ -126,11 +137,27 @@ class Generation {
     }
   }
 
+  /** Has the caller's sampler choose from logits. The addon goes on with this text when it has been told. */
+  async #choose(logits) {
+    const { length } = logits
+    try {
+      const token = await this.#sample(logits, this.#state)
+      if (this.#settled) return
+      if (!Number.isInteger(token) || token < 0 || token >= length) {
+        throw v.invalidOption("what the option 'sample' of generate() returned", `a token id (an integer from 0 to ${length - 1}), or a promise of one`, token)
+      }
+      binding.chooseToken(this.#handle, token)
+    } catch (error) {
+      this.#settle(error)
+    }
+  }
+
   #take(events, rest, final) {
     if (this.#settled) return
     if (events) {
       for (const event of events) {
         this.#events.push(event)
+        if (this.#state) this.#state.step = this.#state.tokens.push(event.token) - this.#state.promptTokens
         if (event.text !== '') this.#texts.push(event.text)
       }
     }

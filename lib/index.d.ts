@@ -341,6 +341,39 @@ export interface GenerateOptions {
   presencePenalty?: number
   /** How many tokens back "lately" reaches. Default 64. */
   penaltyLastN?: number
+  /** A temperature that follows how sure the model is. Default: none. */
+  dynamicTemperature?: DynamicTemperatureOptions
+  /** Choose among the tokens whose logit is at most this many standard deviations of all logits below the largest. 0: off. Default 0. */
+  topNSigma?: number
+  /** Drops, in some of the steps, the most likely tokens. Default: off. */
+  xtc?: XtcOptions
+  /** Makes what would repeat a passage of the text less likely. Default: off. */
+  dry?: DryOptions
+  /**
+   * Mirostat 2.0: keeps the surprise of the text near a target. It alone decides which tokens stay: `topK`, `topP` and `minP` are off with it, and to
+   * set them, `typicalP`, `topNSigma`, `xtc` or a temperature of 0 beside it is refused. Default: off.
+   */
+  mirostat?: MirostatOptions
+  /**
+   * The samplers in the order in which they are applied, each at most once; those not named take no part, and their options are refused. Filters
+   * before `'temperature'` see the model's own probabilities. Default: all, in the order `'penalties'` (repeat, frequency, presence), `'dry'`,
+   * `'topNSigma'`, `'temperature'` (also the dynamic one), `'topK'`, `'typicalP'`, `'topP'`, `'minP'`, `'xtc'`, `'mirostat'`.
+   */
+  samplers?: SamplerName[]
+  /**
+   * A sampler of your own, for experiments: called for every token, it returns the token's id, or a promise of it. `logits` is a copy, one number
+   * per token of the vocabulary, as the model gives them but with `logitBias`, and `-Infinity` for tokens that can't be chosen. No
+   * other option that decides on tokens may be given with it, and nothing is guessed ahead.
+   *
+   * The generation pauses until it has answered; others of the model go on. What it throws rejects the generation; an id that is
+   * none, or whose logit is `-Infinity`, rejects it with `INVALID_ARGUMENT`.
+   *
+   * ```js
+   * const greedy = (logits) => logits.indexOf(logits.reduce((a, b) => Math.max(a, b)))
+   * await model.generate('Once upon a time', { sample: greedy })
+   * ```
+   */
+  sample?: (logits: Float32Array, state: SampleState) => number | Promise<number>
   /** Of the random choice: the same seed gives the same text. Default: drawn anew. */
   seed?: number
   /** The text ends before the first of these that appears, also where it begins within a token. */
@@ -372,6 +405,61 @@ export interface GenerateOptions {
   draft?: Model | false
   /** An abort cancels; the promise and the stream then reject with the signal's reason. */
   signal?: AbortSignal
+}
+
+export type SamplerName = 'penalties' | 'dry' | 'topNSigma' | 'temperature' | 'topK' | 'typicalP' | 'topP' | 'minP' | 'xtc' | 'mirostat'
+
+/** What a sampler of {@link GenerateOptions.sample} is told. One object for the whole generation: to change it changes what it is told next. */
+export interface SampleState {
+  /** The text so far: the prompt, then what was generated. */
+  tokens: number[]
+  /** Of `tokens`, those of the prompt. */
+  promptTokens: number
+  /** Tokens generated so far: 0 at first. */
+  step: number
+}
+
+/**
+ * From `temperature - range` (at least 0) to `temperature + range`, by the entropy of the tokens in the running, divided by the largest that
+ * so many can have, to the power of `exponent`.
+ */
+export interface DynamicTemperatureOptions {
+  /** 0: off. */
+  range: number
+  /** Default 1. */
+  exponent?: number
+}
+
+/** XTC, "exclude top choices": all tokens of at least the probability `threshold` are dropped but the least likely of them. */
+export interface XtcOptions {
+  /** Of a step to be one in which that is done. 0: off. Default 0.5. */
+  probability?: number
+  /** At most 0.5, since two tokens have to be so likely. Default 0.1. */
+  threshold?: number
+}
+
+/**
+ * DRY, "don't repeat yourself": where the end of the text stood before, `multiplier * base ** (length - allowedLength)` is taken from the logit of
+ * the token that followed it there, `length` being the tokens of the longest passage that would go on being repeated.
+ */
+export interface DryOptions {
+  /** 0: off. Default 0.8. */
+  multiplier?: number
+  /** At least 1. Default 1.75. */
+  base?: number
+  /** Shorter passages cost nothing. Default 2. */
+  allowedLength?: number
+  /** How many tokens back passages are looked for. Default: the whole text, with the prompt. */
+  penaltyLastN?: number
+  /** No passage goes across a token at which one of these ends. Default: a line break, `:`, `"` and `*`. */
+  sequenceBreakers?: string | string[]
+}
+
+export interface MirostatOptions {
+  /** The surprise aimed at, in bits. Default 5. */
+  tau?: number
+  /** How fast it is aimed. Default 0.1. */
+  eta?: number
 }
 
 export interface SpeculateOptions {

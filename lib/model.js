@@ -10,6 +10,7 @@ const { runJob, startGeneration } = require('./generation.js')
 const { GENERATE, LOAD, PERPLEXITY, PLAN, PRELOAD, RESTORE_CHAT, SIGNAL, TRANSFER, WASM, nativeLoadOptions } = require('./options.js')
 const { measurePerplexity } = require('./perplexity.js')
 const { nativeRoutes } = require('./routes.js')
+const { checkNoSampling, nativeSampling } = require('./sampling.js')
 const { SECRET, Session } = require('./session.js')
 const { tokenizerOf } = require('./tokenizer.js')
 const v = require('./validate.js')
@@ -201,8 +202,9 @@ class Model {
   /** A generation by `submit(tokens, options of the addon, listener)`. */
   #generate(prompt, options, submit) {
     this.#assertOpen()
-    const { signal, logitBias, speculate = { lookup: true }, draft = this.#draft, ...native } = v.options('generate()', options, GENERATE)
-    native.speculate = speculate
+    const { signal, logitBias, sample, speculate = { lookup: true }, draft = this.#draft, ...given } = v.options('generate()', options, GENERATE)
+    if (sample) checkNoSampling(given)
+    const native = { ...nativeSampling(given), speculate, callerChooses: sample !== undefined }
     if (draft && speculate) native.draft = this.#draftHandle(draft, options?.draft !== undefined)
     if (logitBias) {
       for (const token of logitBias.tokens) v.tokenIds("option 'logitBias' of generate(), keys", [token], this.#info.vocabulary)
@@ -211,6 +213,7 @@ class Model {
     return startGeneration(this.#promptTokens(prompt), (tokens, listener) => submit(tokens, native, listener), {
       signal,
       withLogprobs: native.logprobs !== undefined,
+      sample,
     })
   }
 

@@ -3,6 +3,7 @@
 // The options of every function, as schemas for validate.js.
 
 const { checkMessages } = require('./chat/messages.js')
+const { SAMPLING } = require('./sampling.js')
 const v = require('./validate.js')
 
 const LOAD = {
@@ -24,16 +25,8 @@ const PLAN = { ...LOAD, routes: v.routes }
 const GENERATE = {
   maxTokens: v.integer({ least: 1 }),
   ignoreEos: v.boolean,
-  temperature: v.number({ least: 0 }),
-  topK: v.integer({ least: 0, most: 2 ** 31 }),
-  topP: v.number({ above: 0, most: 1 }),
-  minP: v.number({ least: 0, most: 1 }),
-  typicalP: v.number({ above: 0, most: 1 }),
-  repeatPenalty: v.number({ above: 0 }),
-  frequencyPenalty: v.number(),
-  presencePenalty: v.number(),
-  penaltyLastN: v.integer({ least: 0, most: 2 ** 31 }),
-  seed: v.integer({ least: 0 }),
+  ...SAMPLING,
+  sample: v.callback,
   stop: v.strings,
   logitBias: v.logitBias,
   logprobs: v.integer({ least: 0, most: 64 }),

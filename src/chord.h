@@ -214,7 +214,27 @@ struct chord_generate_options {
     float frequency_penalty; // 0: off. Default 0
     float presence_penalty;  // 0: off. Default 0
     uint32_t penalty_last_n; // tokens the penalties look back on. Default 64
-    uint64_t seed;           // with has_seed; otherwise drawn from the system
+    float dynamic_range;     // 0: off. The temperature follows how sure the model is, this far up and down. Default 0
+    float dynamic_exponent;  // of that. Default 1
+    float top_n_sigma;       // 0: off. Standard deviations of the logits that a token may lie below the best. Default 0
+    float xtc_probability;   // 0: off. Of a step to drop all likely tokens but the least likely of them. Default 0
+    float xtc_threshold;     // of a token to be a likely one, at most 0.5. Default 0.1
+    float mirostat_tau;      // 0: off. Bits of surprise aimed at. Not with other filters, nor temperature 0. Default 0
+    float mirostat_eta;      // how fast it is aimed. Default 0.1
+    float dry_multiplier;    // 0: off. Of the penalty on repeated passages. Default 0
+    float dry_base;          // of its growth with their length. Default 1.75
+    uint32_t dry_allowed_length;             // shorter repeats cost nothing. Default 2
+    uint32_t dry_last_n;                     // tokens looked back on. Default UINT32_MAX: all
+    const struct chord_string *dry_breakers; // copied; no repeat goes across where one of these ends. Default none
+    uint32_t n_dry_breakers;
+    // Names of samplers, copied: the chain in its order, each at most once. Default NULL: penalties, dry, topNSigma, temperature, topK,
+    // typicalP, topP, minP, xtc, mirostat. Samplers that are not named take no part.
+    const char *const *samplers;
+    uint32_t n_samplers;
+    // The caller chooses each token (chord_job_choose). All that decides on tokens here is of no effect but ignore_eos and
+    // logit_bias; nothing is guessed. Default false
+    bool caller_chooses;
+    uint64_t seed; // with has_seed; otherwise drawn from the system
     bool has_seed;
     int32_t n_logprobs; // -1: none; 0: of the chosen token; n: and of the n most likely (at most 64). Default -1
     const struct chord_string *stop; // copied; text ends before the first that appears
@@ -249,6 +269,9 @@ enum chord_status chord_score(struct chord_model *model, const uint32_t *tokens,
 
 // Asks the job to end; takes effect within one layer of the step under way. Safe at any time before the free.
 void chord_job_cancel(struct chord_job *job);
+// Answers what chord_output.asked has asked: the next token. INVALID_ARGUMENT, and the job goes on asking, when the token is not in the vocabulary,
+// when its logit is -infinity or NaN, and when nothing was asked. Any thread.
+enum chord_status chord_job_choose(struct chord_job *job, uint32_t token, struct chord_error *err);
 // Cancels and gives the job back; the scheduler drops it when it next looks. The pointer is dead afterwards. NULL is fine.
 void chord_job_free(struct chord_job *job);
 
@@ -274,6 +297,9 @@ struct chord_output {
     uint64_t n_events;
     enum chord_finish finish;
     uint64_t n_prompt_done; // prompt tokens computed so far
+    // With caller_chooses, once for each token: [n_asked] logits to choose from, with bias and bans, valid until chord_job_choose. Else NULL
+    const float *asked;
+    uint64_t n_asked;
     // From here on valid when finish != CHORD_RUNNING.
     struct chord_error error;              // with CHORD_FINISH_ERROR
     uint64_t n_prompt, n_generated;        // tokens; an end-of-generation token is not counted and not in the events
@@ -289,7 +315,8 @@ struct chord_output {
 void chord_job_take(struct chord_job *job, struct chord_output *out);
 
 // Runs steps, each one batch over all jobs that have work, until `seconds` have passed (at least one step), or no job
-// has work, or `*cancel` is set. Returns whether work is left. Jobs' own errors are reported by their outputs.
+// has work, or `*cancel` is set. Returns whether there is work to go on with: jobs that wait for chord_job_choose are none. Jobs' own
+// errors are reported by their outputs.
 bool chord_model_run(struct chord_model *model, double seconds, struct chord_cancel *cancel);
 
 // ---- Sessions ----------------------------------------------------------------------------------------------------------

@@ -66,6 +66,7 @@ NAPI_MODULE_INIT()
         FUNCTION("evaluate", wrap_job_evaluate),
         FUNCTION("score", wrap_job_score),
         FUNCTION("cancelJob", wrap_job_cancel),
+        FUNCTION("chooseToken", wrap_job_choose),
         FUNCTION("sessionOpen", wrap_session_open),
         FUNCTION("sessionGenerate", wrap_session_generate),
         FUNCTION("sessionTokens", wrap_session_tokens),

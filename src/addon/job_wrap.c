@@ -1,9 +1,10 @@
 // Jobs of JavaScript: generations, evaluations, scorings. A job reports to a listener after every slice:
-//   listener(events, rest, promptDone, final)
+//   listener(events, rest, promptDone, final, asked)
 //     events      [{ token, text, logprob?, top?: [{ token, logprob }] }], or undefined when there are none
 //     rest        text that the end released beyond what events hold
 //     promptDone  tokens of the prompt computed so far
 //     final       undefined while the job runs; { finish, error?, ... } once
+//     asked       Float32Array of the logits to choose a token from, for chooseToken(); undefined if that is not asked
 #include "addon/wraps.h"
 
 #include <math.h>
@@ -91,7 +92,7 @@ static napi_value make_final(napi_env env, const struct chord_output *output)
 static bool call_listener(napi_env env, struct job_box *job, const struct chord_output *output)
 {
     napi_value listener, undefined;
-    napi_value arguments[4];
+    napi_value arguments[5];
     uint64_t text_at = 0;
     NAPI_TRY(env, napi_get_undefined(env, &undefined));
     NAPI_TRY(env, napi_get_reference_value(env, job->callback, &listener));
@@ -105,7 +106,10 @@ static bool call_listener(napi_env env, struct job_box *job, const struct chord_
     arguments[3] = output->finish != CHORD_RUNNING ? make_final(env, output) : undefined;
     if (arguments[3] == NULL)
         return false;
-    NAPI_TRY(env, napi_call_function(env, undefined, listener, 4, arguments, NULL));
+    arguments[4] = output->asked != NULL ? util_make_f32s(env, output->asked, (size_t)output->n_asked) : undefined;
+    if (arguments[4] == NULL)
+        return false;
+    NAPI_TRY(env, napi_call_function(env, undefined, listener, 5, arguments, NULL));
     return true;
 }
 
@@ -127,42 +131,70 @@ bool job_box_deliver(napi_env env, struct job_box *job, bool *delivered)
 
 struct generate_arguments {
     struct chord_generate_options options;
-    struct chord_string *stop;
+    struct chord_string *stop, *dry_breakers, *samplers;
+    const char **sampler_names; // of samplers
+    uint32_t n_samplers;
     struct chord_logit_bias *bias;
     struct model_box *draft; // NULL: none
 };
 
+static void free_strings(struct chord_string *strings, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        free((char *)strings[i].bytes);
+    free(strings);
+}
+
 static void free_arguments(struct generate_arguments *a)
 {
-    for (uint32_t i = 0; i < a->options.n_stop; i++)
-        free((char *)a->stop[i].bytes);
-    free(a->stop);
+    free_strings(a->stop, a->options.n_stop);
+    free_strings(a->dry_breakers, a->options.n_dry_breakers);
+    free_strings(a->samplers, a->n_samplers);
+    free(a->sampler_names);
     free(a->bias);
 }
 
-static bool read_stop(napi_env env, napi_value object, struct generate_arguments *a)
+// An array of strings, if there is one, to *out [*n]; each terminated. free_strings, also after a failure.
+static bool read_strings(napi_env env, napi_value object, const char *name, struct chord_string **out, uint32_t *n)
 {
     napi_value list, element;
-    uint32_t n;
-    NAPI_TRY(env, napi_get_named_property(env, object, "stop", &list));
+    uint32_t n_strings;
+    NAPI_TRY(env, napi_get_named_property(env, object, name, &list));
     if (util_is_nullish(env, list))
         return true;
-    NAPI_TRY(env, napi_get_array_length(env, list, &n));
-    a->stop = calloc((size_t)n + 1, sizeof *a->stop);
-    if (a->stop == NULL) {
-        util_throw_code(env, CHORD_OUT_OF_MEMORY, "no memory left for the stop strings");
+    NAPI_TRY(env, napi_get_array_length(env, list, &n_strings));
+    *out = calloc((size_t)n_strings + 1, sizeof **out);
+    if (*out == NULL) {
+        util_throw_code(env, CHORD_OUT_OF_MEMORY, "no memory left for the options of a generation");
         return false;
     }
-    a->options.stop = a->stop;
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; i < n_strings; i++) {
         size_t n_bytes;
         NAPI_TRY(env, napi_get_element(env, list, i, &element));
-        a->stop[i].bytes = util_get_string(env, element, &n_bytes);
-        if (a->stop[i].bytes == NULL)
+        (*out)[i].bytes = util_get_string(env, element, &n_bytes);
+        if ((*out)[i].bytes == NULL)
             return false;
-        a->stop[i].n_bytes = n_bytes;
-        a->options.n_stop = i + 1;
+        (*out)[i].n_bytes = n_bytes;
+        *n = i + 1;
     }
+    return true;
+}
+
+static bool read_samplers(napi_env env, napi_value object, struct generate_arguments *a)
+{
+    if (!read_strings(env, object, "samplers", &a->samplers, &a->n_samplers))
+        return false;
+    if (a->samplers == NULL)
+        return true;
+    a->sampler_names = calloc((size_t)a->n_samplers + 1, sizeof *a->sampler_names);
+    if (a->sampler_names == NULL) {
+        util_throw_code(env, CHORD_OUT_OF_MEMORY, "no memory left for the options of a generation");
+        return false;
+    }
+    for (uint32_t i = 0; i < a->n_samplers; i++)
+        a->sampler_names[i] = a->samplers[i].bytes;
+    a->options.samplers = a->sampler_names;
+    a->options.n_samplers = a->n_samplers;
     return true;
 }
 
@@ -224,6 +256,26 @@ static bool read_draft(napi_env env, napi_value object, struct generate_argument
     return true;
 }
 
+static bool read_taste(napi_env env, napi_value object, struct generate_arguments *a)
+{
+    struct chord_generate_options *o = &a->options;
+    const bool ok = util_option_float(env, object, "dynamicRange", &o->dynamic_range) &&
+                    util_option_float(env, object, "dynamicExponent", &o->dynamic_exponent) &&
+                    util_option_float(env, object, "topNSigma", &o->top_n_sigma) &&
+                    util_option_float(env, object, "xtcProbability", &o->xtc_probability) &&
+                    util_option_float(env, object, "xtcThreshold", &o->xtc_threshold) &&
+                    util_option_float(env, object, "mirostatTau", &o->mirostat_tau) &&
+                    util_option_float(env, object, "mirostatEta", &o->mirostat_eta) &&
+                    util_option_float(env, object, "dryMultiplier", &o->dry_multiplier) &&
+                    util_option_float(env, object, "dryBase", &o->dry_base) &&
+                    util_option_u32(env, object, "dryAllowedLength", &o->dry_allowed_length) &&
+                    util_option_u32(env, object, "dryLastN", &o->dry_last_n) &&
+                    read_strings(env, object, "dryBreakers", &a->dry_breakers, &o->n_dry_breakers) &&
+                    read_samplers(env, object, a) && util_option_bool(env, object, "callerChooses", &o->caller_chooses);
+    o->dry_breakers = a->dry_breakers;
+    return ok;
+}
+
 static bool read_options(napi_env env, napi_value object, struct generate_arguments *a)
 {
     struct chord_generate_options *o = &a->options;
@@ -231,7 +283,7 @@ static bool read_options(napi_env env, napi_value object, struct generate_argume
     double seed = -1;
     if (util_is_nullish(env, object))
         return true;
-    bool ok = util_option_u64(env, object, "maxTokens", &o->max_tokens) &&
+    bool ok = read_taste(env, object, a) && util_option_u64(env, object, "maxTokens", &o->max_tokens) &&
               util_option_bool(env, object, "ignoreEos", &o->ignore_eos) &&
               util_option_float(env, object, "temperature", &o->temperature) &&
               util_option_u32(env, object, "topK", &o->top_k) && util_option_float(env, object, "topP", &o->top_p) &&
@@ -242,10 +294,12 @@ static bool read_options(napi_env env, napi_value object, struct generate_argume
               util_option_float(env, object, "presencePenalty", &o->presence_penalty) &&
               util_option_u32(env, object, "penaltyLastN", &o->penalty_last_n) &&
               util_option_double(env, object, "seed", &seed) &&
-              util_option_double(env, object, "logprobs", &n_logprobs) && read_stop(env, object, a) &&
-              read_bias(env, object, a) && read_speculation(env, object, &o->speculation) && read_draft(env, object, a);
+              util_option_double(env, object, "logprobs", &n_logprobs) &&
+              read_strings(env, object, "stop", &a->stop, &o->n_stop) && read_bias(env, object, a) &&
+              read_speculation(env, object, &o->speculation) && read_draft(env, object, a);
     if (!ok)
         return false;
+    o->stop = a->stop;
     o->n_logprobs = n_logprobs >= 0 && n_logprobs <= 64 ? (int32_t)n_logprobs : -1;
     o->has_seed = seed >= 0 && seed <= 9007199254740992.0;
     o->seed = o->has_seed ? (uint64_t)seed : 0;
@@ -399,7 +453,26 @@ napi_value wrap_job_cancel(napi_env env, napi_callback_info info)
     if (!util_arguments(env, info, 1, &argument))
         return NULL;
     struct job_box *box = util_get_handle(env, argument, HANDLE_JOB);
-    if (box != NULL && box->job != NULL)
+    if (box != NULL && box->job != NULL) {
         chord_job_cancel(box->job);
+        model_queue_wake(env, box->model);
+    }
+    return NULL;
+}
+
+// chooseToken(job, token): the answer to the listener's `asked`. Of a finished job it does nothing.
+napi_value wrap_job_choose(napi_env env, napi_callback_info info)
+{
+    struct chord_error error;
+    uint64_t token;
+    napi_value arguments[2];
+    if (!util_arguments(env, info, 2, arguments))
+        return NULL;
+    struct job_box *box = util_get_handle(env, arguments[0], HANDLE_JOB);
+    if (box == NULL || box->job == NULL || !util_get_count(env, arguments[1], &token))
+        return NULL;
+    if (chord_job_choose(box->job, token < UINT32_MAX ? (uint32_t)token : UINT32_MAX, &error) != CHORD_OK)
+        return util_throw(env, &error);
+    model_queue_wake(env, box->model);
     return NULL;
 }

@@ -141,7 +141,7 @@ static void slice_execute(napi_env env, void *data)
     if (box->current != NULL)
         box->current->status = box->current->execute(box->current, &box->current->error);
     else
-        chord_model_run(box->model, SLICE_SECONDS, &box->stop);
+        box->jobs_stopped = !chord_model_run(box->model, SLICE_SECONDS, &box->stop);
 }
 
 static void slice_complete(napi_env env, napi_status status, void *data)
@@ -162,9 +162,11 @@ static void slice_complete(napi_env env, napi_status status, void *data)
         task->next = box->tasks; // before those that came after it
         box->tasks = task;
     } else if (task != NULL) {
+        box->jobs_wait = false; // it may have cancelled some
         task_settle(env, task);
         util_report_exception(env);
     } else {
+        box->jobs_wait = box->jobs_stopped && !box->woken;
         deliver(env, box);
         report_memory(env, box);
     }
@@ -172,12 +174,17 @@ static void slice_complete(napi_env env, napi_status status, void *data)
     model_box_release(env, box);
 }
 
+static bool has_work(const struct model_box *box)
+{
+    return box->jobs != NULL && !box->jobs_wait;
+}
+
 // Closing waits until it is alone.
 static struct task *take_task(struct model_box *box)
 {
     struct task *task = box->tasks;
     bool closes = task != NULL && box->closing && task->next == NULL;
-    bool jobs_turn = box->jobs != NULL && (box->task_was_last || closes);
+    bool jobs_turn = has_work(box) && (box->task_was_last || closes);
     if (task == NULL || jobs_turn)
         return NULL;
     box->tasks = task->next;
@@ -188,13 +195,14 @@ static struct task *take_task(struct model_box *box)
 // Queues a slice if there is something to do and none is queued.
 static void queue_next(napi_env env, struct model_box *box)
 {
-    if (box->work != NULL || box->addon->stopping || (box->jobs == NULL && box->tasks == NULL))
+    if (box->work != NULL || box->addon->stopping || (!has_work(box) && box->tasks == NULL))
         return;
     napi_handle_scope scope;
     if (napi_open_handle_scope(env, &scope) != napi_ok)
         return;
     box->current = take_task(box);
     box->task_was_last = box->current != NULL;
+    box->woken = box->woken && box->current != NULL;
     napi_value name = util_make_string(env, "chord", 5);
     if (name != NULL &&
         napi_create_async_work(env, NULL, name, slice_execute, slice_complete, box, &box->work) == napi_ok) {
@@ -221,6 +229,13 @@ void model_queue_job(napi_env env, struct model_box *box, struct job_box *job)
     while (*end != NULL)
         end = &(*end)->next;
     *end = job;
+    model_queue_wake(env, box);
+}
+
+void model_queue_wake(napi_env env, struct model_box *box)
+{
+    box->woken = true;
+    box->jobs_wait = false;
     queue_next(env, box);
 }
 

@@ -4,6 +4,8 @@
 // preloading, closing). It gives the pool one slice at a time: a few milliseconds of the jobs' steps, or one task; both in turn
 // when there are both. Between slices the thread goes back to the pool, and new output goes to JavaScript.
 //
+// Jobs that all wait for JavaScript to choose a token get no slice until it has.
+//
 // Everything but the execution of a slice happens on the JavaScript thread, so reference counts need no atomics.
 #ifndef CHORD_ADDON_MODEL_QUEUE_H
 #define CHORD_ADDON_MODEL_QUEUE_H
@@ -31,6 +33,9 @@ struct model_box {
     struct task *current;      // the task of the slice under way; NULL when that is of the jobs
     napi_async_work work;      // the slice under way
     bool task_was_last;
+    bool jobs_wait;         // none of the jobs can go on before model_queue_wake
+    bool jobs_stopped;      // by the slice under way: it found that none can go on
+    bool woken;             // since that slice was queued
     bool closing;           // takes nothing new
     int64_t external_bytes; // told to the garbage collector
 };
@@ -46,6 +51,8 @@ struct model_box *model_box_get(napi_env env, napi_value handle);
 // Both take over what they are given and see to it that a slice is queued.
 void model_queue_job(napi_env env, struct model_box *box, struct job_box *job);
 napi_value model_queue_task(napi_env env, struct model_box *box, struct task *task, napi_value promise);
+// A job was told something that the next slice has to see: a choice, or that it is cancelled.
+void model_queue_wake(napi_env env, struct model_box *box);
 
 // In session_wrap.c. Fetches the box of a handle, its model and its session, and sees to it that both are open: NULL with a
 // ChordError CLOSED otherwise.

@@ -660,6 +660,7 @@ napi_value wrap_model_close(napi_env env, napi_callback_info info)
     box->closing = true;
     for (struct job_box *job = box->jobs; job != NULL; job = job->next)
         chord_job_cancel(job->job);
+    box->jobs_wait = false;
     return model_queue_task(env, box, &t->task, promise);
 }
 

@@ -80,6 +80,11 @@ void chord_job_take(struct chord_job *job, struct chord_output *out)
         .finish = job->finish,
         .n_prompt_done = job->n_prompt_done,
     };
+    if (job->finish == CHORD_RUNNING && job->question == JOB_ASKED) {
+        job->question = JOB_TOLD;
+        out->asked = job->asked;
+        out->n_asked = job->model->hparams.n_vocab;
+    }
     if (job->finish != CHORD_RUNNING) {
         out->error = job->error;
         out->n_prompt = job->n_prompt;
@@ -121,6 +126,7 @@ static void job_destroy(struct chord_job *job)
     output_free(account, &job->pending);
     output_free(account, &job->taken);
     memory_free(account, job->choice);
+    memory_free(account, job->asked);
     memory_free(account, job->logits);
     memory_free(account, job->piece);
     memory_free(account, job->released);
@@ -221,16 +227,10 @@ static enum chord_finish accept_token(struct chord_job *job)
     return CHORD_RUNNING;
 }
 
-static void accept_generated(struct chord_job *job, float *logits)
+// A token has been chosen.
+static void accept_choice(struct chord_job *job)
 {
     enum chord_finish finish;
-    if (job->prompt_done_ns == 0)
-        job->prompt_done_ns = os_now_ns();
-    if (job->max_tokens == 0) {
-        job_finish(job, CHORD_FINISH_LENGTH, NULL);
-        return;
-    }
-    sampler_choose(job->sampler, logits, job->choice);
     if (job->choice->token == TOKEN_NONE) {
         struct chord_error error;
         chord_fail(&error, CHORD_INVALID_ARGUMENT,
@@ -248,6 +248,68 @@ static void accept_generated(struct chord_job *job, float *logits)
     }
     if (finish != CHORD_RUNNING || job->out_of_memory)
         job_finish(job, finish, NULL);
+}
+
+static void ask(struct chord_job *job, const float *logits)
+{
+    memcpy(job->asked, logits, job->model->hparams.n_vocab * sizeof *logits);
+    job->is_asking = true;
+    uv_mutex_lock(&job->mutex);
+    job->question = JOB_ASKED;
+    uv_mutex_unlock(&job->mutex);
+}
+
+void job_take_answer(struct chord_job *job)
+{
+    if (!job->is_asking)
+        return;
+    uv_mutex_lock(&job->mutex);
+    const bool is_answered = job->question == JOB_ANSWERED;
+    if (is_answered)
+        job->question = JOB_NOT_ASKING;
+    uv_mutex_unlock(&job->mutex);
+    if (!is_answered)
+        return;
+    job->is_asking = false;
+    sampler_settle(job->sampler, job->answer, job->choice);
+    accept_choice(job);
+}
+
+enum chord_status chord_job_choose(struct chord_job *job, uint32_t token, struct chord_error *err)
+{
+    enum chord_status status = CHORD_OK;
+    uv_mutex_lock(&job->mutex);
+    if (job->question != JOB_ASKED && job->question != JOB_TOLD)
+        status = chord_fail(err, CHORD_INVALID_ARGUMENT, "no token is to be chosen for this generation");
+    else if (token >= job->model->hparams.n_vocab)
+        status = chord_fail(err, CHORD_INVALID_ARGUMENT, "token %u is not in the vocabulary of %u tokens", token,
+                            job->model->hparams.n_vocab);
+    else if (!(job->asked[token] > -INFINITY))
+        status = chord_fail(err, CHORD_INVALID_ARGUMENT, "token %u can't be chosen: its logit is %g", token,
+                            (double)job->asked[token]);
+    if (status == CHORD_OK) {
+        job->answer = token;
+        job->question = JOB_ANSWERED;
+    }
+    uv_mutex_unlock(&job->mutex);
+    return status;
+}
+
+static void accept_generated(struct chord_job *job, float *logits)
+{
+    if (job->prompt_done_ns == 0)
+        job->prompt_done_ns = os_now_ns();
+    if (job->max_tokens == 0) {
+        job_finish(job, CHORD_FINISH_LENGTH, NULL);
+        return;
+    }
+    if (job->asked != NULL) {
+        sampler_prepare(job->sampler, logits, job->choice);
+        ask(job, logits);
+        return;
+    }
+    sampler_choose(job->sampler, logits, job->choice);
+    accept_choice(job);
 }
 
 void job_accept_logits(struct chord_job *job, uint64_t position, float *logits)
@@ -329,6 +391,12 @@ void chord_generate_options_init(struct chord_generate_options *options)
         .typical_p = 1,
         .repeat_penalty = 1,
         .penalty_last_n = 64,
+        .dynamic_exponent = 1,
+        .xtc_threshold = 0.1f,
+        .mirostat_eta = 0.1f,
+        .dry_base = 1.75f,
+        .dry_allowed_length = 2,
+        .dry_last_n = UINT32_MAX,
         .n_logprobs = -1,
     };
 }
@@ -340,6 +408,43 @@ static enum chord_status list_end_tokens(struct chord_model *model, struct token
         if (tokenizer_is_end_of_generation(model->tokenizer.tokenizer, id) && !token_list_append(out, id))
             return memory_account_fail(&model->account, err, 4096, "the list of end-of-generation tokens");
     return CHORD_OK;
+}
+
+// Of control tokens too: a text may be broken by them.
+static uint64_t bytes_of_token(const void *user, uint32_t token, char *out, uint64_t max_bytes)
+{
+    const uint64_t n = tokenizer_token_bytes(user, token, true, out, max_bytes);
+    return n < max_bytes ? n : max_bytes;
+}
+
+static void set_taste(struct sampler_options *sampler, const struct chord_generate_options *options,
+                      const struct chord_job *job)
+{
+    const struct tokenizer *tokenizer = job->model->tokenizer.tokenizer;
+    sampler->dynamic_range = options->dynamic_range;
+    sampler->dynamic_exponent = options->dynamic_exponent;
+    sampler->top_n_sigma = options->top_n_sigma;
+    sampler->xtc_probability = options->xtc_probability;
+    sampler->xtc_threshold = options->xtc_threshold;
+    sampler->mirostat_tau = options->mirostat_tau;
+    sampler->mirostat_eta = options->mirostat_eta;
+    sampler->dry_multiplier = options->dry_multiplier;
+    sampler->dry_base = options->dry_base;
+    sampler->dry_allowed_length = options->dry_allowed_length;
+    sampler->dry_last_n = options->dry_last_n < job->capacity ? options->dry_last_n : (uint32_t)job->capacity;
+    sampler->token_bytes = bytes_of_token;
+    sampler->token_bytes_user = tokenizer;
+    sampler->max_token_bytes = tokenizer_max_token_bytes(tokenizer);
+    sampler->samplers = options->samplers;
+    sampler->n_samplers = options->n_samplers;
+}
+
+// The caller chooses: no chain, but what comes before it.
+static void set_no_chain(struct sampler_options *sampler)
+{
+    static const char *const none[1] = {NULL};
+    sampler->samplers = none;
+    sampler->n_samplers = 0;
 }
 
 static enum chord_status create_sampler(struct chord_job *job, const struct chord_generate_options *options,
@@ -362,7 +467,16 @@ static enum chord_status create_sampler(struct chord_job *job, const struct chor
     }
     for (uint32_t i = 0; status == CHORD_OK && i < options->n_logit_bias; i++)
         biases[i] = (struct sampler_bias){options->logit_bias[i].token, options->logit_bias[i].bias};
-    const struct sampler_options sampler = {
+    struct sampler_string *breakers = NULL;
+    if (status == CHORD_OK) {
+        breakers = memory_zalloc(&model->account, MEMORY_SCRATCH, options->n_dry_breakers, sizeof *breakers);
+        if (breakers == NULL)
+            status =
+                memory_account_fail(&model->account, err, options->n_dry_breakers * sizeof *breakers, "DRY breakers");
+    }
+    for (uint32_t i = 0; status == CHORD_OK && i < options->n_dry_breakers; i++)
+        breakers[i] = (struct sampler_string){options->dry_breakers[i].bytes, options->dry_breakers[i].n_bytes};
+    struct sampler_options sampler = {
         .temperature = options->temperature,
         .top_k = options->top_k,
         .top_p = options->top_p,
@@ -378,9 +492,15 @@ static enum chord_status create_sampler(struct chord_job *job, const struct chor
         .n_biases = options->n_logit_bias,
         .banned = banned.ids,
         .n_banned = (uint32_t)banned.n,
+        .dry_breakers = breakers,
+        .n_dry_breakers = options->n_dry_breakers,
     };
+    set_taste(&sampler, options, job);
+    if (options->caller_chooses)
+        set_no_chain(&sampler);
     if (status == CHORD_OK)
         status = sampler_create(&job->sampler, &sampler, model->hparams.n_vocab, &model->account, err);
+    memory_free(&model->account, breakers);
     memory_free(&model->account, biases);
     token_list_free(&banned);
     return status;
@@ -419,6 +539,13 @@ static enum chord_status create_text_output(struct chord_job *job, struct chord_
     return CHORD_OK;
 }
 
+static enum chord_status create_asked(struct chord_job *job, struct chord_error *err)
+{
+    const uint64_t bytes = (uint64_t)job->model->hparams.n_vocab * sizeof *job->asked;
+    job->asked = memory_alloc(&job->model->account, MEMORY_SCRATCH, bytes, 64);
+    return job->asked != NULL ? CHORD_OK : memory_account_fail(&job->model->account, err, bytes, "logits");
+}
+
 enum chord_status job_create_generation(struct chord_model *model, const uint32_t *prompt, uint64_t n_prompt,
                                         const struct chord_generate_options *options, struct chord_job **out,
                                         struct chord_error *err)
@@ -442,7 +569,9 @@ enum chord_status job_create_generation(struct chord_model *model, const uint32_
         status = create_stop_matcher(job, options, err);
     if (status == CHORD_OK)
         status = create_text_output(job, err);
-    if (status == CHORD_OK)
+    if (status == CHORD_OK && options->caller_chooses)
+        status = create_asked(job, err);
+    if (status == CHORD_OK && !options->caller_chooses)
         status = job_create_guesses(job, &options->speculation, err);
     if (status != CHORD_OK) {
         job_release(job);

@@ -1,5 +1,7 @@
 // One piece of work in a model's scheduler: a generation, an evaluation or a scoring.
 //
+// With caller_chooses a generation pauses at every token: it asks, and takes part in no step until it has been answered.
+//
 // Owned twice: by the caller until chord_job_free, and by the scheduler until the job has finished. Fields are the run
 // thread's (the one in chord_model_run) unless marked otherwise.
 #ifndef CHORD_ENGINE_JOB_H
@@ -22,6 +24,8 @@ struct job_output {
     struct chord_token_logprob *tops;
     uint64_t n_tops, top_capacity;
 };
+
+enum job_question { JOB_NOT_ASKING, JOB_ASKED, JOB_TOLD, JOB_ANSWERED }; // TOLD: the caller has seen it
 
 // What a generation knows of its own future.
 struct job_guesses {
@@ -71,6 +75,8 @@ struct chord_job {
     bool wants_logprobs;
     bool never_ends;                // no end-of-generation token can be chosen
     struct job_guesses *guesses;    // NULL: none are made
+    float *asked;                   // [n_vocab] to choose from: with caller_chooses, else NULL
+    bool is_asking;                 // and waits for the answer
     uint64_t n_guessed, n_accepted; // written before the finish is published
     uint64_t n_drafted, n_accepted_drafts;
 
@@ -88,6 +94,8 @@ struct chord_job {
     struct chord_error error;
     uint64_t n_prompt_done, n_generated;
     bool out_of_memory; // output could not be stored: the job fails
+    enum job_question question;
+    uint32_t answer;
 };
 
 // The job computes its prompt (or what is to be evaluated or scored) still.
@@ -106,6 +114,9 @@ static inline bool job_row_in_prompt(const struct chord_job *job, uint64_t posit
 {
     return position < job->n_prompt && (job->generated == NULL || job->generated[position] == 0);
 }
+
+// Goes on with the token that the caller has chosen, if he has.
+void job_take_answer(struct chord_job *job);
 
 // Logits after `position`: chooses the next token, keeps them, or scores the token that follows. May finish the job.
 void job_accept_logits(struct chord_job *job, uint64_t position, float *logits);

@@ -98,6 +98,23 @@ void scheduler_free(struct chord_model *model)
     uv_mutex_destroy(&s->mutex);
 }
 
+// Jobs that have been told which token to go on with do so.
+static void take_answers(struct scheduler *s)
+{
+    for (struct chord_job *job = s->active; job != NULL; job = job->next)
+        if (job->finish == CHORD_RUNNING && !is_cancelled(job))
+            job_take_answer(job);
+}
+
+// Such jobs hold memory, and go on when they have been answered.
+static bool some_ask(const struct scheduler *s)
+{
+    bool some = false;
+    for (const struct chord_job *job = s->active; job != NULL; job = job->next)
+        some |= job->is_asking;
+    return some;
+}
+
 void chord_model_settle(struct chord_model *model)
 {
     take_incoming(&model->scheduler);
@@ -182,7 +199,7 @@ static bool reserve_kv(const struct scheduler *s, struct chord_job *job, uint64_
         status = kv_cache_reserve(&job->kv, job->n_done + job->n_in_step + n, &error);
     if (status == CHORD_OK)
         return true;
-    const bool others_hold_memory = s->n_rows > 0;
+    const bool others_hold_memory = s->n_rows > 0 || some_ask(s);
     if (!(job_in_prompt(job) && others_hold_memory && is_for_want_of_memory(status)))
         job_finish(job, CHORD_FINISH_ERROR, &error);
     return false;
@@ -196,7 +213,7 @@ static void choose_guesses(struct chord_model *model, const struct chord_cancel 
     uint32_t n_jobs = 0, n_guessing = 0;
     bool beside_prompts = false;
     for (struct chord_job *job = s->active; job != NULL; job = job->next) {
-        if (job->finish != CHORD_RUNNING)
+        if (job->finish != CHORD_RUNNING || job->is_asking)
             continue;
         beside_prompts |= job_in_prompt(job);
         if (job_in_prompt(job))
@@ -214,7 +231,7 @@ static void choose_guesses(struct chord_model *model, const struct chord_cancel 
 
 static bool is_generating(const struct chord_job *job)
 {
-    return job->finish == CHORD_RUNNING && !job_in_prompt(job);
+    return job->finish == CHORD_RUNNING && !job_in_prompt(job) && !job->is_asking;
 }
 
 // Guesses are not worth an error, neither this job's nor another's: every known token has its room before the first guess, and without
@@ -460,11 +477,14 @@ bool chord_model_run(struct chord_model *model, double seconds, struct chord_can
 {
     struct scheduler *s = &model->scheduler;
     const double deadline = os_now_seconds() + seconds;
+    uint64_t n_ended;
     bool stopping;
     // The model may be drafting for others: that takes as long as a few of its tokens.
     uv_mutex_lock(&model->host->running);
     do {
+        n_ended = s->n_ended;
         take_incoming(s);
+        take_answers(s);
         sweep(model);
         weights_settle(model->weights, model->spare);
         gather_batch(model, true, cancel);
@@ -473,9 +493,10 @@ bool chord_model_run(struct chord_model *model, double seconds, struct chord_can
         sweep(model);
         stopping = cancel != NULL && atomic_load(&cancel->requested);
     } while (s->n_rows > 0 && !stopping && os_now_seconds() < deadline);
+    const bool all_wait = s->n_rows == 0 && s->n_ended == n_ended && some_ask(s);
     uv_mutex_unlock(&model->host->running);
     uv_mutex_lock(&s->mutex);
-    const bool work_left = s->n_jobs > 0;
+    const bool work_left = s->n_jobs > 0 && (!all_wait || s->incoming != NULL);
     uv_mutex_unlock(&s->mutex);
     return work_left;
 }

@@ -217,14 +217,20 @@ uint32_t candidates_weigh(struct candidate *set, uint32_t n, double temperature)
     return n_kept;
 }
 
-uint32_t candidates_typical(struct candidate *set, uint32_t n, double p)
+double candidates_entropy(const struct candidate *set, uint32_t n)
 {
-    if (n < 2)
-        return n;
     const double sum = weight_sum(set, n);
     double entropy = 0;
     for (uint32_t i = 0; i < n; i++)
         entropy -= set[i].weight / sum * log(set[i].weight / sum);
+    return entropy;
+}
+
+uint32_t candidates_typical(struct candidate *set, uint32_t n, double p)
+{
+    if (n < 2)
+        return n;
+    const double sum = weight_sum(set, n), entropy = candidates_entropy(set, n);
     for (uint32_t i = 0; i < n; i++)
         set[i].rank = (float)-fabs(-log(set[i].weight / sum) - entropy);
     return keep_best(set, n, p * sum);
@@ -255,6 +261,72 @@ uint32_t candidates_min_p(struct candidate *set, uint32_t n, double p)
         largest = fmax(largest, set[i].weight);
     for (uint32_t i = 0; i < n; i++)
         if (set[i].weight >= p * largest)
+            set[n_kept++] = set[i];
+    return n_kept;
+}
+
+uint32_t candidates_best(struct candidate *set, uint32_t n, uint32_t k)
+{
+    if (n <= k)
+        return n;
+    // The worst of the kept is the root.
+    make_heap(set, k, is_worse);
+    for (uint32_t i = k; i < n; i++)
+        if (is_better(&set[i], &set[0])) {
+            set[0] = set[i];
+            sift_down(set, k, 0, is_worse);
+        }
+    return k;
+}
+
+uint32_t candidates_top_n_sigma(struct candidate *set, uint32_t n, double n_sigma)
+{
+    double largest = -INFINITY, mean = 0, variance = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        largest = fmax(largest, set[i].rank);
+        mean += set[i].rank;
+    }
+    mean /= n;
+    for (uint32_t i = 0; i < n; i++)
+        variance += (set[i].rank - mean) * (set[i].rank - mean);
+    const double least = largest - n_sigma * sqrt(variance / n);
+    uint32_t n_kept = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (set[i].rank >= least)
+            set[n_kept++] = set[i];
+    return n_kept;
+}
+
+uint32_t candidates_xtc(struct candidate *set, uint32_t n, double threshold)
+{
+    const double least = threshold * weight_sum(set, n);
+    uint32_t n_above = 0, last = 0; // of those above: the least likely
+    for (uint32_t i = 0; i < n; i++) {
+        if (set[i].weight < least)
+            continue;
+        if (n_above++ == 0 || set[i].weight < set[last].weight ||
+            (set[i].weight == set[last].weight && set[i].token > set[last].token))
+            last = i;
+    }
+    if (n_above < 2)
+        return n;
+    uint32_t n_kept = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (set[i].weight < least || i == last)
+            set[n_kept++] = set[i];
+    return n_kept;
+}
+
+uint32_t candidates_surprise(struct candidate *set, uint32_t n, double most)
+{
+    const double sum = weight_sum(set, n);
+    uint32_t n_kept = 0, first = 0; // the most likely
+    for (uint32_t i = 1; i < n; i++)
+        if (set[i].weight > set[first].weight ||
+            (set[i].weight == set[first].weight && set[i].token < set[first].token))
+            first = i;
+    for (uint32_t i = 0; i < n; i++)
+        if (i == first || -log2(set[i].weight / sum) <= most)
             set[n_kept++] = set[i];
     return n_kept;
 }

@@ -41,6 +41,21 @@ uint32_t candidates_top_p(struct candidate *set, uint32_t n, double p, const flo
 // Min-p sampling (Nguyen et al. 2024): tokens at least `p` times as likely as the most likely. 0 < p <= 1.
 uint32_t candidates_min_p(struct candidate *set, uint32_t n, double p);
 
+// The k first by rank, in heap order.
+uint32_t candidates_best(struct candidate *set, uint32_t n, uint32_t k);
+
+// The entropy of the weights, in nats. n >= 1, weights above 0.
+double candidates_entropy(const struct candidate *set, uint32_t n);
+
+// Those whose rank is at most n_sigma standard deviations of all ranks below the largest. n_sigma >= 0.
+uint32_t candidates_top_n_sigma(struct candidate *set, uint32_t n, double n_sigma);
+
+// Without those that have a probability of at least `threshold`, but for the least likely of these (among equals the highest token).
+uint32_t candidates_xtc(struct candidate *set, uint32_t n, double threshold);
+
+// Those whose surprise, -log2(probability), is at most `most`, and in any case the most likely one. Weights above 0.
+uint32_t candidates_surprise(struct candidate *set, uint32_t n, double most);
+
 void candidates_sort_by_token(struct candidate *set, uint32_t n);
 
 // The first candidate at which the running sum of the weights exceeds `unit` (in [0, 1)) times their sum. n >= 1.

@@ -1,76 +1,38 @@
 #include "sampler/sampler.h"
 
-#include "sampler/candidates.h"
+#include "sampler/chain.h"
 #include "sampler/logprobs.h"
-#include "sampler/random.h"
 
 #include <math.h>
 #include <stddef.h>
 #include <string.h>
 
-// A logit before bias and penalties changed it: log-probabilities are of the model's own distribution.
-struct original_logit {
-    uint32_t token;
-    float logit;
+struct stage {
+    const struct sampler_kind *kind;
+    void *state;
 };
 
 struct sampler {
-    struct sampler_options options; // lists are the copies below
+    struct sampler_options options; // lists that choices need are the copies below; the others are NULL
     uint32_t n_vocab;
     struct random_state random;
 
     struct sampler_bias *biases; // [options.n_biases]
     uint32_t *banned;            // [options.n_banned]
 
-    // The tokens that penalties look back on; NULL when there are no penalties.
-    uint32_t *window;   // [options.penalty_last_n], a ring
-    uint32_t n_window;  // tokens in it
-    uint32_t window_at; // where the next one goes
-    uint32_t *counts;   // [n_vocab]: how often each token stands in the window
+    struct stage stages[SAMPLER_N_KINDS]; // those that are on, in their order
+    uint32_t n_stages;
+    struct candidate *candidates; // as many as the chain may need
 
-    struct candidate *candidates; // [top_k or n_vocab]; NULL when greedy
-
-    struct original_logit *originals; // [n_biases + penalty_last_n]; NULL without log-probabilities
-    uint64_t n_originals;
+    // Of the logits before bias and chain; NULL without log-probabilities.
+    float *originals; // [n_vocab]
+    double log_sum;
 };
 
 // ---- Create ----------------------------------------------------------------------------------------------------------
 
-static enum chord_status check_number(const char *name, bool ok, const char *expected, double actual,
-                                      struct chord_error *err)
+static enum chord_status check_lists(const struct sampler_options *o, uint32_t n_vocab, struct chord_error *err)
 {
-    if (ok)
-        return CHORD_OK;
-    return chord_fail(err, CHORD_INVALID_ARGUMENT, "%s must be %s, not %g", name, expected, actual);
-}
-
-static enum chord_status check_options(const struct sampler_options *o, uint32_t n_vocab, struct chord_error *err)
-{
-    const struct {
-        const char *name;
-        bool ok;
-        const char *expected;
-        double actual;
-    } checks[] = {
-        {"temperature", isfinite(o->temperature) && o->temperature >= 0, "a number of at least 0", o->temperature},
-        {"top_p", o->top_p > 0 && o->top_p <= 1, "above 0 and at most 1", o->top_p},
-        {"min_p", o->min_p >= 0 && o->min_p <= 1, "from 0 to 1", o->min_p},
-        {"typical_p", o->typical_p > 0 && o->typical_p <= 1, "above 0 and at most 1", o->typical_p},
-        {"repeat_penalty", isfinite(o->repeat_penalty) && o->repeat_penalty > 0, "a number above 0", o->repeat_penalty},
-        {"frequency_penalty", isfinite(o->frequency_penalty), "a finite number", o->frequency_penalty},
-        {"presence_penalty", isfinite(o->presence_penalty), "a finite number", o->presence_penalty},
-        {"penalty_last_n", o->penalty_last_n <= INT32_MAX, "below 2^31", o->penalty_last_n},
-        {"n_logprobs", o->n_logprobs >= -1 && o->n_logprobs <= SAMPLER_MAX_LOGPROBS, "from -1 (none) to 64",
-         o->n_logprobs},
-        {"n_vocab", n_vocab >= 1 && n_vocab < UINT32_MAX, "at least 1", n_vocab},
-    };
-    _Static_assert(SAMPLER_MAX_LOGPROBS == 64, "the message above says so");
-    for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
-        const enum chord_status status =
-            check_number(checks[i].name, checks[i].ok, checks[i].expected, checks[i].actual, err);
-        if (status != CHORD_OK)
-            return status;
-    }
     for (uint32_t i = 0; i < o->n_biases; i++) {
         if (o->biases[i].token >= n_vocab)
             return chord_fail(err, CHORD_INVALID_ARGUMENT, "logit bias %u is for token %u, but tokens are below %u",
@@ -88,65 +50,132 @@ static enum chord_status check_options(const struct sampler_options *o, uint32_t
     return CHORD_OK;
 }
 
-static bool has_penalties(const struct sampler_options *o)
+static enum chord_status check_options(const struct sampler_options *o, uint32_t n_vocab, struct chord_error *err)
 {
-    return o->penalty_last_n > 0 && (o->repeat_penalty != 1 || o->frequency_penalty != 0 || o->presence_penalty != 0);
+    enum chord_status status = sampler_check("n_logprobs", o->n_logprobs >= -1 && o->n_logprobs <= SAMPLER_MAX_LOGPROBS,
+                                             "from -1 (none) to 64", o->n_logprobs, err);
+    _Static_assert(SAMPLER_MAX_LOGPROBS == 64, "the message above says so");
+    if (status == CHORD_OK)
+        status = sampler_check("n_vocab", n_vocab >= 1 && n_vocab < UINT32_MAX, "at least 1", n_vocab, err);
+    for (int i = 0; status == CHORD_OK && i < SAMPLER_N_KINDS; i++)
+        status = sampler_kinds[i]->check(o, err);
+    return status == CHORD_OK ? check_lists(o, n_vocab, err) : status;
 }
 
-// The allocations of one sampler: after the first that fails no further one is tried.
-struct allocations {
-    struct memory_account *account;
-    uint64_t failed_bytes; // 0: none failed
-};
-
-// `count` zeroed elements; NULL when count is 0 or an allocation has failed.
-static void *allocate(struct allocations *allocations, uint64_t count, uint64_t bytes)
+static enum chord_status unknown_sampler(const char *name, struct chord_error *err)
 {
-    if (count == 0 || allocations->failed_bytes != 0)
-        return NULL;
-    void *block = memory_zalloc(allocations->account, MEMORY_SCRATCH, count, bytes);
-    if (block == NULL)
-        allocations->failed_bytes = count * bytes; // both below 2^33
-    return block;
+    char names[256] = "";
+    for (int i = 0; i < SAMPLER_N_KINDS; i++) {
+        strcat(names, i > 0 ? ", " : "");
+        strcat(names, sampler_kinds[i]->name);
+    }
+    return chord_fail(err, CHORD_INVALID_ARGUMENT, "there is no sampler '%s'; there are %s", name, names);
+}
+
+// The kinds of the chain in their order, to kinds [SAMPLER_N_KINDS].
+static enum chord_status list_kinds(const struct sampler_options *o, const struct sampler_kind **kinds, uint32_t *n,
+                                    struct chord_error *err)
+{
+    *n = 0;
+    if (o->samplers == NULL) {
+        memcpy(kinds, sampler_kinds, sizeof sampler_kinds);
+        *n = SAMPLER_N_KINDS;
+        return CHORD_OK;
+    }
+    for (uint32_t i = 0; i < o->n_samplers; i++) {
+        int found = 0;
+        while (found < SAMPLER_N_KINDS && strcmp(sampler_kinds[found]->name, o->samplers[i]) != 0)
+            found++;
+        if (found == SAMPLER_N_KINDS)
+            return unknown_sampler(o->samplers[i], err);
+        for (uint32_t before = 0; before < *n; before++)
+            if (kinds[before] == sampler_kinds[found])
+                return chord_fail(err, CHORD_INVALID_ARGUMENT, "the sampler '%s' stands twice in the chain",
+                                  o->samplers[i]);
+        kinds[(*n)++] = sampler_kinds[found];
+    }
+    return CHORD_OK;
+}
+
+static enum chord_status create_stages(struct sampler *s, struct memory_account *account, struct chord_error *err)
+{
+    const struct sampler_kind *kinds[SAMPLER_N_KINDS];
+    uint32_t n_kinds;
+    enum chord_status status = list_kinds(&s->options, kinds, &n_kinds, err);
+    for (uint32_t i = 0; status == CHORD_OK && i < n_kinds; i++) {
+        if (!kinds[i]->is_on(&s->options))
+            continue;
+        struct stage *stage = &s->stages[s->n_stages++];
+        stage->kind = kinds[i];
+        if (kinds[i]->create != NULL)
+            status = kinds[i]->create(&stage->state, &s->options, s->n_vocab, account, err);
+    }
+    return status;
+}
+
+// The set is made by the first sampler that needs one, else for the draw, and then only shrinks.
+static uint32_t count_candidates(const struct sampler *s)
+{
+    for (uint32_t i = 0; i < s->n_stages; i++) {
+        const uint32_t n = s->stages[i].kind->room(&s->options, s->n_vocab);
+        if (n > 0)
+            return n;
+    }
+    return s->n_vocab;
+}
+
+// `count` zeroed elements to *out; none where count is 0.
+static enum chord_status allocate(void **out, uint64_t count, uint64_t bytes, struct memory_account *account,
+                                  struct chord_error *err)
+{
+    *out = count > 0 ? memory_zalloc(account, MEMORY_SCRATCH, count, bytes) : NULL;
+    if (*out == NULL && count > 0)
+        return memory_account_fail(account, err, count * bytes, "the sampler"); // both below 2^33
+    return CHORD_OK;
+}
+
+static enum chord_status create_lists(struct sampler *s, struct memory_account *account, struct chord_error *err)
+{
+    const struct sampler_options *o = &s->options;
+    enum chord_status status = allocate((void **)&s->biases, o->n_biases, sizeof *s->biases, account, err);
+    if (status == CHORD_OK)
+        status = allocate((void **)&s->banned, o->n_banned, sizeof *s->banned, account, err);
+    if (status == CHORD_OK)
+        status = allocate((void **)&s->candidates, count_candidates(s), sizeof *s->candidates, account, err);
+    if (status == CHORD_OK)
+        status =
+            allocate((void **)&s->originals, o->n_logprobs >= 0 ? s->n_vocab : 0, sizeof *s->originals, account, err);
+    if (status == CHORD_OK && o->n_biases > 0)
+        memcpy(s->biases, o->biases, o->n_biases * sizeof *s->biases);
+    if (status == CHORD_OK && o->n_banned > 0)
+        memcpy(s->banned, o->banned, o->n_banned * sizeof *s->banned);
+    return status;
 }
 
 enum chord_status sampler_create(struct sampler **out, const struct sampler_options *options, uint32_t n_vocab,
                                  struct memory_account *account, struct chord_error *err)
 {
+    struct sampler *s;
     *out = NULL;
-    const enum chord_status status = check_options(options, n_vocab, err);
+    enum chord_status status = check_options(options, n_vocab, err);
+    if (status == CHORD_OK)
+        status = allocate((void **)&s, 1, sizeof *s, account, err);
     if (status != CHORD_OK)
         return status;
-
-    struct allocations allocations = {.account = account};
-    struct sampler *s = allocate(&allocations, 1, sizeof *s);
-    if (s == NULL)
-        return memory_account_fail(account, err, sizeof *s, "the sampler");
     s->options = *options;
     s->n_vocab = n_vocab;
     random_seed(&s->random, options->seed);
-
-    const uint64_t n_window = has_penalties(options) ? options->penalty_last_n : 0;
-    uint64_t n_candidates = options->top_k > 0 && options->top_k < n_vocab ? options->top_k : n_vocab;
-    if (options->temperature == 0)
-        n_candidates = 0;
-    const uint64_t n_originals = options->n_logprobs >= 0 ? (uint64_t)options->n_biases + n_window : 0;
-    s->biases = allocate(&allocations, options->n_biases, sizeof *s->biases);
-    s->banned = allocate(&allocations, options->n_banned, sizeof *s->banned);
-    s->window = allocate(&allocations, n_window, sizeof *s->window);
-    s->counts = allocate(&allocations, n_window > 0 ? n_vocab : 0, sizeof *s->counts);
-    s->candidates = allocate(&allocations, n_candidates, sizeof *s->candidates);
-    s->originals = allocate(&allocations, n_originals, sizeof *s->originals);
-    if (allocations.failed_bytes != 0) {
+    status = create_stages(s, account, err);
+    if (status == CHORD_OK)
+        status = create_lists(s, account, err);
+    if (status != CHORD_OK) {
         sampler_free(s, account);
-        return memory_account_fail(account, err, allocations.failed_bytes, "the sampler");
+        return status;
     }
-    if (options->n_biases > 0)
-        memcpy(s->biases, options->biases, options->n_biases * sizeof *s->biases);
-    if (options->n_banned > 0)
-        memcpy(s->banned, options->banned, options->n_banned * sizeof *s->banned);
     s->options.biases = s->biases;
     s->options.banned = s->banned;
+    s->options.dry_breakers = NULL;
+    s->options.samplers = NULL;
     *out = s;
     return CHORD_OK;
 }
@@ -155,43 +184,33 @@ void sampler_free(struct sampler *sampler, struct memory_account *account)
 {
     if (sampler == NULL)
         return;
+    for (uint32_t i = 0; i < sampler->n_stages; i++)
+        if (sampler->stages[i].kind->free != NULL)
+            sampler->stages[i].kind->free(sampler->stages[i].state, account);
     memory_free(account, sampler->originals);
     memory_free(account, sampler->candidates);
-    memory_free(account, sampler->counts);
-    memory_free(account, sampler->window);
     memory_free(account, sampler->banned);
     memory_free(account, sampler->biases);
     memory_free(account, sampler);
 }
 
-// ---- The chain -------------------------------------------------------------------------------------------------------
+// ---- A choice --------------------------------------------------------------------------------------------------------
 
 void sampler_accept(struct sampler *sampler, uint32_t token)
 {
-    struct sampler *s = sampler;
-    if (s->window == NULL || token >= s->n_vocab)
+    if (token >= sampler->n_vocab)
         return;
-    if (s->n_window == s->options.penalty_last_n)
-        s->counts[s->window[s->window_at]]--;
-    else
-        s->n_window++;
-    s->window[s->window_at] = token;
-    s->counts[token]++;
-    if (++s->window_at == s->options.penalty_last_n)
-        s->window_at = 0;
-}
-
-static void remember_original(struct sampler *s, const float *logits, uint32_t token)
-{
-    if (s->originals != NULL)
-        s->originals[s->n_originals++] = (struct original_logit){.token = token, .logit = logits[token]};
+    for (uint32_t i = 0; i < sampler->n_stages; i++) {
+        const struct stage *stage = &sampler->stages[i];
+        if (stage->kind->accept != NULL)
+            stage->kind->accept(stage->state, &sampler->options, token);
+    }
 }
 
 static void apply_biases(struct sampler *s, float *logits)
 {
     for (uint32_t i = 0; i < s->options.n_biases; i++) {
         const struct sampler_bias *bias = &s->biases[i];
-        remember_original(s, logits, bias->token);
         logits[bias->token] += bias->bias;
         if (bias->bias == -INFINITY) // also for a logit of +INFINITY, where the sum is NaN
             logits[bias->token] = -INFINITY;
@@ -200,102 +219,68 @@ static void apply_biases(struct sampler *s, float *logits)
         logits[s->banned[i]] = -INFINITY;
 }
 
-static float penalized(float logit, uint32_t count, const struct sampler_options *o)
+void sampler_prepare(struct sampler *sampler, float *logits, struct sampler_choice *choice)
 {
-    logit = logit > 0 ? logit / o->repeat_penalty : logit * o->repeat_penalty;
-    return logit - (float)count * o->frequency_penalty - o->presence_penalty;
-}
-
-static void apply_penalties(struct sampler *s, float *logits)
-{
-    // The top bit of a count marks a token whose turn has been: it may stand in the window many times.
-    const uint32_t done = UINT32_C(1) << 31;
-    for (uint32_t i = 0; i < s->n_window; i++) {
-        const uint32_t token = s->window[i];
-        if (s->counts[token] & done)
-            continue;
-        remember_original(s, logits, token);
-        logits[token] = penalized(logits[token], s->counts[token], &s->options);
-        s->counts[token] |= done;
+    struct sampler *s = sampler;
+    choice->n_top = 0;
+    if (s->originals != NULL) {
+        s->log_sum = logprobs_scan(logits, s->n_vocab, (uint32_t)s->options.n_logprobs, choice->top, &choice->n_top);
+        memcpy(s->originals, logits, s->n_vocab * sizeof *logits);
     }
-    for (uint32_t i = 0; i < s->n_window; i++)
-        s->counts[s->window[i]] &= ~done;
+    apply_biases(s, logits);
 }
 
-static uint32_t most_likely(const float *logits, uint32_t n_vocab)
+void sampler_settle(struct sampler *sampler, uint32_t token, struct sampler_choice *choice)
 {
-    // One pass finds the first block with the largest logit, and only that block is searched for the token.
-    float largest = -INFINITY;
-    uint32_t first = 0, end = 0;
-    uint32_t at = 0;
-    for (; n_vocab - at >= LOGIT_BLOCK; at += LOGIT_BLOCK) {
-        const float block = logits_largest_of_block(logits + at);
-        if (block > largest) {
-            largest = block;
-            first = at;
-            end = at + LOGIT_BLOCK;
-        }
+    choice->token = token;
+    choice->logprob = NAN;
+    if (sampler->originals != NULL && token != UINT32_MAX)
+        choice->logprob = logprobs_of(sampler->originals[token], sampler->log_sum);
+}
+
+static void tell_drawn(const struct sampler *s, const struct chain *chain, uint32_t token)
+{
+    double sum = 0, weight = 0;
+    bool wanted = false;
+    for (uint32_t i = 0; i < s->n_stages; i++)
+        wanted |= s->stages[i].kind->drawn != NULL;
+    for (uint32_t i = 0; wanted && i < chain->n; i++) {
+        sum += chain->set[i].weight;
+        if (chain->set[i].token == token)
+            weight = chain->set[i].weight;
     }
-    for (; at < n_vocab; at++)
-        if (logits[at] > largest) {
-            largest = logits[at];
-            first = at;
-            end = at + 1;
-        }
-    for (uint32_t token = first; token < end; token++)
-        if (logits[token] == largest)
-            return token;
-    return UINT32_MAX;
+    for (uint32_t i = 0; wanted && i < s->n_stages; i++)
+        if (s->stages[i].kind->drawn != NULL)
+            s->stages[i].kind->drawn(s->stages[i].state, &s->options, weight / sum);
 }
 
-static uint32_t sample(struct sampler *s, const float *logits)
+static uint32_t draw(const struct sampler *s, struct chain *chain)
 {
-    const struct sampler_options *o = &s->options;
-    struct candidate *set = s->candidates;
-    uint32_t n;
-    if (o->top_k > 0 && o->top_k < s->n_vocab)
-        n = candidates_top_k(set, o->top_k, logits, s->n_vocab);
-    else if (o->min_p > 0 && o->typical_p == 1 && o->top_p == 1)
-        n = candidates_likely(set, logits, s->n_vocab, o->temperature, o->min_p);
-    else
-        n = candidates_all(set, logits, s->n_vocab);
-    if (n == 0)
+    if (chain->is_greedy) {
+        chain_make_ranks(chain);
+        return chain->n > 0 ? chain->set[0].token : UINT32_MAX;
+    }
+    chain_make_weights(chain);
+    if (chain->n == 0)
         return UINT32_MAX;
-    n = candidates_weigh(set, n, o->temperature);
-    if (o->typical_p < 1)
-        n = candidates_typical(set, n, o->typical_p);
-    if (o->top_p < 1)
-        n = candidates_top_p(set, n, o->top_p, logits);
-    if (o->min_p > 0)
-        n = candidates_min_p(set, n, o->min_p);
     // By token and not by weight: logits that differ by a rounding, as between tiers, then seldom change the draw.
-    candidates_sort_by_token(set, n);
-    return candidates_draw(set, n, random_unit(&s->random));
-}
-
-static float original_logit(const struct sampler *s, const float *logits, uint32_t token)
-{
-    for (uint64_t i = 0; i < s->n_originals; i++) // the first entry of a token is the oldest
-        if (s->originals[i].token == token)
-            return s->originals[i].logit;
-    return logits[token];
+    candidates_sort_by_token(chain->set, chain->n);
+    const uint32_t token = candidates_draw(chain->set, chain->n, random_unit(chain->random));
+    tell_drawn(s, chain, token);
+    return token;
 }
 
 void sampler_choose(struct sampler *sampler, float *logits, struct sampler_choice *choice)
 {
     struct sampler *s = sampler;
-    double log_sum = 0;
-    choice->n_top = 0;
-    if (s->options.n_logprobs >= 0)
-        log_sum = logprobs_scan(logits, s->n_vocab, (uint32_t)s->options.n_logprobs, choice->top, &choice->n_top);
-
-    s->n_originals = 0;
-    apply_biases(s, logits);
-    if (s->window != NULL)
-        apply_penalties(s, logits);
-    choice->token = s->options.temperature == 0 ? most_likely(logits, s->n_vocab) : sample(s, logits);
-
-    choice->logprob = NAN;
-    if (s->options.n_logprobs >= 0 && choice->token != UINT32_MAX)
-        choice->logprob = logprobs_of(original_logit(s, logits, choice->token), log_sum);
+    struct chain chain = {.options = &s->options,
+                          .logits = logits,
+                          .n_vocab = s->n_vocab,
+                          .random = &s->random,
+                          .temperature = 1,
+                          .set = s->candidates};
+    sampler_prepare(s, logits, choice);
+    for (uint32_t i = 0; i < s->n_stages; i++)
+        s->stages[i].kind->apply(&chain, s->stages[i].state);
+    sampler_settle(s, draw(s, &chain), choice);
 }

@@ -731,7 +731,7 @@ static void every_failed_allocation_is_reported(void **state)
         const enum chord_status status = sampler_create(&s, &o, MOST_TOKENS, &account, &err);
         atomic_store(&account.fail_after, -1);
         if (status == CHORD_OK) {
-            assert_int_equal(n, 7);
+            assert_int_equal(n, 8);
             sampler_free(s, &account);
             break;
         }

@@ -57,6 +57,14 @@ export async function stream() {
   for await (const event of generation.events()) expectType<TokenEvent>(event)
 }
 expectType<ReadableStream<string>>(generation.readable)
+
+// Samplers.
+expectAssignable<GenerateOptions>({ samplers: ['penalties', 'dry', 'topNSigma', 'topK', 'typicalP', 'topP', 'minP', 'xtc', 'temperature', 'mirostat'] })
+expectNotAssignable<GenerateOptions>({ samplers: ['topQ'] })
+expectAssignable<GenerateOptions>({ xtc: { threshold: 0.1 }, dry: { base: 2, sequenceBreakers: ['.'] }, dynamicTemperature: { range: 1 }, topNSigma: 1 })
+expectNotAssignable<GenerateOptions>({ dynamicTemperature: {} })
+expectAssignable<GenerateOptions>({ mirostat: { tau: 5 }, sample: async (logits, { tokens, step }) => logits.length + tokens[step] })
+expectNotAssignable<GenerateOptions>({ sample: () => 'token' })
 expectType<void>(generation.cancel())
 
 // A session.
