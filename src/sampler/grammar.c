@@ -58,6 +58,12 @@ void grammar_builder_fail(struct grammar_builder *builder, const char *format, .
     chord_fail(&builder->error, CHORD_INVALID_ARGUMENT, "%s", text);
 }
 
+void grammar_builder_fail_with(struct grammar_builder *builder, const struct chord_error *error)
+{
+    if (!grammar_builder_failed(builder))
+        builder->error = *error;
+}
+
 bool grammar_builder_failed(const struct grammar_builder *builder)
 {
     return builder->error.code != CHORD_OK;

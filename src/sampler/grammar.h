@@ -69,6 +69,7 @@ uint32_t grammar_reference(struct grammar_builder *builder, uint32_t rule);
 __attribute__((format(printf, 2, 3)))
 #endif
 void grammar_builder_fail(struct grammar_builder *builder, const char *format, ...);
+void grammar_builder_fail_with(struct grammar_builder *builder, const struct chord_error *error); // as it is
 bool grammar_builder_failed(const struct grammar_builder *builder);
 
 // The grammar of the texts that `root` matches. The builder may go on and finish others. INVALID_ARGUMENT names the rule: one that
