@@ -71,7 +71,7 @@ const ARCHITECTURES = {
         keys: (g) => [
             ['leading_dense_block_count', 'u32', g.nDense],
             ['expert_shared_count', 'u32', g.nFfShared / g.nFfExpert],
-            ['expert_weights_scale', 'f32', 1],
+            ['expert_weights_scale', 'f32', g.groups?.scale ?? 1],
         ],
     },
     cohere2: {
@@ -87,8 +87,22 @@ ARCHITECTURES.deepseek2 = {
         ...ARCHITECTURES.deepseek.keys(g),
         ['attention.kv_lora_rank', 'u32', g.nKvLora],
         ...(g.nQLora ? [['attention.q_lora_rank', 'u32', g.nQLora]] : []),
-        ['attention.key_length', 'u32', g.headDim],
-        ['attention.value_length', 'u32', g.valueDim],
+        ['attention.key_length', 'u32', g.splitLatent ? g.nKvLora + g.nRot : g.headDim],
+        ['attention.value_length', 'u32', g.splitLatent ? g.nKvLora : g.valueDim],
+        ...(g.splitLatent
+            ? [
+                  ['attention.key_length_mla', 'u32', g.headDim],
+                  ['attention.value_length_mla', 'u32', g.valueDim],
+              ]
+            : []),
+        ...(g.groups
+            ? [
+                  ['expert_gating_func', 'u32', 2],
+                  ['expert_weights_norm', 'bool', true],
+                  ['expert_group_count', 'u32', g.groups.all],
+                  ['expert_group_used_count', 'u32', g.groups.used],
+              ]
+            : []),
     ],
 };
 

@@ -15,6 +15,8 @@ const LLAMA31_OLD_CONTEXT = 8192;
 // ropeFactor: Llama-3.1 frequency scaling, stored as the tensor rope_freqs.weight. is70b: the one
 // model whose mix rules depend on its name (see mix.js). With experts: nExpert, of which nUsed run
 // for a token, nFfExpert wide each; nFfShared: the width of the expert that all tokens share.
+// splitLatent: latent attention with a matrix of each head for keys and one for values. groups: {
+// all, used, scale }, of experts that are gated by sigmoids and chosen in groups.
 // nRot: elements of a head that RoPE turns. window: of layers with a sliding window. ropeScaling:
 // { type, factor, original context }; longFactors: [short, long] multiples of wavelengths, with the
 // original context. embeddingScale, residualScale and logitFactor multiply what they name.
@@ -141,9 +143,26 @@ const GEOMETRIES = {
         ...{ nExpert: 4, nFfExpert: 64, nFfShared: 128 },
         ...{ headDim: 96, valueDim: 64, nRot: 32, nKvLora: 128 },
     }),
+    // Every expert chosen: no ties between experts for rounding to decide.
+    'tiny-deepseek2-all': row('deepseek2', 256, 256, 27, 4, 4, 512, 2048, {
+        ...DEEPSEEK,
+        ...{ nExpert: 4, nUsed: 4, nFfExpert: 64, nFfShared: 128 },
+        ...{ headDim: 96, valueDim: 64, nRot: 32, nKvLora: 128 },
+    }),
     'tiny-deepseek2-q': row('deepseek2', 256, 768, 4, 4, 4, 512, 2048, {
         ...DEEPSEEK,
         ...{ headDim: 96, valueDim: 64, nRot: 32, nKvLora: 128, nQLora: 160 },
+        ropeScaling: { type: 'yarn', factor: 8, original: 32, logMultiplier: 0.0707 },
+    }),
+    'tiny-deepseek2-split': row('deepseek2', 256, 256, 27, 4, 4, 512, 2048, {
+        ...DEEPSEEK,
+        ...{ nExpert: 4, nFfExpert: 64, nFfShared: 128, splitLatent: true },
+        ...{ headDim: 96, valueDim: 64, nRot: 32, nKvLora: 128 },
+    }),
+    'tiny-deepseek3': row('deepseek2', 256, 768, 4, 4, 4, 512, 2048, {
+        ...DEEPSEEK,
+        ...{ nExpert: 16, nUsed: 4, groups: { all: 4, used: 2, scale: 2.5 }, splitLatent: true },
+        ...{ headDim: 96, valueDim: 64, nRot: 32, nKvLora: 256, nQLora: 160 },
         ropeScaling: { type: 'yarn', factor: 8, original: 32, logMultiplier: 0.0707 },
     }),
     'llama-1.1b': row('llama', 2048, 5632, 22, 32, 4, 32000, 2048, LLAMA2),
@@ -225,6 +244,12 @@ const GEOMETRIES = {
         ...{ nExpert: 64, nUsed: 6, nFfExpert: 1408, nFfShared: 2816 },
         ...{ headDim: 192, valueDim: 128, nRot: 64, nKvLora: 512 },
         ropeScaling: { type: 'yarn', factor: 40, original: 4096, logMultiplier: 0.0707 },
+    }),
+    'deepseek3-671b': row('deepseek2', 7168, 18432, 61, 128, 128, 129280, 163840, {
+        ...{ ropeBase: 10000, rmsEps: 1e-6, nDense: 3, nFfExpert: 2048, nFfShared: 2048 },
+        ...{ nExpert: 256, nUsed: 8, groups: { all: 8, used: 4, scale: 2.5 }, splitLatent: true },
+        ...{ headDim: 192, valueDim: 128, nRot: 64, nKvLora: 512, nQLora: 1536 },
+        ropeScaling: { type: 'yarn', factor: 40, original: 4096, logMultiplier: 0.1 },
     }),
     'command-r7b': row('cohere2', 4096, 14336, 32, 32, 8, 256000, 8192, {
         ...COMMAND_R,
@@ -434,6 +459,7 @@ function tensorsOf(g) {
         list.push(
             matrix(p + 'ffn_gate_inp.weight', g.nEmbd, g.nExpert, routerStd, 'ffn_gate_inp', i),
         );
+        if (g.groups) list.push(vector(p + 'exp_probs_b.bias', g.nExpert, 0.1, i));
         if (arch.expertBias) {
             list.push(vector(p + 'ffn_gate_inp.bias', g.nExpert, 0.1, i));
             for (const [name, n] of [
@@ -491,11 +517,22 @@ function latentAttention(g, p, i, { matrix, norm, inputStd, qkStd }) {
           ]
         : [matrix(p + 'attn_q.weight', g.nEmbd, nQ, qkStd, 'attn_q', i)];
     const kvStd = 1 / Math.sqrt(g.nKvLora);
+    const ofHeads = (name, columns, rows, role) => {
+        const t = matrix(p + name, columns, rows, kvStd, role, i);
+        t.shape.push(g.nHead);
+        return t;
+    };
+    const kv = g.splitLatent
+        ? [
+              ofHeads('attn_k_b.weight', g.headDim - g.nRot, g.nKvLora, 'attn_k_b'),
+              ofHeads('attn_v_b.weight', g.nKvLora, g.valueDim, 'attn_v_b'),
+          ]
+        : [matrix(p + 'attn_kv_b.weight', g.nKvLora, nKv, kvStd, 'attn_kv_b', i)];
     return [
         ...query,
         matrix(p + 'attn_kv_a_mqa.weight', g.nEmbd, g.nKvLora + g.nRot, inputStd, 'attn_kv_a', i),
         norm(p + 'attn_kv_a_norm.weight', g.nKvLora, 1, i),
-        matrix(p + 'attn_kv_b.weight', g.nKvLora, nKv, kvStd, 'attn_kv_b', i),
+        ...kv,
     ];
 }
 
@@ -520,7 +557,7 @@ function metadataOf(g, mixName, fileType, quantized) {
         [`${a}.block_count`, 'u32', g.nLayer],
         [`${a}.feed_forward_length`, 'u32', g.nFf],
         [`${a}.attention.head_count`, 'u32', g.nHead],
-        [`${a}.attention.head_count_kv`, 'u32', g.nHeadKv],
+        [`${a}.attention.head_count_kv`, 'u32', g.splitLatent ? 1 : g.nHeadKv],
         ...(ARCHITECTURES[a].layerNorm
             ? [[`${a}.attention.layer_norm_epsilon`, 'f32', g.layerEps]]
             : [[`${a}.attention.layer_norm_rms_epsilon`, 'f32', g.rmsEps]]),
