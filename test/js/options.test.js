@@ -126,7 +126,7 @@ testWith(STORIES, 'options of generate', async () => {
 
 testWith(STORIES, 'prompts and token ids', async () => {
   for (const [prompt, pattern] of [
-    [undefined, /prompt: expected a string or an array of token ids, got undefined/],
+    [undefined, /prompt: expected a string or an array of token ids or of messages, got undefined/],
     [null, /got null/],
     [5, /got 5/],
     [{}, /got an object/],
