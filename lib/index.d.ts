@@ -186,6 +186,16 @@ export class Model {
   chat(options?: ChatOptions): Chat
 
   /**
+   * Fills the gap between two texts, as code models learn it: the text that is generated stands between `prefix` and `suffix`, and ends where the model
+   * says that it does (`finishReason` is then `'stop'`). Special tokens in the two are text like any other.
+   * ```js
+   * const { text } = await model.infill('function add(a, b) {\n  return ', '\n}\n', { maxTokens: 32 })
+   * ```
+   * A model whose vocabulary has no infill tokens (`info.tokenizer.infill` is `null`) is refused with `NOT_FOUND`.
+   */
+  infill(prefix: string, suffix: string, options?: GenerateOptions): Generation
+
+  /**
    * A text that is continued turn by turn. What a generation computed of it stays in memory until the session is closed or collected:
    * ```js
    * const session = model.session()

@@ -7,6 +7,7 @@ const { ChatTokenizer } = require('./chat/tokens.js')
 const { withCancel } = require('./cancel.js')
 const { ChordError, located } = require('./errors.js')
 const { runJob, startGeneration } = require('./generation.js')
+const { infillTokens } = require('./infill.js')
 const { GENERATE, LOAD, PERPLEXITY, PLAN, PRELOAD, RESTORE_CHAT, SIGNAL, TRANSFER, WASM, nativeLoadOptions } = require('./options.js')
 const { measurePerplexity } = require('./perplexity.js')
 const { nativeRoutes } = require('./routes.js')
@@ -60,6 +61,11 @@ class Model {
   chat(options) {
     this.#assertOpen()
     return startChat(this.#chatHost(), options)
+  }
+
+  infill(prefix, suffix, options) {
+    const submit = (tokens, native, listener) => binding.generate(this.#handle, tokens, native, listener)
+    return this.#generate(undefined, options, submit, () => infillTokens(this.#tokenizer, prefix, suffix))
   }
 
   session() {
@@ -199,8 +205,8 @@ class Model {
     return new Map(Array.from({ length: listed.length / 2 }, (_, i) => [listed[2 * i], listed[2 * i + 1]]))
   }
 
-  /** A generation by `submit(tokens, options of the addon, listener)`. */
-  #generate(prompt, options, submit) {
+  /** A generation by `submit(tokens, options of the addon, listener)`, from a prompt or from `tokens()`, which may give a promise. */
+  #generate(prompt, options, submit, tokens = () => this.#promptTokens(prompt)) {
     this.#assertOpen()
     const { signal, logitBias, sample, speculate = { lookup: true }, draft = this.#draft, ...given } = v.options('generate()', options, GENERATE)
     if (sample) checkNoSampling(given)
@@ -210,7 +216,7 @@ class Model {
       for (const token of logitBias.tokens) v.tokenIds("option 'logitBias' of generate(), keys", [token], this.#info.vocabulary)
       Object.assign(native, { biasTokens: logitBias.tokens, biasValues: logitBias.values })
     }
-    return startGeneration(this.#promptTokens(prompt), (tokens, listener) => submit(tokens, native, listener), {
+    return startGeneration(tokens(), (ids, listener) => submit(ids, native, listener), {
       signal,
       withLogprobs: native.logprobs !== undefined,
       sample,

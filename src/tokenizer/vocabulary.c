@@ -262,6 +262,7 @@ static const char *const end_spellings[] = {
     "<|end_of_text|>",
     "<EOT>",
     "_<EOT>",
+    "▁<EOT>",
     "[EOT]",
     "<｜end▁of▁sentence｜>",
     "<end_of_utterance>",
@@ -288,7 +289,7 @@ static const char *const end_spellings[] = {
     "<reponame>",
     "<|file_sep|>",
 };
-#define N_TURN_SPELLINGS 11
+#define N_TURN_SPELLINGS 12
 
 static uint32_t find_spelled(const struct vocabulary *vocabulary, const char *spelling)
 {
@@ -337,6 +338,7 @@ static const char *const infill_spellings[][3] = {
     {"<|code_prefix|>", "<|code_suffix|>", "<|code_middle|>"},
     {"▁<PRE>", "▁<SUF>", "▁<MID>"},
     {"<PRE>", "<SUF>", "<MID>"},
+    {"[PREFIX]", "[SUFFIX]", "[MIDDLE]"},
 };
 
 static void find_infill(struct vocabulary *vocabulary)

@@ -58,6 +58,9 @@ export async function stream() {
 }
 expectType<ReadableStream<string>>(generation.readable)
 
+expectType<Generation>(model.infill('function f() {', '}', { maxTokens: 8 }))
+expectError(model.infill('function f() {'))
+
 // Samplers.
 expectAssignable<GenerateOptions>({ samplers: ['penalties', 'dry', 'topNSigma', 'topK', 'typicalP', 'topP', 'minP', 'xtc', 'temperature', 'mirostat'] })
 expectNotAssignable<GenerateOptions>({ samplers: ['topQ'] })

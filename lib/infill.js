@@ -1,0 +1,39 @@
+'use strict'
+
+const { ChordError } = require('./errors.js')
+const v = require('./validate.js')
+
+const LONG = 8192 // characters; about a millisecond of work
+
+/** The tokens of a part of a text, in which special tokens are text; or a promise of them. */
+function partTokens(tokenizer, text, continues) {
+  const isLong = text.length > LONG
+  if (continues && tokenizer.info.model === 'llama') {
+    // SentencePiece puts a space before a text, unless it goes on from one before. No special token reaches across a cut.
+    const cuts = Uint32Array.from({ length: Math.max(0, Buffer.byteLength(text) - 1) }, (_, i) => i + 1)
+    return tokenizer.tokenizePart(text, { continues, cuts, isLong })
+  }
+  return isLong ? tokenizer.tokenizeLong(text, { bos: false }) : tokenizer.tokenize(text, { bos: false })
+}
+
+/**
+ * The prompt by which a model fills the gap between two texts: prefix and suffix, each behind its token, then the token of what is missing;
+ * in the vocabularies of Mistral the suffix comes first and what is missing simply goes on after the prefix. A promise if that takes long.
+ */
+function infillTokens(tokenizer, prefix, suffix) {
+  v.string('prefix', prefix)
+  v.string('suffix', suffix)
+  const { infill, bos, addBos } = tokenizer.info
+  if (!infill) {
+    throw new ChordError('infill(): the vocabulary of this model has no tokens for prefix, suffix and middle: it was not made to fill gaps', { code: 'NOT_FOUND' })
+  }
+  const begin = addBos && bos !== null ? [bos] : []
+  const parts = [partTokens(tokenizer, prefix, false), partTokens(tokenizer, suffix, true)]
+  const join = ([before, after]) => {
+    if (tokenizer.detokenize([infill.suffix], { special: true }) === '[SUFFIX]') return Uint32Array.from([...begin, infill.suffix, ...after, infill.prefix, ...before])
+    return Uint32Array.from([...begin, infill.prefix, ...before, infill.suffix, ...after, infill.middle])
+  }
+  return parts.some((part) => part instanceof Promise) ? Promise.all(parts).then(join) : join(parts)
+}
+
+module.exports = { infillTokens }
