@@ -11,7 +11,7 @@ const path = require('node:path');
 const { parseArgs } = require('node:util');
 const { GEOMETRIES, geometryOf, tensorsOf, metadataOf } = require('./model/geometry.js');
 const { MIXES, mixOf, typeOf } = require('./model/mix.js');
-const { TYPES, bytesOf, blockFiller, randomFor } = require('./model/blocks.js');
+const { TYPES, bytesOf, blockFiller, randomFor, tailOf } = require('./model/blocks.js');
 const { encodePair, encodeHeader, readVocabulary } = require('./model/gguf.js');
 const { syntheticVocabulary } = require('./model/vocabulary.js');
 
@@ -155,6 +155,8 @@ async function writeTensor(handle, base, tensor, seed, chunks, progress) {
         left -= n;
     }
     await writing;
+    const tail = tailOf(tensor.type, fill.std);
+    await writeAll(handle, tail, tail.length, at);
 }
 
 async function writeAll(handle, buffer, length, at) {

@@ -242,6 +242,21 @@ function tq2Stamp(std, random) {
     };
 }
 
+/** Two bits, of which 3 becomes 2. */
+function i2Stamp() {
+    return (bytes, nBlocks) => {
+        const words = new Uint32Array(bytes.buffer, bytes.byteOffset, nBlocks * 8);
+        for (let i = 0; i < words.length; i++) words[i] &= ~((words[i] >>> 1) & 0x55555555);
+    };
+}
+
+/** What stands behind the last row of I2_S: the tensor's scale. */
+function i2Tail(std) {
+    const tail = Buffer.alloc(32);
+    tail.writeFloatLE(std / 0.866);
+    return tail;
+}
+
 /** Normal numbers by a table of halves or bfloat16s, which 16 random bits choose from. */
 function tableStamp(bits) {
     return (std) => {
@@ -270,7 +285,7 @@ function f32Stamp(std) {
 //   Q3_K: scales -32..31 by codes -4..3, 341.5 * 5.5.
 //   Q2_K: scales 0..15 (mean square 77.5) by codes 0..3, 77.5 * 1.25, and the minimum's jitter.
 //   IQ4_NL: the table's steps, 4548.      IQ4_XS: scales -32..31 by those, 341.5 * 4548.
-//   MXFP4: the table's steps, 34.25.       TQ1_0: 2/3. TQ2_0: half of the codes are 2: 3/4.
+//   MXFP4: the table's steps, 34.25.       TQ1_0: 2/3. TQ2_0, I2_S: half of the codes are 2: 3/4.
 //   The others: measured over random bytes.
 //   Q4_K, Q5_K: scales 0..63 (mean square 1333.5) by the codes, and the minimum's jitter.
 const TYPES = {
@@ -292,6 +307,7 @@ const TYPES = {
     MXFP4: { id: 39, elements: 32, bytes: 17, stamp: mxfp4Stamp },
     TQ1_0: { id: 34, elements: 256, bytes: 54, stamp: halfStamp(27, 26, 0.817, true) },
     TQ2_0: { id: 35, elements: 256, bytes: 66, stamp: tq2Stamp },
+    I2_S: { id: 36, elements: 128, bytes: 32, stamp: i2Stamp, tail: i2Tail },
     IQ3_S: { id: 21, elements: 256, bytes: 110, stamp: halfStamp(55, 0, 140.2, true) },
     IQ3_XXS: { id: 18, elements: 256, bytes: 98, stamp: halfStamp(49, 0, 143.4, true) },
     IQ2_S: { id: 22, elements: 256, bytes: 82, stamp: halfStamp(41, 0, 56.3, true) },
@@ -303,8 +319,14 @@ const TYPES = {
     Q2_0: { id: 42, elements: 64, bytes: 18, stamp: halfStamp(9, 0, 1.225, true) },
 };
 
-/** Bytes of `n` elements of a type; n is a multiple of the block's elements. */
-const bytesOf = (type, n) => (n / TYPES[type].elements) * TYPES[type].bytes;
+const NO_TAIL = Buffer.alloc(0);
+
+/** The bytes behind the last block of a tensor of standard deviation `std`. */
+const tailOf = (type, std) => TYPES[type].tail?.(std) ?? NO_TAIL;
+
+/** Bytes of a tensor of `n` elements of a type; n is a multiple of the block's elements. */
+const bytesOf = (type, n) =>
+    (n / TYPES[type].elements) * TYPES[type].bytes + tailOf(type, 1).length;
 
 /**
  * A function (bytes, nBlocks) that fills the first nBlocks of a 4-byte-aligned buffer with random
@@ -320,4 +342,4 @@ function blockFiller(type, std, random) {
     };
 }
 
-module.exports = { TYPES, bytesOf, blockFiller, randomFor };
+module.exports = { TYPES, bytesOf, blockFiller, randomFor, tailOf };

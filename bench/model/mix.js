@@ -25,6 +25,7 @@ const MIXES = {
     MXFP4: ['MXFP4', 38],
     TQ1_0: ['TQ1_0', 36],
     TQ2_0: ['TQ2_0', 37],
+    I2_S: ['I2_S', 40], // bitnet.cpp's number, as that of the type
     IQ3_S: ['IQ3_S', 26],
     IQ3_XXS: ['IQ3_XXS', 23],
     IQ2_S: ['IQ2_S', 28],
@@ -43,6 +44,7 @@ const FALLBACK = {
     Q6_K: 'Q8_0',
     TQ1_0: 'Q4_0',
     TQ2_0: 'Q4_0',
+    I2_S: 'Q4_0',
     IQ4_XS: 'IQ4_NL',
     IQ3_S: 'IQ4_NL',
     IQ3_XXS: 'IQ4_NL',
@@ -76,6 +78,7 @@ function wantedType(mix, g, tensor) {
     const { layer } = tensor;
     const n = g.nLayer;
     const isMixtral = g.nExpert === 8; // attention is a small part of it and gets more bits
+    if (base === 'I2_S' && (tensor.role === 'output' || tensor.role === 'token_embd')) return 'F16';
     switch (tensor.role) {
         case 'output': // output.weight, or token_embd.weight where the two are one
             return base === 'Q8_0' ? 'Q8_0' : 'Q6_K';

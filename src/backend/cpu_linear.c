@@ -112,6 +112,15 @@ static void multiply_prompt(const struct backend *backend, const struct weight *
         columns->out_stride, backend->gemm_scratch + (uint64_t)thread * gemm->scratch_bytes);
 }
 
+static void multiply_by_scale(const struct weight *weight, uint64_t first, uint64_t end, const struct columns *columns)
+{
+    for (uint32_t c = 0; weight->type->tail_bytes != 0 && c < columns->n; c++) {
+        float *out = columns->out + c * columns->out_stride;
+        for (uint64_t r = first - columns->first_row; r < end - columns->first_row; r++)
+            out[r] *= weight->scale;
+    }
+}
+
 enum chord_status multiply_rows(struct backend *backend, const struct weight *weight, uint64_t first, uint64_t end,
                                 const struct columns *columns, uint32_t thread, struct chord_error *err)
 {
@@ -126,6 +135,7 @@ enum chord_status multiply_rows(struct backend *backend, const struct weight *we
         const struct row_range range = {(const char *)rows + in_tile * weight->row_bytes, row, n};
         multiply_generated(backend, weight, range, columns);
         multiply_prompt(backend, weight, range, columns, thread);
+        multiply_by_scale(weight, row, row + n, columns);
         weights_release(backend->weights, weight, tile, n);
         row += n;
     }

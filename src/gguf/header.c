@@ -209,9 +209,7 @@ static bool read_shape(struct parser *parser, struct gguf_tensor *tensor)
         return gguf_cursor_fail(cursor, CHORD_GGUF_TENSOR,
                                 "rows of %" PRIu64 " elements, which is no multiple of %s's block of %" PRIu32,
                                 tensor->ne[0], traits->name, traits->block_size);
-    uint64_t row_bytes;
-    if (!quant_row_bytes(tensor->type, tensor->ne[0], &row_bytes) ||
-        !checked_mul(row_bytes, n_elements / tensor->ne[0], &tensor->n_bytes))
+    if (!quant_tensor_bytes(tensor->type, tensor->ne[0], n_elements / tensor->ne[0], &tensor->n_bytes))
         return gguf_cursor_fail(cursor, CHORD_GGUF_TENSOR, "its size in bytes does not fit 64 bits");
     return true;
 }

@@ -1,6 +1,7 @@
 // Where tensors lie in their file: inside it, aligned, apart from each other.
 #include "base/checked.h"
 #include "gguf/header.h"
+#include "quant/quant.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -59,8 +60,25 @@ static void sort_spans(struct span *spans, struct span *other, uint64_t n)
     }
 }
 
+// Type 36 is I2_S in files of bitnet.cpp. Before, it was a type that takes more than twice as much, of which files may
+// still be about: a tensor that is followed by more room than alignment asks for is not I2_S.
+static bool check_room(struct gguf_cursor *cursor, const struct gguf_tensor *tensor, uint64_t next,
+                       uint32_t alignment)
+{
+    if (tensor->type != QUANT_I2_S || next - tensor->offset - tensor->n_bytes < alignment)
+        return true;
+    char shown[80];
+    return gguf_cursor_fail(cursor, CHORD_GGUF_TENSOR_TYPE,
+                            "the tensor '%s' is of type 36 and has room for %" PRIu64
+                            " bytes, where I2_S of bitnet.cpp takes %" PRIu64
+                            "; IQ4_NL_4_4, which had that number before, is no longer part of the format: use "
+                            "the IQ4_NL file",
+                            chord_printable(shown, sizeof shown, tensor->name.bytes, (size_t)tensor->name.n_bytes),
+                            next - tensor->offset, tensor->n_bytes);
+}
+
 static bool check_apart(struct gguf_cursor *cursor, const struct gguf_tensor *tensors, uint64_t n_tensors,
-                        const struct span *order)
+                        const struct span *order, uint32_t alignment)
 {
     const struct gguf_tensor *before = NULL; // the last one that takes bytes
     for (uint64_t i = 0; i < n_tensors; i++) {
@@ -77,9 +95,11 @@ static bool check_apart(struct gguf_cursor *cursor, const struct gguf_tensor *te
                 chord_printable(b, sizeof b, tensor->name.bytes, (size_t)tensor->name.n_bytes),
                 tensor->offset);
         }
+        if (before != NULL && !check_room(cursor, before, tensor->offset, alignment))
+            return false;
         before = tensor;
     }
-    return true;
+    return before == NULL || check_room(cursor, before, cursor->source->n_bytes, alignment);
 }
 
 bool gguf_check_spans(struct gguf_cursor *cursor, struct gguf_tensor *tensors, uint64_t n_tensors,
@@ -91,7 +111,7 @@ bool gguf_check_spans(struct gguf_cursor *cursor, struct gguf_tensor *tensors, u
             return false;
     cursor->item = NULL;
     if (is_ascending(tensors, n_tensors)) // as every known writer does it
-        return check_apart(cursor, tensors, n_tensors, NULL);
+        return check_apart(cursor, tensors, n_tensors, NULL, alignment);
 
     struct span *spans = memory_zalloc(cursor->account, MEMORY_METADATA, n_tensors * 2, sizeof *spans);
     if (spans == NULL) {
@@ -102,7 +122,7 @@ bool gguf_check_spans(struct gguf_cursor *cursor, struct gguf_tensor *tensors, u
     for (uint64_t i = 0; i < n_tensors; i++)
         spans[i] = (struct span){.at = tensors[i].offset, .index = i};
     sort_spans(spans, spans + n_tensors, n_tensors);
-    const bool apart = check_apart(cursor, tensors, n_tensors, spans);
+    const bool apart = check_apart(cursor, tensors, n_tensors, spans, alignment);
     memory_free(cursor->account, spans);
     return apart;
 }

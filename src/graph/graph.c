@@ -302,7 +302,7 @@ void graph_linear(struct graph_builder *b, graph_value x, const struct graph_lin
         node.weight[i] = linears[i].weight;
         node.vector[i] = linears[i].bias;
         node.out[i] = out[i] = new_value(b, (uint32_t)linears[i].weight->n_rows);
-        b->graph->weight_bytes += linears[i].weight->tensor->n_bytes;
+        b->graph->weight_bytes += linears[i].weight->n_rows * linears[i].weight->row_bytes;
     }
     if (width_of(b, x) > b->graph->activation_floats)
         b->graph->activation_floats = width_of(b, x);
@@ -400,7 +400,7 @@ graph_value graph_experts(struct graph_builder *b, graph_value x, graph_value ro
     node.out[3] = new_value(b, n_used * n_embd);
     add_node(b, node);
     for (int i = 0; i < 3; i++)
-        b->graph->weight_bytes += node.weight[i]->tensor->n_bytes / experts->n_expert * n_used;
+        b->graph->weight_bytes += node.weight[i]->n_rows * node.weight[i]->row_bytes / experts->n_expert * n_used;
     b->graph->n_expert = experts->n_expert;
     b->graph->n_expert_used = n_used;
     return node.out[0];

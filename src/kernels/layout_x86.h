@@ -24,4 +24,13 @@ struct activation_group_256 {
     float scale[16];          // lane l: of block l / 4
 };
 
+// activation_q8_row, by 256 elements, of which the last ones may be padding, zeros: 64 times the codes that I2_S takes from 64 bytes
+// of two blocks, q[g][32 * b + j] being element 128 * b + 32 * g + j.
+struct activation_row {
+    float scale;
+    int32_t sum;
+    int32_t padding[14];
+    int8_t q[][4][64];
+};
+
 #endif

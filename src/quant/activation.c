@@ -13,10 +13,10 @@ static int32_t round_to_even(float x)
 
 // q[n] and the scale of one block. The largest magnitude is found on the bits: they order like the magnitudes, and
 // infinities and NaNs come above every number.
-static float quantize_block(const float *x, uint32_t n, int8_t *q)
+static float quantize_block(const float *x, uint64_t n, int8_t *q)
 {
     uint32_t largest = 0;
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint64_t i = 0; i < n; i++) {
         const uint32_t magnitude = bits_from_float(x[i]) & 0x7fffffffu;
         largest = magnitude > largest ? magnitude : largest;
     }
@@ -26,17 +26,18 @@ static float quantize_block(const float *x, uint32_t n, int8_t *q)
         return largest >= 0x7f800000u ? float_from_bits(0x7fc00000u) : 0.0f;
     }
     const float inverse = 127.0f / absmax;
-    for (uint32_t i = 0; i < n; i++)
+    for (uint64_t i = 0; i < n; i++)
         q[i] = (int8_t)round_to_even(x[i] * inverse);
     return absmax / 127.0f;
 }
 
-static int32_t sum_codes(const int8_t *q, uint32_t n)
+// Modulo 2^32.
+static int32_t sum_codes(const int8_t *q, uint64_t n)
 {
-    int32_t sum = 0;
-    for (uint32_t i = 0; i < n; i++)
-        sum += q[i];
-    return sum;
+    uint32_t sum = 0;
+    for (uint64_t i = 0; i < n; i++)
+        sum += (uint32_t)q[i];
+    return (int32_t)sum;
 }
 
 uint64_t activation_bytes(enum activation_type type, uint64_t n)
@@ -47,6 +48,8 @@ uint64_t activation_bytes(enum activation_type type, uint64_t n)
         fits = checked_mul(n / 32, sizeof(struct activation_q8_32), &bytes);
     else if (type == ACTIVATION_Q8_PER_256)
         fits = checked_mul(n / 256, sizeof(struct activation_q8_256), &bytes);
+    else if (type == ACTIVATION_Q8_PER_ROW)
+        fits = checked_add(n, sizeof(struct activation_q8_row), &bytes);
     else
         fits = checked_mul(n, sizeof(float), &bytes);
     return fits ? bytes : UINT64_MAX;
@@ -67,6 +70,10 @@ void activation_quantize(enum activation_type type, const float *x, void *out, u
             for (int s = 0; s < 16; s++)
                 y[b].sums[s] = (int16_t)sum_codes(y[b].q + 16 * s, 16);
         }
+    } else if (type == ACTIVATION_Q8_PER_ROW) {
+        struct activation_q8_row *y = out;
+        y->scale = quantize_block(x, n, y->q);
+        y->sum = sum_codes(y->q, n);
     } else if (n != 0) {
         memcpy(out, x, n * sizeof(float));
     }

@@ -215,6 +215,12 @@ struct block_iq1_m {
     uint8_t scales[8];
 };
 
+// 128 ternary elements, w = q - 1 times the tensor's scale; q = 3 reads as 2. Element e is the two bits of qs[e % 32] from bit
+// 6 - 2 * (e / 32) on.
+struct block_i2_s {
+    uint8_t qs[32];
+};
+
 #define X(id, ENUM, name, shown, block_size, block_bytes, activation)                  \
     _Static_assert(sizeof(struct block_##name) == (block_bytes), shown " block size"); \
     _Static_assert(_Alignof(struct block_##name) == 1, shown " block alignment");

@@ -8,21 +8,26 @@
 
 // Indexed by type id; ids without a row have no name.
 static const struct quant_traits traits[] = {
-#define TRAITS(id, shown_name, shown, elements, bytes, wanted, quantize) \
-    [id] = {.name = shown,                                               \
-            .type = id,                                                  \
-            .block_size = elements,                                      \
-            .block_bytes = bytes,                                        \
-            .activation = wanted,                                        \
-            .dequantize_row = quant_dequantize_##shown_name,             \
-            .quantize_row = quantize,                                    \
+#define TRAITS(id, shown_name, shown, elements, bytes, wanted, tail, quantize) \
+    [id] = {.name = shown,                                                     \
+            .type = id,                                                        \
+            .block_size = elements,                                            \
+            .block_bytes = bytes,                                              \
+            .activation = wanted,                                              \
+            .tail_bytes = tail,                                                \
+            .dequantize_row = quant_dequantize_##shown_name,                   \
+            .quantize_row = quantize,                                          \
             .dot = quant_dot_##shown_name},
 #define X(id, ENUM, name, shown, elements, bytes, wanted) \
-    TRAITS(id, name, shown, elements, bytes, wanted, quant_quantize_##name)
+    TRAITS(id, name, shown, elements, bytes, wanted, 0, quant_quantize_##name)
     QUANT_WRITTEN_TYPE_MAP(X)
 #undef X
-#define X(id, ENUM, name, shown, elements, bytes, wanted) TRAITS(id, name, shown, elements, bytes, wanted, NULL)
+#define X(id, ENUM, name, shown, elements, bytes, wanted) TRAITS(id, name, shown, elements, bytes, wanted, 0, NULL)
         QUANT_CODED_READ_TYPE_MAP(X)
+#undef X
+#define X(id, ENUM, name, shown, elements, bytes, wanted) \
+    TRAITS(id, name, shown, elements, bytes, wanted, QUANT_SCALE_TAIL_BYTES, NULL)
+            QUANT_TENSOR_SCALED_TYPE_MAP(X)
 #undef X
 };
 
@@ -46,7 +51,6 @@ static const struct {
     {31, "Q4_0_4_4 (interleaved, no longer part of the format: use the Q4_0 file)"},
     {32, "Q4_0_4_8 (interleaved, no longer part of the format: use the Q4_0 file)"},
     {33, "Q4_0_8_8 (interleaved, no longer part of the format: use the Q4_0 file)"},
-    {36, "I2_S of bitnet.cpp (use the model as TQ2_0; or IQ4_NL_4_4, no longer part of the format)"},
     {37, "IQ4_NL_4_8 (no longer part of the format: use the IQ4_NL file)"},
     {38, "TL1 of bitnet.cpp (or IQ4_NL_8_8, no longer part of the format)"},
     {133, "Q6_0 of ik_llama.cpp"},
@@ -101,4 +105,11 @@ bool quant_row_bytes(uint32_t type, uint64_t n, uint64_t *out)
     if (t == NULL || n % t->block_size != 0)
         return false;
     return checked_mul(n / t->block_size, t->block_bytes, out);
+}
+
+bool quant_tensor_bytes(uint32_t type, uint64_t n, uint64_t n_rows, uint64_t *out)
+{
+    uint64_t row_bytes;
+    return quant_row_bytes(type, n, &row_bytes) && checked_mul(row_bytes, n_rows, out) &&
+           checked_add(*out, quant_traits(type)->tail_bytes, out);
 }

@@ -13,10 +13,12 @@
 
 // X(GGUF type id, ENUM, lower-case name used in function names, name shown, elements per block, bytes per block,
 //   activation the dot product wants)
-// To add a type: a row here, its block struct in quant/blocks.h, its file quant/<name>.c, its line in sources.gypi. Of three
+// To add a type: a row here, its block struct in quant/blocks.h, its file quant/<name>.c, its line in sources.gypi. Of four
 // lists: types with codes, scales and minimums of their own kinds; those that quant/coded.h describes, so that their kernels
-// are made from what it says; and of the latter those that chord reads, but does not write.
-#define QUANT_TYPE_MAP(X) QUANT_AFFINE_TYPE_MAP(X) QUANT_CODED_TYPE_MAP(X)
+// are made from what it says; of the latter those that chord reads, but does not write; and those whose blocks hold no
+// scale, but the tensor's end.
+#define QUANT_TYPE_MAP(X) QUANT_BLOCK_SCALED_TYPE_MAP(X) QUANT_TENSOR_SCALED_TYPE_MAP(X)
+#define QUANT_BLOCK_SCALED_TYPE_MAP(X) QUANT_AFFINE_TYPE_MAP(X) QUANT_CODED_TYPE_MAP(X)
 #define QUANT_CODED_TYPE_MAP(X) QUANT_CODED_WRITTEN_TYPE_MAP(X) QUANT_CODED_READ_TYPE_MAP(X)
 #define QUANT_WRITTEN_TYPE_MAP(X) QUANT_AFFINE_TYPE_MAP(X) QUANT_CODED_WRITTEN_TYPE_MAP(X)
 
@@ -54,6 +56,13 @@
     X(41, Q1_0, q1_0, "Q1_0", 128, 18, ACTIVATION_Q8_PER_32)          \
     X(42, Q2_0, q2_0, "Q2_0", 64, 18, ACTIVATION_Q8_PER_32)
 
+// I2_S is bitnet.cpp's. Upstream its id belonged to a type that no file should hold any more: the room that a tensor of the
+// file has tells which of them it is (gguf/spans.c).
+#define QUANT_TENSOR_SCALED_TYPE_MAP(X) X(36, I2_S, i2_s, "I2_S", 128, 32, ACTIVATION_Q8_PER_ROW)
+
+// Bytes after the last row of a tensor of such a type: its scale, a float, and room.
+#define QUANT_SCALE_TAIL_BYTES 32
+
 enum quant_type {
 #define X(id, ENUM, name, shown, block_size, block_bytes, activation) QUANT_##ENUM = id,
     QUANT_TYPE_MAP(X)
@@ -66,6 +75,7 @@ enum activation_type {
     ACTIVATION_F32,        // as they are
     ACTIVATION_Q8_PER_32,  // int8 with one f32 scale per 32 elements
     ACTIVATION_Q8_PER_256, // int8 with one f32 scale per 256 elements
+    ACTIVATION_Q8_PER_ROW, // int8 with one f32 scale
     N_ACTIVATION_TYPES
 };
 
@@ -86,12 +96,21 @@ struct activation_q8_256 {
     int8_t q[256];
 };
 
+struct activation_q8_row {
+    float scale;
+    int32_t sum; // of q, modulo 2^32
+    int8_t q[];
+};
+
 struct quant_traits {
     const char *name;    // "Q4_K"
     uint32_t type;       // enum quant_type
     uint32_t block_size; // elements per block
     uint32_t block_bytes;
     enum activation_type activation;
+    // After a tensor's last row. Not 0: the values below, and products with them, are to be multiplied by the tensor's scale, the
+    // float that the tail begins with.
+    uint32_t tail_bytes;
     // out[n] = the row's n values (n a multiple of block_size), exactly as the format defines them, in f32.
     void (*dequantize_row)(const void *row, float *out, uint64_t n);
     // The row's blocks from n values: deterministic, the same on every machine, each block by its own values alone.
@@ -117,8 +136,11 @@ const char *quant_unread_type_name(uint32_t type);
 // *out = bytes of a row of n elements. False: unknown type, n not a multiple of the block, or overflow.
 bool quant_row_bytes(uint32_t type, uint64_t n, uint64_t *out);
 
+// *out = bytes of a tensor of n_rows >= 1 rows of n elements, with its tail. False: as above.
+bool quant_tensor_bytes(uint32_t type, uint64_t n, uint64_t n_rows, uint64_t *out);
+
 // Bytes that n activations take (UINT64_MAX when they do not fit in 64 bits), and their preparation (n a multiple of
-// the type's 32 or 256; any n for F32; `out` aligned to 4, not overlapping x).
+// the type's 32 or 256, of 128 per row; any n for F32; `out` aligned to 4, not overlapping x).
 uint64_t activation_bytes(enum activation_type type, uint64_t n);
 void activation_quantize(enum activation_type type, const float *x, void *out, uint64_t n);
 

@@ -1,6 +1,7 @@
 #include "quantize/quantize.h"
 
 #include "base/checked.h"
+#include "base/half.h"
 #include "os/pool.h"
 #include "os/thread.h"
 #include "quant/quant.h"
@@ -99,10 +100,8 @@ static enum chord_status choose_types(struct quantizer *q, bool requantize, stru
         q->n_pieces += (n_elements(item->tensor) + QUANTIZE_PIECE - 1) / QUANTIZE_PIECE;
         q->input_bytes += item->tensor->n_bytes;
         const uint64_t n_rows = n_elements(item->tensor) / item->tensor->ne[0];
-        uint64_t row_bytes;
-        if (!quant_row_bytes(item->type->type, item->tensor->ne[0], &row_bytes) ||
-            !checked_mul(row_bytes, n_rows, &item->n_bytes) || !checked_add(offset, item->n_bytes, &offset) ||
-            !checked_align(offset, alignment, &offset))
+        if (!quant_tensor_bytes(item->type->type, item->tensor->ne[0], n_rows, &item->n_bytes) ||
+            !checked_add(offset, item->n_bytes, &offset) || !checked_align(offset, alignment, &offset))
             return chord_fail(err, CHORD_GGUF_LIMIT, "the new file would be larger than 2^64 bytes");
     }
     q->data_at = quantize_data_at(q->gguf, q->mix, q->items);
@@ -235,6 +234,19 @@ static enum chord_status check_values(const struct quantize_item *item, const fl
                       x[i] - x[i] == 0.0f ? "quantize to BF16 or F32" : "the model is damaged, convert it again");
 }
 
+// Of a type whose scale stands behind the tensor's last row.
+static enum chord_status multiply_by_scale(const struct quantizer *q, const struct gguf_tensor *tensor, float *values,
+                                           uint64_t n, struct chord_error *err)
+{
+    const uint64_t at = tensor->offset + tensor->n_bytes - quant_traits(tensor->type)->tail_bytes;
+    uint8_t bytes[4];
+    const enum chord_status status = os_file_read(&gguf_file(q->gguf, tensor->file)->os, at, bytes, sizeof bytes, err);
+    const uint32_t low = (uint32_t)(bytes[0] | bytes[1] << 8), high = (uint32_t)(bytes[2] | bytes[3] << 8);
+    for (uint64_t i = 0; status == CHORD_OK && i < n; i++)
+        values[i] *= float_from_bits(low | high << 16);
+    return status;
+}
+
 static enum chord_status convert_piece(struct quantizer *q, uint64_t piece, struct bench *bench,
                                        struct chord_error *err)
 {
@@ -243,8 +255,9 @@ static enum chord_status convert_piece(struct quantizer *q, uint64_t piece, stru
     const uint64_t first = (piece - item->first_piece) * QUANTIZE_PIECE;
     const uint64_t left = n_elements(item->tensor) - first;
     const uint64_t n = left < QUANTIZE_PIECE ? left : QUANTIZE_PIECE;
-    const uint64_t n_read = n / from->block_size * from->block_bytes;
-    const uint64_t n_written = n / to->block_size * to->block_bytes;
+    const uint64_t tail = is_copied(item) && n == left ? from->tail_bytes : 0;
+    const uint64_t n_read = n / from->block_size * from->block_bytes + tail;
+    const uint64_t n_written = n / to->block_size * to->block_bytes + tail;
     const uint64_t read_at = item->tensor->offset + first / from->block_size * from->block_bytes;
     const uint64_t write_at = q->data_at + item->offset + first / to->block_size * to->block_bytes;
     const unsigned char *result = bench->read;
@@ -252,7 +265,10 @@ static enum chord_status convert_piece(struct quantizer *q, uint64_t piece, stru
         os_file_read(&gguf_file(q->gguf, item->tensor->file)->os, read_at, bench->read, n_read, err);
     if (status == CHORD_OK && !is_copied(item)) {
         from->dequantize_row(bench->read, bench->values, n);
-        status = check_values(item, bench->values, n, first, err);
+        if (from->tail_bytes != 0)
+            status = multiply_by_scale(q, item->tensor, bench->values, n, err);
+        if (status == CHORD_OK)
+            status = check_values(item, bench->values, n, first, err);
         if (status == CHORD_OK)
             to->quantize_row(bench->values, bench->written, n);
         result = bench->written;

@@ -521,7 +521,7 @@ enum chord_status paging_read_rows(struct paging *paging, const struct weight *w
         count = count < in_tile ? count : in_tile;
         status = read_rows(paging, weight, first + done, count, &rows, err);
         for (uint64_t r = 0; r < count && status == CHORD_OK; r++, done++)
-            weight->type->dequantize_row(rows + r * weight->row_bytes, out + done * weight->n, weight->n);
+            weight_dequantize_row(weight, rows + r * weight->row_bytes, out + done * weight->n);
     }
     uv_mutex_unlock(&paging->mutex);
     return status;
@@ -546,18 +546,19 @@ static enum chord_status read_from_file(struct paging *paging, uint32_t file, ui
     return status;
 }
 
-// The matrix that holds a byte of a file, and how many of n_bytes bytes from there on lie in it; NULL: none holds it, and so many
-// lie before the next one.
+// The matrix in whose rows a byte of a file lies, and how many of n_bytes bytes from there on lie in it; NULL: none, and so many lie
+// before the next one.
 static const struct weight *matrix_at(const struct paging *paging, const struct weight *items, uint32_t file,
                                       uint64_t offset, uint64_t n_bytes, uint64_t *n_there)
 {
     *n_there = n_bytes;
     for (uint64_t i = 0; i < gguf_n_tensors(paging->gguf); i++) {
         const struct gguf_tensor *tensor = items[i].tensor;
-        if (tensor->file != file || offset >= tensor->offset + tensor->n_bytes)
+        const uint64_t end = tensor->offset + items[i].n_rows * items[i].row_bytes;
+        if (tensor->file != file || offset >= end)
             continue;
         if (offset >= tensor->offset) {
-            const uint64_t left = tensor->offset + tensor->n_bytes - offset;
+            const uint64_t left = end - offset;
             *n_there = n_bytes < left ? n_bytes : left;
             return &items[i];
         }

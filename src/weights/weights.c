@@ -1,6 +1,7 @@
 #include "weights/weights.h"
 
 #include "base/checked.h"
+#include "base/half.h"
 #include "os/thread.h"
 #include "weights/paging.h"
 
@@ -61,7 +62,8 @@ static void describe(struct weight *weight, const struct gguf_tensor *tensor, ui
     weight->type = quant_traits(tensor->type);
     weight->n = tensor->ne[0];
     weight->n_rows = tensor->ne[1] * tensor->ne[2] * tensor->ne[3]; // cannot overflow: the span was checked
-    weight->row_bytes = tensor->n_bytes / weight->n_rows;
+    weight->row_bytes = (tensor->n_bytes - weight->type->tail_bytes) / weight->n_rows;
+    weight->scale = 1.0f;
     weight->tile_rows = rows_of(weight, tensor->ne[2] > 1 ? tensor->ne[1] : weight->n_rows, tile_bytes);
     weight->n_tiles = (weight->n_rows + weight->tile_rows - 1) / weight->tile_rows;
     weight->expert_part = UINT32_MAX;
@@ -86,6 +88,24 @@ static enum chord_status open_paging(struct weights *weights, struct chord_error
     return paging_open(&weights->paging, weights->gguf, widest, weights->account, err);
 }
 
+static enum chord_status read_scales(struct weights *weights, struct chord_error *err)
+{
+    for (uint64_t i = 0; i < weights->n_items; i++) {
+        struct weight *weight = &weights->items[i];
+        uint8_t tail[4];
+        if (weight->type->tail_bytes == 0)
+            continue;
+        const uint64_t at = weight->tensor->offset + weight->n_rows * weight->row_bytes;
+        const enum chord_status status =
+            os_file_read(file_of(weights, weight->tensor->file), at, tail, sizeof tail, err);
+        if (status != CHORD_OK)
+            return status;
+        const uint32_t low = (uint32_t)(tail[0] | tail[1] << 8);
+        weight->scale = float_from_bits(low | (uint32_t)(tail[2] | tail[3] << 8) << 16);
+    }
+    return CHORD_OK;
+}
+
 enum chord_status weights_open(struct weights **out, const struct gguf *gguf, enum weights_mode mode,
                                struct memory_account *account, struct chord_error *err)
 {
@@ -106,9 +126,11 @@ enum chord_status weights_open(struct weights **out, const struct gguf *gguf, en
     const uint64_t tile_bytes = choose_tile_bytes(gguf, mode);
     for (uint64_t i = 0; i < weights->n_items; i++)
         describe(&weights->items[i], gguf_tensor(gguf, i), tile_bytes);
-    const enum chord_status status = mode == WEIGHTS_MAPPED  ? map_files(weights, err)
-                                     : mode == WEIGHTS_PAGED ? open_paging(weights, err)
-                                                             : CHORD_OK;
+    enum chord_status status = mode == WEIGHTS_MAPPED  ? map_files(weights, err)
+                               : mode == WEIGHTS_PAGED ? open_paging(weights, err)
+                                                       : CHORD_OK;
+    if (status == CHORD_OK && mode != WEIGHTS_DIRECTORY)
+        status = read_scales(weights, err);
     if (status != CHORD_OK) {
         weights_close(weights);
         return status;
@@ -229,6 +251,13 @@ void weights_release(struct weights *weights, const struct weight *weight, uint6
                       n_rows * weight->row_bytes);
 }
 
+void weight_dequantize_row(const struct weight *weight, const void *row, float *out)
+{
+    weight->type->dequantize_row(row, out, weight->n);
+    for (uint64_t i = 0; weight->type->tail_bytes != 0 && i < weight->n; i++)
+        out[i] *= weight->scale;
+}
+
 // ---- Single rows --------------------------------------------------------------------------------------------------------
 
 static void read_mapped_rows(const struct weights *weights, const struct weight *weight, uint64_t first,
@@ -236,7 +265,7 @@ static void read_mapped_rows(const struct weights *weights, const struct weight 
 {
     const char *rows = (const char *)weights->maps[weight->tensor->file] + weight->tensor->offset;
     for (uint64_t r = 0; r < n_rows; r++)
-        weight->type->dequantize_row(rows + (first + r) * weight->row_bytes, out + r * weight->n, weight->n);
+        weight_dequantize_row(weight, rows + (first + r) * weight->row_bytes, out + r * weight->n);
 }
 
 enum chord_status weights_read_rows(struct weights *weights, const struct weight *weight, uint64_t first,

@@ -30,6 +30,8 @@ struct weight {
     uint64_t n; // elements of a row
     uint64_t n_rows;
     uint64_t row_bytes;
+    float
+        scale; // of the whole tensor: products with rows as they lie in tiles are to be multiplied by it; 1 in most types
     uint64_t tile_rows; // rows of every tile but the last, >= 1
     uint64_t n_tiles;
     // Paged mode: where the numbers of its tiles in the schedule stand, and the schedule of it and those used with it.
@@ -46,7 +48,7 @@ enum weights_mode {
     WEIGHTS_PAGED,
 };
 
-// Maps or opens the files of `gguf`, which must outlive the store.
+// Maps or opens the files of `gguf`, which must outlive the store, and reads the scales of tensors that have one.
 enum chord_status weights_open(struct weights **out, const struct gguf *gguf, enum weights_mode mode,
                                struct memory_account *account, struct chord_error *err);
 enum weights_mode weights_mode(const struct weights *weights);
@@ -144,6 +146,9 @@ enum chord_status weights_acquire(struct weights *weights, const struct weight *
                                   const void **rows, struct chord_error *err);
 // n_rows of the tile were used; each row is used once in a pass.
 void weights_release(struct weights *weights, const struct weight *weight, uint64_t tile, uint64_t n_rows);
+
+// One row, as it lies in a tile, by the tensor's scale: out[weight->n].
+void weight_dequantize_row(const struct weight *weight, const void *row, float *out);
 
 // Dequantizes rows first .. first + n_rows - 1 into out [n_rows, n].
 enum chord_status weights_read_rows(struct weights *weights, const struct weight *weight, uint64_t first,

@@ -16,9 +16,10 @@
 
 // ---- types and tiers -------------------------------------------------------------------------------------------------
 
+// But the one whose blocks hold no scales: test_i2_s.c.
 static const uint32_t all_types[] = {
 #define X(id, ENUM, name, shown, block_size, block_bytes, activation) id,
-    QUANT_TYPE_MAP(X)
+    QUANT_BLOCK_SCALED_TYPE_MAP(X)
 #undef X
 };
 
@@ -150,7 +151,7 @@ static uint16_t half_of_fill(enum weight_fill fill)
     }
 }
 
-static void fill_weights(uint32_t type, uint8_t *w, uint64_t bytes, enum weight_fill fill)
+static __attribute__((unused)) void fill_weights(uint32_t type, uint8_t *w, uint64_t bytes, enum weight_fill fill)
 {
     const struct quant_traits *traits = quant_traits(type);
     for (uint64_t i = 0; i < bytes; i++)
@@ -190,7 +191,8 @@ static void fill_weights(uint32_t type, uint8_t *w, uint64_t bytes, enum weight_
 }
 
 // Codes and scales of a column, plain.
-static void plain_activations(enum activation_type type, const float *x, uint64_t n, int8_t *q, float *scales)
+static __attribute__((unused)) void plain_activations(enum activation_type type, const float *x, uint64_t n, int8_t *q,
+                                                      float *scales)
 {
     void *natural = malloc(activation_bytes(type, n) + 1);
     activation_quantize(type, x, natural, n);

@@ -14,9 +14,10 @@
 
 #define MAX_BLOCK_BYTES 210
 
+// Whose blocks hold their scales; the other one: test_i2_s.c.
 static const uint32_t types[] = {
 #define X(id, ENUM, name, shown, block_size, block_bytes, activation) id,
-    QUANT_TYPE_MAP(X)
+    QUANT_BLOCK_SCALED_TYPE_MAP(X)
 #undef X
 };
 #define N_TYPES (sizeof types / sizeof types[0])

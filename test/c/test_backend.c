@@ -297,7 +297,7 @@ static void quantized_types(void **state)
 {
     (void)state;
     static const uint32_t types[] = {QUANT_Q8_0, QUANT_Q4_0, QUANT_Q4_1, QUANT_Q5_0, QUANT_Q5_1,
-                                     QUANT_Q2_K, QUANT_Q3_K, QUANT_Q4_K, QUANT_Q5_K, QUANT_Q6_K};
+                                     QUANT_Q2_K, QUANT_Q3_K, QUANT_Q4_K, QUANT_Q5_K, QUANT_Q6_K, QUANT_I2_S};
     for (size_t i = 0; i < (quick() ? 2 : sizeof types / sizeof *types); i++)
         compare_model((struct tiny_options){.type = types[i],
                                             .arch = i % 2 == 0 ? "llama" : "qwen3",
@@ -312,7 +312,7 @@ static void quantized_types(void **state)
 static void quantized_experts(void **state)
 {
     (void)state;
-    static const uint32_t types[] = {QUANT_Q6_K, QUANT_Q8_0, QUANT_Q4_K, QUANT_Q5_0, QUANT_F16};
+    static const uint32_t types[] = {QUANT_Q6_K, QUANT_Q8_0, QUANT_Q4_K, QUANT_Q5_0, QUANT_F16, QUANT_I2_S};
     for (size_t i = 0; i < (quick() ? 2 : sizeof types / sizeof *types); i++)
         compare_model((struct tiny_options){.type = types[i],
                                             .arch = i % 2 == 0 ? "qwen3moe" : "qwen2moe",

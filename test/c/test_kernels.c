@@ -201,10 +201,10 @@ static void check_prepared(const struct kernels *k, enum activation_type type, c
 static void activations_of_tier(const struct kernels *k)
 {
     static const uint64_t blocks[] = {1, 2, 3, 4, 5, 7, 8, 11, 43};
-    static const uint64_t units[N_ACTIVATION_TYPES] = {1, 32, 256};
+    static const uint64_t units[] = {1, 32, 256}; // of the types by number; per row: test_i2_s.c
     struct guarded gx = guarded_create(43 * 256 * sizeof(float));
     struct guarded gy = guarded_create(43 * 256 * 8);
-    for (int type = 0; type < N_ACTIVATION_TYPES; type++) {
+    for (int type = 0; type < (int)LENGTH(units); type++) {
         for (size_t i = 0; i < LENGTH(blocks); i++) {
             for (int fill = 0; fill < N_X_FILLS + 3; fill++) {
                 const uint64_t n = blocks[i] * units[type];

@@ -97,6 +97,29 @@ static void every_budget_gives_the_same_text(void **state)
     tiny_free(&m);
 }
 
+// Tiles hold rows; the scale behind a tensor's last row is the store's.
+static void scales_of_tensors_stay(void **state)
+{
+    (void)state;
+    struct tiny_options ternary = large;
+    ternary.type = QUANT_I2_S;
+    open_tiny(ternary, (struct chord_model_options){.mode = CHORD_MODE_MAPPED});
+    struct result *expected = run(70, 3);
+    chord_model_close(model);
+    struct chord_error err;
+    const struct chord_model_options options = {.mode = CHORD_MODE_PAGED, .n_ctx = 200};
+    model = try_to_open(find_floor((struct chord_model_options){.mode = CHORD_MODE_PAGED, .n_ctx = 200}), options, &err);
+    if (model == NULL)
+        fail_msg("%s", err.message);
+    struct result *got = run(70, 3);
+    assert_same(got, expected);
+    assert_int_equal(weights_mode(model->weights), WEIGHTS_PAGED);
+    chord_model_close(model);
+    result_free(got);
+    result_free(expected);
+    tiny_free(&m);
+}
+
 // Between what everything needs and the floor: paged; below: refused; above: mapped.
 static void the_budget_chooses_the_mode(void **state)
 {
@@ -317,6 +340,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_budget_gives_the_same_text),
+        cmocka_unit_test(scales_of_tensors_stay),
         cmocka_unit_test(the_budget_chooses_the_mode),
         cmocka_unit_test(regions_have_ceilings),
         cmocka_unit_test(a_pass_serves_all),

@@ -102,7 +102,6 @@ static void test_ids_without_a_row(void **state)
         assert_true((quant_traits(id) != NULL) != (quant_unread_type_name(id) != NULL));
     assert_string_equal(quant_unread_type_name(24), "I8");
     assert_non_null(strstr(quant_unread_type_name(31), "Q4_0_4_4"));
-    assert_non_null(strstr(quant_unread_type_name(36), "I2_S"));
     assert_non_null(strstr(quant_unread_type_name(140), "IQ5_K"));
     assert_non_null(quant_unread_type_name(202));
     const uint32_t unknown[] = {43, 63, 64, 100, 200, 201, 400, 0x7fffffff, UINT32_MAX};

@@ -184,9 +184,9 @@ static inline void tiny_quantize(struct tiny_tensor *t)
     const struct quant_traits *traits = quant_traits(t->type);
     const uint64_t n_rows = t->ne[1] * t->ne[2] * t->ne[3];
     uint64_t row_bytes;
-    if (!quant_row_bytes(t->type, t->ne[0], &row_bytes))
+    if (!quant_row_bytes(t->type, t->ne[0], &row_bytes) ||
+        !quant_tensor_bytes(t->type, t->ne[0], n_rows, &t->n_bytes))
         abort();
-    t->n_bytes = row_bytes * n_rows;
     t->bytes = realloc(t->bytes, t->n_bytes);
     if (t->bytes == NULL)
         abort();
@@ -196,8 +196,14 @@ static inline void tiny_quantize(struct tiny_tensor *t)
             traits->quantize_row(t->values + row * t->ne[0], t->bytes + row * row_bytes, t->ne[0]);
         else // any bytes are blocks; without the bits that make a scale infinite
             for (uint64_t i = 0; i < row_bytes; i++)
-                t->bytes[row * row_bytes + i] = tiny_random(&random) & 0x3f;
+                t->bytes[row * row_bytes + i] = tiny_random(&random) & (traits->tail_bytes != 0 ? 0xff : 0x3f);
         traits->dequantize_row(t->bytes + row * row_bytes, t->values + row * t->ne[0], t->ne[0]);
+    }
+    if (traits->tail_bytes != 0) { // 0.03125, and what nobody is to read
+        memset(t->bytes + row_bytes * n_rows, 0xff, traits->tail_bytes);
+        memcpy(t->bytes + row_bytes * n_rows, "\x00\x00\x00\x3d", 4);
+        for (uint64_t i = 0; i < t->ne[0] * n_rows; i++)
+            t->values[i] *= 0x1p-5f;
     }
 }
 

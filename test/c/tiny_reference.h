@@ -12,7 +12,7 @@
 enum reference_products {
     PRODUCTS_EXACT,
     PRODUCTS_8_BITS, // activations of 8 bits
-    PRODUCTS_BF16,   // weights and activations of bfloat16, but in the head activations of 8 bits
+    PRODUCTS_BF16,   // weights and activations of bfloat16, but in the head, and with one scale per row, activations of 8 bits
 };
 
 struct reference_options {
@@ -54,11 +54,14 @@ static inline void reference_linear_of(struct tiny_model *m, const char *name, u
     memcpy(prepared, x, n * sizeof *x);
     const enum activation_type type = quant_traits(w->type)->activation;
     const bool head = strcmp(name, "output") == 0 || strcmp(name, "token_embd") == 0;
-    const bool bf16 = type != ACTIVATION_F32 && options->products == PRODUCTS_BF16 && !head;
+    const bool bf16 = type != ACTIVATION_F32 && type != ACTIVATION_Q8_PER_ROW && options->products == PRODUCTS_BF16 && !head;
     for (uint64_t i = 0; bf16 && i < n; i++)
         prepared[i] = reference_bf16((float)x[i]);
     if (type != ACTIVATION_F32 && options->products != PRODUCTS_EXACT && !bf16)
-        reference_round_to_8_bits(prepared, n, type == ACTIVATION_Q8_PER_32 ? 32 : 256);
+        reference_round_to_8_bits(prepared, n,
+                                  type == ACTIVATION_Q8_PER_32    ? 32
+                                  : type == ACTIVATION_Q8_PER_256 ? 256
+                                                                  : n);
     for (uint64_t r = 0; r < w->ne[1]; r++) {
         double sum = bias != NULL ? bias[r] : 0;
         for (uint64_t i = 0; i < n; i++) {

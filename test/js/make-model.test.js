@@ -35,6 +35,7 @@ const TYPES = {
     29: ['IQ1_M', 256, 56, []],
     34: ['TQ1_0', 256, 54, [52]],
     35: ['TQ2_0', 256, 66, [64]],
+    36: ['I2_S', 128, 32, []],
     39: ['MXFP4', 32, 17, []],
     41: ['Q1_0', 128, 18, [0]],
     42: ['Q2_0', 64, 18, [0]],
@@ -98,6 +99,7 @@ function readGguf(file) {
         const [, elements, bytes] = TYPES[t.id];
         assert.equal(t.shape[0] % elements, 0, `${t.name}: rows are whole blocks`);
         t.bytes = (t.shape.reduce((a, c) => a * c, 1) / elements) * bytes;
+        if (t.type === 'I2_S') t.bytes += 32; // the tensor's scale, and room
         t.at = data + t.offset;
         t.data = b.subarray(t.at, t.at + t.bytes);
     }

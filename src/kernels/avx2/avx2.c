@@ -7,6 +7,8 @@ void TIER(kernels_init)(struct kernels *k)
         (struct activation_kernel){TIER(activation_q8_32_bytes), TIER(activation_q8_32)};
     k->activation[ACTIVATION_Q8_PER_256] =
         (struct activation_kernel){TIER(activation_q8_256_bytes), TIER(activation_q8_256)};
+    k->activation[ACTIVATION_Q8_PER_ROW] =
+        (struct activation_kernel){TIER(activation_q8_row_bytes), TIER(activation_q8_row)};
 #define X(id, ENUM, name, shown, block_size, block_bytes, activation) k->matvec[id] = TIER(matvec_##name);
     QUANT_TYPE_MAP(X)
 #undef X

@@ -24,6 +24,8 @@ void TIER(gemm_init)(struct gemm_kernels *gemm)
     gemm->columns[ACTIVATION_Q8_PER_32] = (struct gemm_column_kernel){TIER(gemm_q8_32_bytes), TIER(gemm_q8_32_prepare)};
     gemm->columns[ACTIVATION_Q8_PER_256] =
         (struct gemm_column_kernel){TIER(gemm_q8_256_bytes), TIER(gemm_q8_256_prepare)};
+    gemm->columns[ACTIVATION_Q8_PER_ROW] =
+        (struct gemm_column_kernel){TIER(gemm_q8_row_bytes), TIER(gemm_q8_row_prepare)};
 #define X(id, ENUM, name, shown, block_size, block_bytes, activation) gemm->multiply[id] = TIER(gemm_##name);
     QUANT_TYPE_MAP(X)
 #undef X

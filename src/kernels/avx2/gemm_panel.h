@@ -181,6 +181,8 @@ uint64_t TIER(gemm_q8_32_bytes)(uint64_t n);
 void TIER(gemm_q8_32_prepare)(const float *x, void *out, uint64_t n);
 uint64_t TIER(gemm_q8_256_bytes)(uint64_t n);
 void TIER(gemm_q8_256_prepare)(const float *x, void *out, uint64_t n);
+uint64_t TIER(gemm_q8_row_bytes)(uint64_t n);
+void TIER(gemm_q8_row_prepare)(const float *x, void *out, uint64_t n);
 
 #define X(id, ENUM, name, shown, block_size, block_bytes, activation) gemm_kernel TIER(gemm_##name);
 QUANT_TYPE_MAP(X)

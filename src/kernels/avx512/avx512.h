@@ -209,6 +209,8 @@ uint64_t TIER(activation_q8_32_bytes)(uint64_t n);
 void TIER(activation_q8_32)(const float *x, void *out, uint64_t n);
 uint64_t TIER(activation_q8_256_bytes)(uint64_t n);
 void TIER(activation_q8_256)(const float *x, void *out, uint64_t n);
+uint64_t TIER(activation_q8_row_bytes)(uint64_t n);
+void TIER(activation_q8_row)(const float *x, void *out, uint64_t n);
 
 #define X(id, ENUM, name, shown, block_size, block_bytes, activation) matvec_kernel TIER(matvec_##name);
 QUANT_TYPE_MAP(X)

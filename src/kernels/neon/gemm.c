@@ -71,6 +71,6 @@ void TIER(gemm_init)(struct gemm_kernels *gemm)
     gemm->columns[ACTIVATION_Q8_PER_256] =
         (struct gemm_column_kernel){TIER(gemm_q8_256_bytes), TIER(gemm_q8_256_prepare)};
 #define X(id, ENUM, name, shown, block_size, block_bytes, activation) gemm->multiply[id] = TIER(gemm_##name);
-    QUANT_TYPE_MAP(X)
+    QUANT_BLOCK_SCALED_TYPE_MAP(X)
 #undef X
 }

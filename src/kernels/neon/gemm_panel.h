@@ -175,7 +175,7 @@ uint64_t TIER(gemm_q8_256_bytes)(uint64_t n);
 void TIER(gemm_q8_256_prepare)(const float *x, void *out, uint64_t n);
 
 #define X(id, ENUM, name, shown, block_size, block_bytes, activation) gemm_kernel TIER(gemm_##name);
-QUANT_TYPE_MAP(X)
+QUANT_BLOCK_SCALED_TYPE_MAP(X)
 #undef X
 
 #endif

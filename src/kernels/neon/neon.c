@@ -9,7 +9,7 @@ void TIER(kernels_init)(struct kernels *k)
     k->activation[ACTIVATION_Q8_PER_256] =
         (struct activation_kernel){TIER(activation_q8_256_bytes), TIER(activation_q8_256)};
 #define X(id, ENUM, name, shown, block_size, block_bytes, activation) k->matvec[id] = TIER(matvec_##name);
-    QUANT_TYPE_MAP(X)
+    QUANT_BLOCK_SCALED_TYPE_MAP(X)
 #undef X
     TIER(gemm_init)(&k->gemm);
     k->rms_norm = TIER(rms_norm);

@@ -240,7 +240,7 @@ uint64_t TIER(activation_q8_256_bytes)(uint64_t n);
 void TIER(activation_q8_256)(const float *x, void *out, uint64_t n);
 
 #define X(id, ENUM, name, shown, block_size, block_bytes, activation) matvec_kernel TIER(matvec_##name);
-QUANT_TYPE_MAP(X)
+QUANT_BLOCK_SCALED_TYPE_MAP(X)
 #undef X
 
 void TIER(rms_norm)(const float *x, const float *weight, float eps, float *out, uint64_t n);

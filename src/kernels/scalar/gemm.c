@@ -37,6 +37,16 @@ static void q8_256_prepare(const float *x, void *out, uint64_t n)
     activation_quantize(ACTIVATION_Q8_PER_256, x, out, n);
 }
 
+static uint64_t q8_row_bytes(uint64_t n)
+{
+    return padded(activation_bytes(ACTIVATION_Q8_PER_ROW, n));
+}
+
+static void q8_row_prepare(const float *x, void *out, uint64_t n)
+{
+    activation_quantize(ACTIVATION_Q8_PER_ROW, x, out, n);
+}
+
 static void gemm_by_dot(uint32_t type, const void *w, uint64_t row_bytes, uint64_t n_rows, uint64_t n,
                         const void *columns, uint64_t column_stride, uint64_t n_columns, float *out,
                         uint64_t out_stride)
@@ -66,6 +76,7 @@ void gemm_init_scalar(struct gemm_kernels *gemm)
     gemm->columns[ACTIVATION_F32] = (struct gemm_column_kernel){f32_bytes, f32_prepare};
     gemm->columns[ACTIVATION_Q8_PER_32] = (struct gemm_column_kernel){q8_32_bytes, q8_32_prepare};
     gemm->columns[ACTIVATION_Q8_PER_256] = (struct gemm_column_kernel){q8_256_bytes, q8_256_prepare};
+    gemm->columns[ACTIVATION_Q8_PER_ROW] = (struct gemm_column_kernel){q8_row_bytes, q8_row_prepare};
 #define X(id, ENUM, name, shown, block_size, block_bytes, activation) gemm->multiply[id] = gemm_##name##_scalar;
     QUANT_TYPE_MAP(X)
 #undef X

@@ -59,11 +59,22 @@ static void q8_256_quantize(const float *x, void *out, uint64_t n)
     activation_quantize(ACTIVATION_Q8_PER_256, x, out, n);
 }
 
+static uint64_t q8_row_bytes(uint64_t n)
+{
+    return padded(activation_bytes(ACTIVATION_Q8_PER_ROW, n));
+}
+
+static void q8_row_quantize(const float *x, void *out, uint64_t n)
+{
+    activation_quantize(ACTIVATION_Q8_PER_ROW, x, out, n);
+}
+
 void kernels_init_scalar(struct kernels *k)
 {
     k->activation[ACTIVATION_F32] = (struct activation_kernel){f32_bytes, f32_quantize};
     k->activation[ACTIVATION_Q8_PER_32] = (struct activation_kernel){q8_32_bytes, q8_32_quantize};
     k->activation[ACTIVATION_Q8_PER_256] = (struct activation_kernel){q8_256_bytes, q8_256_quantize};
+    k->activation[ACTIVATION_Q8_PER_ROW] = (struct activation_kernel){q8_row_bytes, q8_row_quantize};
 #define X(id, ENUM, name, shown, block_size, block_bytes, activation) k->matvec[id] = matvec_##name##_scalar;
     QUANT_TYPE_MAP(X)
 #undef X
