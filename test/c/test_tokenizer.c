@@ -232,6 +232,35 @@ static void test_special_tokens(void **state)
     done(m);
 }
 
+static struct encode_options cut_at(const uint64_t *cuts, uint64_t n)
+{
+    return (struct encode_options){.parse_special = true, .bos = TOKENIZER_BOS_NEVER, .cuts = cuts, .n_cuts = n};
+}
+
+// Words of a user between the special tokens of a template.
+static void test_cuts_and_parts(void **state)
+{
+    (void)state;
+    struct made *m = open_spm(true);
+    const uint64_t within[] = {9}, at_ends[] = {0, 8, 9, 17, 40}, all[] = {1, 2, 3, 4, 5, 6, 7};
+    CHECK_SPELLED(m, "<|user|><|user|>a", with_special, "<|user|>", "<|user|>", "▁a");
+    CHECK_SPELLED(m, "<|user|><|user|>a", cut_at(within, 1), "<|user|>", "▁", "<", "|", "u", "s", "er", "|", ">", "a");
+    CHECK_SPELLED(m, "<|user|> <|user|>a", cut_at(at_ends, 5), "<|user|>", "▁▁", "<|user|>", "▁a");
+    CHECK_SPELLED(m, "<|user|>s<|user|>", cut_at(all, 7), "▁", "<", "|", "u", "s", "er", "|", ">", "s", "<|user|>");
+    const uint64_t longest[] = {8};
+    CHECK_SPELLED(m, "<|user|>s", cut_at(longest, 1), "<|user|>", "▁", "s"); // then the shorter one
+    // A part that goes on gets no space in front, but behind a special token it does.
+    struct encode_options part = cut_at(NULL, 0);
+    part.continues = true;
+    CHECK_SPELLED(m, "a<|user|>a", part, "a", "<|user|>", "▁a");
+    done(m);
+    m = open_bpe("gpt-2");
+    const uint64_t word[] = {2};
+    CHECK_SPELLED(m, " there", plain, "Ġthe", "r", "e");
+    CHECK_SPELLED(m, " there", cut_at(word, 1), "Ġthe", "r", "e"); // ordinary tokens reach across
+    done(m);
+}
+
 static struct made *open_with_flags(const char *const *flags, const bool *values, uint32_t n)
 {
     struct made *m = calloc(1, sizeof *m);
@@ -636,13 +665,21 @@ static void test_long_words(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_spm_merges),       TEST(test_bpe_merges),
-        TEST(test_bpe_keeps_bytes),  TEST(test_spm_spellings),
-        TEST(test_ignore_merges),    TEST(test_special_tokens),
-        TEST(test_bos_and_eos),      TEST(test_ends_of_generation),
-        TEST(test_detokenizer),      TEST(test_malformed_vocabularies),
-        TEST(test_odd_vocabularies), TEST(test_failing_allocations),
-        TEST(test_long_words),       TEST(test_infill),
+        TEST(test_spm_merges),
+        TEST(test_bpe_merges),
+        TEST(test_bpe_keeps_bytes),
+        TEST(test_spm_spellings),
+        TEST(test_ignore_merges),
+        TEST(test_special_tokens),
+        TEST(test_cuts_and_parts),
+        TEST(test_bos_and_eos),
+        TEST(test_ends_of_generation),
+        TEST(test_detokenizer),
+        TEST(test_malformed_vocabularies),
+        TEST(test_odd_vocabularies),
+        TEST(test_failing_allocations),
+        TEST(test_long_words),
+        TEST(test_infill),
         TEST(test_wordpiece),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,12 +8,14 @@ const path = require('node:path')
 const { DEMO, STORIES, root, runNode, testWith } = require('./helpers.js')
 
 const EXPECTED = {
+  'chat.js': /\(\d+ tokens of prompt, 0 of them reused\)[^]*\(\d+ tokens of prompt, [1-9]\d* of them reused\)/,
   'cancel.js': /^break: .*\ncancel: (cancelled|stop|length) after \d+ tokens\nsignal: .*\n$/,
   'concurrent.js': /one by one: (\d+) steps, together: (\d+)\n$/,
   'generate.js': /\d+ tokens, [\d.]+ per second, ended by (length|stop)\n$/,
   'perplexity.js': /perplexity of LICENSE: [\d.]+ over \d+ tokens in \d+ windows\nafter .*\n/,
   'wasm.js': /^(layer \d+: \d+ bytes, sum \d+\n)+\d+ reads by a guest of \d+ pages\n$/,
 }
+const INPUT = { 'chat.js': 'Once upon a time\nAnd then?\n' }
 const names = fs.readdirSync(path.join(root, 'examples')).filter((name) => name.endsWith('.js'))
 
 for (const name of names) {
@@ -21,7 +23,7 @@ for (const name of names) {
     testWith(file, `${name} on ${path.basename(file)}`, async () => {
       assert.ok(EXPECTED[name], `${name} has no expectation here`)
       // On the demo model, as a newcomer starts it: without a word.
-      const { code, stdout, stderr } = await runNode([path.join(root, 'examples', name), ...(file === DEMO ? [] : [file])])
+      const { code, stdout, stderr } = await runNode([path.join(root, 'examples', name), ...(file === DEMO ? [] : [file])], { input: INPUT[name] })
       assert.equal(code, 0, stderr)
       assert.match(stdout, EXPECTED[name])
       const steps = /one by one: (\d+) steps, together: (\d+)/.exec(stdout)
