@@ -137,6 +137,7 @@
       'src/backend/cpu.c',
       'src/backend/cpu_attention.c',
       'src/backend/cpu_experts.c',
+      'src/backend/routes.c',
       'src/backend/cpu_linear.c',
       'src/backend/tuning.c',
 

@@ -18,8 +18,8 @@ static uint64_t most_column_bytes(const struct graph *graph, const struct kernel
         for (uint32_t k = 0; k < (is_experts ? 3 : node->op == GRAPH_LINEAR ? node->n_out : 0); k++) {
             if (node->weight[k]->type->activation != type)
                 continue;
-            const uint64_t bytes =
-                column_bytes(kernels, type, node->weight[k]->n) * (is_experts ? node->experts.n_used : 1);
+            const uint64_t bytes = column_bytes(kernels, type, node->weight[k]->n) *
+                                   (is_experts ? node->experts.n_used : node->linear.n_heads);
             most = bytes > most ? bytes : most;
         }
     }
@@ -317,14 +317,15 @@ static enum chord_status run_slice(const struct run *run, const struct graph_nod
 
 static void heads_row(const struct run *run, const struct graph_node *node, uint32_t row)
 {
-    const uint32_t n = node->heads.n, n_beside = node->n_in == 2 ? width_of(run->backend, node->in[1]) : 0;
+    const uint32_t n = node->heads.n, n_all = node->n_in == 2 ? width_of(run->backend, node->in[1]) : 0;
+    const uint32_t n_beside = node->heads.beside_each ? n_all / node->heads.n_heads : n_all;
     const float *in = row_of(run, node->in[0], row) + node->heads.first;
     const float *beside = node->n_in == 2 ? row_of(run, node->in[1], row) : NULL;
     float *out = row_of(run, node->out[0], row);
     for (uint32_t h = 0; h < node->heads.n_heads; h++, in += node->heads.in_width, out += node->heads.out_width) {
         memcpy(out, in, n * sizeof *out);
         if (beside != NULL)
-            memcpy(out + n, beside, n_beside * sizeof *out);
+            memcpy(out + n, beside + (node->heads.beside_each ? h * n_beside : 0), n_beside * sizeof *out);
         memset(out + n + n_beside, 0, (node->heads.out_width - n - n_beside) * sizeof *out);
     }
 }

@@ -5,38 +5,19 @@
 // for each row the sum of its experts' results in the order of its route. In paged mode the first two run in waves, over as many
 // experts as there is memory for.
 #include "backend/cpu_run.h"
+#include "backend/routes.h"
 
 #include "os/thread.h"
 
-#include <math.h>
 #include <string.h>
-
-#define MOST_EXPERTS 1024
 
 // ---- Routes -------------------------------------------------------------------------------------------------------------
 
 static void route_row(const struct run *run, const struct graph_node *node, uint32_t row)
 {
-    const float *logits = row_of(run, node->in[0], row);
-    float *numbers = row_of(run, node->out[0], row), *weights = numbers + node->route.n_used;
-    const uint32_t n = width_of(run->backend, node->in[0]), n_used = node->route.n_used;
-    bool chosen[MOST_EXPERTS] = {false};
-    for (uint32_t k = 0; k < n_used; k++) {
-        uint32_t best = n;
-        // Whatever the logits are, NaN included, the experts chosen are n_used different ones.
-        for (uint32_t e = 0; e < n; e++)
-            if (!chosen[e] && (best == n || logits[e] > logits[best]))
-                best = e;
-        chosen[best] = true;
-        numbers[k] = (float)best;
-    }
-    const float most = logits[(uint32_t)numbers[0]];
-    float sum = 0;
-    for (uint32_t e = 0; e < n; e++)
-        if (!node->route.renormalized || chosen[e])
-            sum += expf(logits[e] - most);
-    for (uint32_t k = 0; k < n_used; k++)
-        weights[k] = expf(logits[(uint32_t)numbers[k]] - most) / sum;
+    float *numbers = row_of(run, node->out[0], row);
+    route_experts(node, row_of(run, node->in[0], row), width_of(run->backend, node->in[0]), numbers,
+                  numbers + node->route.n_used);
 }
 
 enum chord_status run_route(const struct run *run, const struct graph_node *node)
@@ -282,7 +263,7 @@ void backend_trace_routes(struct backend *backend, backend_route_trace *trace, v
 
 static void trace_rows(const struct run *run, const struct graph_node *node)
 {
-    uint32_t experts[MOST_EXPERTS];
+    uint32_t experts[ROUTE_MOST_EXPERTS];
     for (uint32_t row = 0; row < run->n_rows; row++) {
         const float *route = row_of(run, node->in[1], row);
         for (uint32_t k = 0; k < node->experts.n_used; k++)

@@ -32,7 +32,8 @@ struct linear_job {
     const struct run *run;
     const struct graph_node *node;
     const float *in;
-    uint32_t width;
+    uint32_t width;                            // of a column: of in, or of one of its heads
+    uint32_t n_heads;                          // columns of a row; those of all rows' first heads come first
     uint64_t column_bytes[N_ACTIVATION_TYPES]; // 0: not wanted by this node
     struct linear_part parts[GRAPH_MAX_LINEAR];
     uint32_t n_parts;
@@ -46,7 +47,8 @@ static void prepare_column(const struct linear_job *job, uint32_t column, uint32
 {
     const struct backend *backend = job->run->backend;
     const struct kernels *kernels = backend->kernels;
-    const float *in = job->in + (uint64_t)column * job->width;
+    const uint32_t row = column % job->run->n_rows, head = column / job->run->n_rows;
+    const float *in = job->in + ((uint64_t)row * job->n_heads + head) * job->width;
     if (job->node->linear.has_norm) {
         float *normed = backend->normed + thread * backend->normed_floats;
         const struct graph_node *node = job->node;
@@ -61,7 +63,7 @@ static void prepare_column(const struct linear_job *job, uint32_t column, uint32
         if (job->column_bytes[type] == 0)
             continue;
         char *out = backend->activations[type] + column * job->column_bytes[type];
-        if (column < job->run->n_matvec)
+        if (row < job->run->n_matvec)
             kernels->activation[type].quantize(in, out, job->width);
         else
             kernels->gemm.columns[type].prepare(in, out, job->width);
@@ -72,7 +74,8 @@ static void prepare_columns(void *context, uint32_t chunk, uint32_t thread)
 {
     const struct linear_job *job = context;
     const uint32_t first = chunk * job->columns_per_chunk;
-    for (uint32_t c = first; c < first + job->columns_per_chunk && c < job->run->n_rows; c++)
+    const uint32_t n = job->run->n_rows * job->n_heads;
+    for (uint32_t c = first; c < first + job->columns_per_chunk && c < n; c++)
         prepare_column(job, c, thread);
 }
 
@@ -150,14 +153,21 @@ static enum chord_status multiply_matrix(const struct linear_job *job, const str
     const struct run *run = job->run;
     const struct weight *weight = matrix->weight;
     const enum activation_type type = weight->type->activation;
-    const struct columns columns = {.prepared = run->backend->activations[type],
-                                    .stride = job->column_bytes[type],
-                                    .n = run->n_rows,
-                                    .n_matvec = run->n_matvec,
-                                    .out = matrix->out,
-                                    .out_stride = weight->n_rows,
-                                    .prefetch = job->choice.prefetch};
-    const enum chord_status status = multiply_rows(run->backend, weight, first, end, &columns, thread, err);
+    struct columns columns = {.stride = job->column_bytes[type],
+                              .n = run->n_rows,
+                              .n_matvec = run->n_matvec,
+                              .out = matrix->out,
+                              .out_stride = weight->n_rows,
+                              .prefetch = job->choice.prefetch};
+    const uint64_t rows_per_head = weight->n_rows / job->n_heads;
+    enum chord_status status = CHORD_OK;
+    for (uint64_t row = first; row < end && status == CHORD_OK;) {
+        const uint64_t head = row / rows_per_head, left = (head + 1) * rows_per_head - row;
+        const uint64_t n = end - row < left ? end - row : left;
+        columns.prepared = run->backend->activations[type] + head * run->n_rows * columns.stride;
+        status = multiply_rows(run->backend, weight, row, row + n, &columns, thread, err);
+        row += n;
+    }
     for (uint32_t c = 0; status == CHORD_OK && matrix->bias != NULL && c < run->n_rows; c++) {
         float *out = matrix->out + (uint64_t)c * weight->n_rows + first;
         run->backend->kernels->add(out, matrix->bias + first, out, end - first);
@@ -273,7 +283,8 @@ enum chord_status run_linear(const struct run *run, const struct graph_node *nod
     struct linear_job job = {.run = run,
                              .node = node,
                              .in = value_of(backend, node->in[0]),
-                             .width = width_of(backend, node->in[0]),
+                             .width = width_of(backend, node->in[0]) / node->linear.n_heads,
+                             .n_heads = node->linear.n_heads,
                              .choice = tuning_current(&backend->tuning),
                              .failure = {.err = run->err}};
     const uint32_t matrices_per_part = node->linear.epilogue == GRAPH_EPILOGUE_GLU ? node->n_out : 1;
@@ -292,7 +303,8 @@ enum chord_status run_linear(const struct run *run, const struct graph_node *nod
         n_chunks += job.parts[i].n_chunks;
     }
     job.columns_per_chunk = ROW_CHUNK_FLOATS / (job.width + 1) + 1;
-    pool_run(backend->pool, prepare_columns, &job, (run->n_rows + job.columns_per_chunk - 1) / job.columns_per_chunk);
+    const uint32_t n_columns = run->n_rows * job.n_heads;
+    pool_run(backend->pool, prepare_columns, &job, (n_columns + job.columns_per_chunk - 1) / job.columns_per_chunk);
     const bool is_single_step = run->n_rows == 1 && run->n_matvec == 1;
     const bool is_paged = weights_mode(backend->weights) == WEIGHTS_PAGED;
     struct pool_split split = {.most_at_once = (uint32_t)(bytes.largest / bytes.smallest)};

@@ -14,7 +14,7 @@ static bool take_norm(const struct graph *graph, const uint32_t *uses, const str
                       struct graph_node *linear)
 {
     if ((norm->op != GRAPH_RMS_NORM && norm->op != GRAPH_LAYER_NORM) || linear->op != GRAPH_LINEAR ||
-        linear->in[0] != norm->out[0] || uses[norm->out[0]] != 1 ||
+        linear->linear.n_heads != 1 || linear->in[0] != norm->out[0] || uses[norm->out[0]] != 1 ||
         norm->norm.segment != graph->values[norm->in[0]].width)
         return false;
     linear->in[0] = norm->in[0];

@@ -276,6 +276,16 @@ graph_value graph_heads_with(struct graph_builder *b, graph_value x, const graph
     return out;
 }
 
+graph_value graph_join_heads(struct graph_builder *b, graph_value x, graph_value beside, uint32_t n_heads)
+{
+    const uint32_t n = width_of(b, x) / n_heads, n_beside = width_of(b, beside) / n_heads;
+    const struct graph_heads heads = {n_heads, n, 0, n, n + n_beside};
+    const graph_value out = graph_heads_with(b, x, &beside, &heads);
+    if (b->status == CHORD_OK)
+        b->graph->nodes[b->graph->n_nodes - 1].heads.beside_each = true;
+    return out;
+}
+
 graph_value graph_scale(struct graph_builder *b, graph_value x, float factor)
 {
     return unary(b, (struct graph_node){.op = GRAPH_SCALE, .scale = {.factor = factor}}, x, width_of(b, x));
@@ -294,7 +304,7 @@ graph_value graph_activation(struct graph_builder *b, graph_value x, enum glu_ki
 void graph_linear(struct graph_builder *b, graph_value x, const struct graph_linear *linears, uint32_t n,
                   graph_value *out)
 {
-    struct graph_node node = {.op = GRAPH_LINEAR, .n_in = 1, .in = {x}, .n_out = n};
+    struct graph_node node = {.op = GRAPH_LINEAR, .n_in = 1, .in = {x}, .n_out = n, .linear = {.n_heads = 1}};
     for (uint32_t i = 0; i < n; i++) {
         out[i] = 0;
         if (b->status != CHORD_OK)
@@ -313,6 +323,16 @@ graph_value graph_linear1(struct graph_builder *b, graph_value x, struct graph_l
 {
     graph_value out;
     graph_linear(b, x, &linear, 1, &out);
+    return out;
+}
+
+graph_value graph_linear_heads(struct graph_builder *b, graph_value x, const struct weight *matrices, uint32_t n_heads)
+{
+    if (b->status != CHORD_OK)
+        return 0;
+    const graph_value out = graph_linear1(b, x, (struct graph_linear){.weight = matrices});
+    if (b->status == CHORD_OK)
+        b->graph->nodes[b->graph->n_nodes - 1].linear.n_heads = n_heads;
     return out;
 }
 
@@ -369,15 +389,20 @@ graph_value graph_add(struct graph_builder *b, graph_value x, graph_value y)
     return out;
 }
 
-graph_value graph_route(struct graph_builder *b, graph_value logits, uint32_t n_used, bool renormalized)
+graph_value graph_route(struct graph_builder *b, graph_value logits, const struct graph_routing *routing)
 {
-    const graph_value out = new_value(b, 2 * n_used);
+    const graph_value out = new_value(b, 2 * routing->n_used);
     add_node(b, (struct graph_node){.op = GRAPH_ROUTE,
                                     .n_in = 1,
                                     .in = {logits},
                                     .n_out = 1,
                                     .out = {out},
-                                    .route = {.n_used = n_used, .renormalized = renormalized}});
+                                    .vector = {routing->bias},
+                                    .route = {.n_used = routing->n_used,
+                                              .renormalized = routing->renormalized,
+                                              .is_sigmoid = routing->is_sigmoid,
+                                              .n_groups = routing->n_groups == 0 ? 1 : routing->n_groups,
+                                              .n_groups_used = routing->n_groups_used}});
     return out;
 }
 

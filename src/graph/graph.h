@@ -68,6 +68,7 @@ struct graph_node {
         } slice;
         struct {
             uint32_t n_heads, in_width, first, n, out_width;
+            bool beside_each; // in[1] has a head for each of in[0]
         } heads;
         struct {
             float factor; // or cap
@@ -87,10 +88,13 @@ struct graph_node {
             float norm_eps;
             enum graph_epilogue epilogue;
             enum glu_kind glu;
+            uint32_t n_heads; // a matrix for each head of in[0] and out[0], one's rows after another's; 1: one for all
         } linear;
         struct {
             uint32_t n_used;
-            bool renormalized; // weights: softmax over the chosen experts, not over all
+            bool renormalized; // weights: over the chosen experts, not over all
+            bool is_sigmoid;
+            uint32_t n_groups, n_groups_used; // n_groups 1: none
         } route;
         struct {
             enum glu_kind glu;
@@ -197,12 +201,16 @@ graph_value graph_slice(struct graph_builder *b, graph_value x, uint32_t first, 
 void graph_linear(struct graph_builder *b, graph_value x, const struct graph_linear *linears, uint32_t n,
                   graph_value *out);
 graph_value graph_linear1(struct graph_builder *b, graph_value x, struct graph_linear linear);
+// Head h of the result is head h of x times matrix h of `matrices` [n_heads, n_out, n_in] (graph_expert_matrices).
+graph_value graph_linear_heads(struct graph_builder *b, graph_value x, const struct weight *matrices, uint32_t n_heads);
 struct graph_heads {
     uint32_t n_heads, in_width, first, n, out_width; // widths: of one head; n, and the width of in[1], fit out_width
 };
 // HEADS of graph/ops.h; `beside` may be NULL.
 graph_value graph_heads_with(struct graph_builder *b, graph_value x, const graph_value *beside,
                              const struct graph_heads *heads);
+// Each of the n_heads heads of x followed by that of `beside`.
+graph_value graph_join_heads(struct graph_builder *b, graph_value x, graph_value beside, uint32_t n_heads);
 // Turns the heads of x in place, from their element `first` on, by the frequencies that graph_add_rope called `table`.
 void graph_rope(struct graph_builder *b, graph_value x, uint32_t n_heads, uint32_t head_dim, uint32_t first,
                 uint32_t table);
@@ -220,9 +228,16 @@ graph_value graph_activation(struct graph_builder *b, graph_value x, enum glu_ki
 graph_value graph_scale(struct graph_builder *b, graph_value x, float factor);
 graph_value graph_soft_cap(struct graph_builder *b, graph_value x, float cap);
 graph_value graph_add(struct graph_builder *b, graph_value a, graph_value b_);
-// The n_used experts of each row by its logits [n_expert]: softmax in F32 over all experts, or (renormalized) over the chosen
-// ones. Of equal logits the expert with the smaller number comes first.
-graph_value graph_route(struct graph_builder *b, graph_value logits, uint32_t n_used, bool renormalized);
+struct graph_routing {
+    uint32_t n_used;
+    bool renormalized;                // the weights of the chosen experts add up to 1
+    bool is_sigmoid;                  // weights are sigmoids of the logits, not their softmax
+    const float *bias;                // of sigmoids, for the choice alone: [n_expert], or NULL
+    uint32_t n_groups, n_groups_used; // of sigmoids: groups of as many experts, in their order; 0 or 1: no groups
+};
+// The n_used experts of each row by its logits [n_expert]: weights are the softmax in F32 over all experts, or sigmoids. Of equal
+// experts the one with the smaller number comes first.
+graph_value graph_route(struct graph_builder *b, graph_value logits, const struct graph_routing *routing);
 struct graph_experts {
     const struct weight *gate, *up, *down; // [n_expert, n_ff, n], the same, [n_expert, n, n_ff]
     const float *biases[3];                // of gate, up, down: [n_expert, rows of one], or NULL

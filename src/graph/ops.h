@@ -10,10 +10,10 @@
 //   RMS_NORM   out = in / rms(in) * vector, over each run of `segment` elements
 //   LAYER_NORM out = (in - mean(in)) / deviation(in) * vector 0 + vector 1, over each run of `segment` elements
 //   LINEAR     out_i = in weight_i^T + vector_i, for up to three matrices that share one input; what graph/fuse.h joins to
-//              it runs in the same passes
+//              it runs in the same passes. Of a matrix for each head, head h of out = head h of in times matrix h
 //   SLICE      out = elements first, first + 1, ... of in
 //   HEADS      head h of out = elements first .. first + n - 1 of head h of in[0], then in[1], where there is one, the same for
-//              all heads, then zeros
+//              all heads or a head of it for each, then zeros
 //   ROPE       in turned by its row's position, in place
 //   KV_STORE   keys in[0] and values in[1] of the row into its sequence's KV cache
 //   ATTENTION  out = attention of queries in over the KV cache of the row's sequence
@@ -22,7 +22,8 @@
 //   SCALE      out = factor * in
 //   SOFT_CAP   out = cap * tanh(in / cap)
 //   ROUTE      out = numbers and weights of the n_used experts with the largest logits in[0] [n_expert], largest first: out[k] is
-//              the k-th expert's number, out[n_used + k] its weight
+//              the k-th expert's number, out[n_used + k] its weight. Gated by a sigmoid, largest are those of sigmoid(logit) +
+//              vector 0 among the experts of the n_groups_used groups with the largest sums of their two largest
 //   EXPERTS    out[0] = sum over k of weight(k) * down_e (f(gate_e in[0]) * up_e in[0]) for the experts e of the route in[1],
 //              added in the order of the route; the other outs are working space
 //   SIGMOID_SCALE  out = 1 / (1 + exp(-in[0])) * in[1], where in[0] has one element

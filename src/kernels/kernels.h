@@ -117,7 +117,7 @@ struct attention_args {
     uint64_t row_stride; // in floats
     uint32_t n_rows;     // >= 1; n_rows * n_q <= ATTENTION_MAX_COLUMNS
     uint32_t n_q;        // 1..ATTENTION_MAX_HEADS
-    uint32_t head_dim;   // 1..512, any number
+    uint32_t head_dim;   // 1..1024, any number
     float scale;         // multiplies q . k before the softmax
     float soft_cap;      // where not 0, a scaled score s becomes soft_cap * tanh(s / soft_cap)
     uint32_t position;   // of row 0

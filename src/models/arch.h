@@ -50,8 +50,13 @@ struct hparams {
     uint32_t window_period;  // of so many layers the last one has no window; 0: all have one
     uint32_t n_dense_layers; // of a mixture of experts: the first ones, which have none
     float expert_scale;      // of the weights of chosen experts; 0: 1
-    uint32_t n_q_lora,
-        n_kv_lora; // latent attention: width of the vectors that queries (0: none), and keys and values, come from
+    bool expert_sigmoid;     // weights of experts are sigmoids of the router's logits, not their softmax
+    bool expert_norm;        // the weights of the chosen experts add up to 1
+    uint32_t n_expert_groups, n_expert_groups_used; // of as many experts each; 0 or 1: no groups
+    // Latent attention: width of the vectors that queries (0: none), and keys and values, come from, and elements of a head's key
+    // and value before the matrices of attention take part in the comparison of keys.
+    uint32_t n_q_lora, n_kv_lora, key_dim_mla, value_dim_mla;
+    bool split_latent;     // the KV cache holds the narrow vector, one key and value for all heads
     float attention_scale; // of scores; 0: 1 / sqrt(head_dim)
     float attention_cap, logit_cap;
     float embedding_scale, residual_scale, logit_scale; // 0: 1
@@ -68,6 +73,7 @@ struct hparams_reader {
 uint32_t hparams_u32(struct hparams_reader *r, const char *name, uint64_t least, uint64_t most);
 uint32_t hparams_u32_or(struct hparams_reader *r, const char *name, uint32_t absent, uint64_t least, uint64_t most);
 float hparams_f32_or(struct hparams_reader *r, const char *name, float absent, float least, float most);
+bool hparams_bool_or(struct hparams_reader *r, const char *name, bool absent);
 // CHORD_MODEL_HPARAMS with a message of the architecture's own.
 #if defined(__GNUC__)
 __attribute__((format(printf, 2, 3)))
@@ -75,8 +81,9 @@ __attribute__((format(printf, 2, 3)))
 void hparams_fail(struct hparams_reader *r, const char *format, ...);
 
 struct arch {
-    const char *name;   // general.architecture
-    bool values_differ; // heads of keys and of values may have different widths
+    const char *name;    // general.architecture
+    bool values_differ;  // heads of keys and of values may have different widths
+    bool sigmoid_gating; // the router's logits may be gated by sigmoids, experts chosen in groups
     // Reads what the architecture needs beyond the common hyperparameters, errors stay in the reader; may be NULL.
     void (*load_hparams)(struct hparams_reader *r, struct hparams *h);
     // Builds the graph and returns the logits; errors stay in the builder.

@@ -174,6 +174,13 @@ static struct graph_experts expert_tensors(struct graph_builder *b, const struct
     return experts;
 }
 
+// What converters call exp_probs_b, with or without ".bias".
+static const float *choice_bias(struct graph_builder *b, uint32_t n_expert)
+{
+    const char *name = graph_has_tensor(b, layer_tensor(b, "exp_probs_b").text) ? "exp_probs_b" : "exp_probs_b.bias";
+    return graph_optional_vector(b, layer_tensor(b, name).text, n_expert);
+}
+
 graph_value build_experts(struct graph_builder *b, const struct hparams *h, graph_value x,
                           struct experts_options options)
 {
@@ -183,7 +190,13 @@ graph_value build_experts(struct graph_builder *b, const struct hparams *h, grap
                          "the file has each expert in a tensor of its own, as converters wrote them until April 2024; "
                          "convert the model again");
     const struct graph_experts experts = expert_tensors(b, h, options);
-    const graph_value route = graph_route(b, graph_linear1(b, x, router), h->n_expert_used, options.renormalized);
+    const struct graph_routing routing = {.n_used = h->n_expert_used,
+                                          .renormalized = options.renormalized || h->expert_norm,
+                                          .is_sigmoid = h->expert_sigmoid,
+                                          .bias = h->expert_sigmoid ? choice_bias(b, h->n_expert) : NULL,
+                                          .n_groups = h->n_expert_groups,
+                                          .n_groups_used = h->n_expert_groups_used};
+    const graph_value route = graph_route(b, graph_linear1(b, x, router), &routing);
     const graph_value routed = scaled(b, graph_experts(b, x, route, &experts), h->expert_scale);
     if (options.shared == SHARED_NONE)
         return routed;

@@ -10,7 +10,8 @@
 #define MAX_WIDTH (1u << 20)
 #define MAX_HEADS 4096u
 #define MAX_EXPERTS 1024u
-#define MAX_HEAD_DIM 512u
+#define MAX_HEAD_DIM 1024u
+#define MAX_ROT 512u
 #define MAX_CONTEXT (1u << 28)
 #define MAX_VOCAB (1u << 24)
 
@@ -59,6 +60,14 @@ float hparams_f32_or(struct hparams_reader *r, const char *name, float absent, f
     if (r->status == CHORD_OK && !(value >= least && value <= most))
         r->status = chord_fail(r->err, CHORD_MODEL_HPARAMS, "'%s' is %g; it must lie between %g and %g", r->key,
                                (double)value, (double)least, (double)most);
+    return value;
+}
+
+bool hparams_bool_or(struct hparams_reader *r, const char *name, bool absent)
+{
+    bool value = absent;
+    if (r->status == CHORD_OK)
+        r->status = gguf_get_bool_or(r->gguf, key_of(r, name), absent, &value, r->err);
     return value;
 }
 
@@ -136,12 +145,13 @@ static void read_attention(struct hparams_reader *r, struct hparams *h, bool val
         r->status = chord_fail(r->err, CHORD_MODEL_HPARAMS,
                                "keys of %u and values of %u elements: this architecture has them equal", h->head_dim,
                                h->value_dim);
-    h->n_rot = hparams_u32_or(r, "rope.dimension_count", h->head_dim, 2, h->head_dim);
+    const uint32_t most_rot = h->head_dim < MAX_ROT ? h->head_dim : MAX_ROT;
+    h->n_rot = hparams_u32_or(r, "rope.dimension_count", most_rot, 2, most_rot);
     if (r->status == CHORD_OK && h->n_rot % 2 != 0)
         r->status = chord_fail(r->err, CHORD_MODEL_HPARAMS, "RoPE over %u elements: the number must be even", h->n_rot);
 }
 
-static void read_experts(struct hparams_reader *r, struct hparams *h)
+static void read_experts(struct hparams_reader *r, struct hparams *h, bool sigmoid_gating)
 {
     h->n_expert = hparams_u32_or(r, "expert_count", 0, 0, MAX_EXPERTS);
     if (r->status != CHORD_OK || h->n_expert == 0)
@@ -149,7 +159,7 @@ static void read_experts(struct hparams_reader *r, struct hparams *h)
     h->n_expert_used = hparams_u32(r, "expert_used_count", 1, h->n_expert);
     h->n_ff_expert = hparams_u32_or(r, "expert_feed_forward_length", 0, 0, MAX_WIDTH);
     h->n_ff_shared = hparams_u32_or(r, "expert_shared_feed_forward_length", h->n_ff, 1, MAX_WIDTH);
-    hparams_u32_or(r, "expert_gating_func", 1, 1, 1); // 1: softmax
+    h->expert_sigmoid = hparams_u32_or(r, "expert_gating_func", 1, 1, sigmoid_gating ? 2 : 1) == 2; // 1: softmax
 }
 
 static void read_vocabulary_size(struct hparams_reader *r, struct hparams *h)
@@ -209,7 +219,7 @@ enum chord_status hparams_load(const struct gguf *gguf, struct hparams *h, const
     h->norm_rms_eps = hparams_f32_or(&r, "attention.layer_norm_rms_epsilon", 1e-5f, 0, 1);
     h->rope_base = hparams_f32_or(&r, "rope.freq_base", 10000, 1, 1e12f);
     read_rope_scaling(&r, h);
-    read_experts(&r, h);
+    read_experts(&r, h, (*arch)->sigmoid_gating);
     read_vocabulary_size(&r, h);
     if (r.status == CHORD_OK && (*arch)->load_hparams != NULL)
         (*arch)->load_hparams(&r, h);

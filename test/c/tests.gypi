@@ -36,6 +36,7 @@
     {'target_name': 'test_quant_dot', 'includes': ['test.gypi']},
     {'target_name': 'test_quantize', 'includes': ['test.gypi']},
     {'target_name': 'test_chain', 'includes': ['test.gypi']},
+    {'target_name': 'test_routes', 'includes': ['test.gypi']},
     {'target_name': 'test_sampler', 'includes': ['test.gypi']},
     {'target_name': 'test_session', 'includes': ['test.gypi']},
     {'target_name': 'test_session_file', 'includes': ['test.gypi']},
