@@ -390,6 +390,16 @@ export interface GenerateOptions {
   stop?: string | string[]
   /** Added to the logits of tokens, by id; `-Infinity` forbids a token. */
   logitBias?: Record<number, number> | Map<number, number>
+  /**
+   * Which texts may be written, in llama.cpp's GBNF: rules such as `root ::= "yes" | "no" " because " [^.]{1,200} "."`, of which `root` is the whole
+   * text. With `{n,m}` what is repeated is counted, however large the numbers are. The text then is one of the grammar whenever
+   * `finishReason` is `'stop'` and no stop string cut it; with `'length'` it is the beginning of one. The generation ends by itself where the grammar
+   * leaves nothing else. Sampling, `logitBias` and penalties choose among what the grammar allows; `logprobs` are those of all tokens.
+   *
+   * The text is compiled off the event loop, once for all generations that use it; what is wrong with it is an error with line and
+   * column, code `INVALID_ARGUMENT`. Left recursion (a rule that begins with itself) is refused.
+   */
+  grammar?: string
   /** Log-probabilities of the chosen tokens, and of this many of the most likely ones (0 to 64). Default: none. */
   logprobs?: number
   /**

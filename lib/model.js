@@ -7,6 +7,7 @@ const { ChatTokenizer } = require('./chat/tokens.js')
 const { withCancel } = require('./cancel.js')
 const { ChordError, located } = require('./errors.js')
 const { runJob, startGeneration } = require('./generation.js')
+const { compileGrammar } = require('./grammar.js')
 const { infillTokens } = require('./infill.js')
 const { GENERATE, LOAD, PERPLEXITY, PLAN, PRELOAD, RESTORE_CHAT, SIGNAL, TRANSFER, WASM, nativeLoadOptions } = require('./options.js')
 const { measurePerplexity } = require('./perplexity.js')
@@ -208,7 +209,7 @@ class Model {
   /** A generation by `submit(tokens, options of the addon, listener)`, from a prompt or from `tokens()`, which may give a promise. */
   #generate(prompt, options, submit, tokens = () => this.#promptTokens(prompt)) {
     this.#assertOpen()
-    const { signal, logitBias, sample, speculate = { lookup: true }, draft = this.#draft, ...given } = v.options('generate()', options, GENERATE)
+    const { signal, logitBias, grammar, sample, speculate = { lookup: true }, draft = this.#draft, ...given } = v.options('generate()', options, GENERATE)
     if (sample) checkNoSampling(given)
     const native = { ...nativeSampling(given), speculate, callerChooses: sample !== undefined }
     if (draft && speculate) native.draft = this.#draftHandle(draft, options?.draft !== undefined)
@@ -216,11 +217,18 @@ class Model {
       for (const token of logitBias.tokens) v.tokenIds("option 'logitBias' of generate(), keys", [token], this.#info.vocabulary)
       Object.assign(native, { biasTokens: logitBias.tokens, biasValues: logitBias.values })
     }
-    return startGeneration(tokens(), (ids, listener) => submit(ids, native, listener), {
+    const ready = grammar === undefined ? tokens() : this.#withGrammar(tokens(), grammar, native)
+    return startGeneration(ready, (ids, listener) => submit(ids, native, listener), {
       signal,
       withLogprobs: native.logprobs !== undefined,
       sample,
     })
+  }
+
+  /** A promise of the tokens, for when the grammar is among the addon's options. */
+  async #withGrammar(tokens, text, native) {
+    native.grammar = await compileGrammar('gbnf', text)
+    return tokens
   }
 
   /** The handle of a draft model. One that was named for this generation must be open; one that loadModel() was given may have been closed. */

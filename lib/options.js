@@ -29,6 +29,7 @@ const GENERATE = {
   sample: v.callback,
   stop: v.strings,
   logitBias: v.logitBias,
+  grammar: v.string,
   logprobs: v.integer({ least: 0, most: 64 }),
   speculate: v.speculate,
   draft: v.draft,

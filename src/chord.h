@@ -4,6 +4,7 @@
 //   chord_model       a loaded model: immutable weights, a tokenizer, and the scheduler of all work on it
 //   chord_tokenizer   a tokenizer without weights
 //   chord_job         one piece of work in a model's scheduler: a generation, an evaluation or a scoring
+//   chord_grammar     which texts a generation may write
 //   chord_session     a text whose KV cache lives on between the generations that continue it
 //   chord_file        metadata and tensor directory of a file, for inspection
 //   chord_quantizer   a file that is being written in other types
@@ -201,6 +202,14 @@ struct chord_speculation {
     bool always;          // also where it does not pay by what was measured: for tests and benchmarks. Default false
 };
 
+// Which texts a generation may write. Immutable, shared by any number of generations of any models, from any thread.
+struct chord_grammar;
+// GBNF (sampler/gbnf.h). May take milliseconds. INVALID_ARGUMENT says what is wrong, and where.
+enum chord_status chord_grammar_compile_gbnf(const char *text, uint64_t n_bytes, struct chord_grammar **out,
+                                             struct chord_error *err);
+// Gives it back; generations under way go on with it. NULL is fine.
+void chord_grammar_free(struct chord_grammar *grammar);
+
 // Defaults by chord_generate_options_init.
 struct chord_generate_options {
     uint64_t max_tokens;     // UINT64_MAX: until the context is full. Default UINT64_MAX
@@ -242,6 +251,10 @@ struct chord_generate_options {
     const struct chord_logit_bias *logit_bias; // copied
     uint32_t n_logit_bias;
     struct chord_speculation speculation;
+    // NULL: none. Kept until the generation has been freed; log-probabilities are of all tokens still. The text is then one of the
+    // grammar, or with CHORD_FINISH_LENGTH and CHORD_FINISH_CANCELLED the beginning of one, with stop strings one cut off there. It ends
+    // by an end-of-generation token where the grammar allows the end, and by itself where it allows nothing else.
+    struct chord_grammar *grammar;
 };
 // INVALID_ARGUMENT when `draft` cannot draft for `model`, saying why: they are the same, or their vocabularies differ in more than
 // tokens of no text at the end. chord_generate asks it.

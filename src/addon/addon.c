@@ -89,6 +89,7 @@ NAPI_MODULE_INIT()
         FUNCTION("openFile", wrap_file_open),
         FUNCTION("fileDirectory", wrap_file_directory),
         FUNCTION("fileElements", wrap_file_elements),
+        FUNCTION("compileGrammar", wrap_grammar_compile),
         FUNCTION("openQuantizer", wrap_quantizer_open),
         FUNCTION("runQuantizer", wrap_quantizer_run),
         FUNCTION("quantizerInfo", wrap_quantizer_info),

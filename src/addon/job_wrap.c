@@ -276,6 +276,17 @@ static bool read_taste(napi_env env, napi_value object, struct generate_argument
     return ok;
 }
 
+// grammar: the handle of a compiled one.
+static bool read_grammar(napi_env env, napi_value object, struct chord_generate_options *options)
+{
+    napi_value given;
+    NAPI_TRY(env, napi_get_named_property(env, object, "grammar", &given));
+    if (util_is_nullish(env, given))
+        return true;
+    options->grammar = util_get_handle(env, given, HANDLE_GRAMMAR);
+    return options->grammar != NULL;
+}
+
 static bool read_options(napi_env env, napi_value object, struct generate_arguments *a)
 {
     struct chord_generate_options *o = &a->options;
@@ -283,20 +294,20 @@ static bool read_options(napi_env env, napi_value object, struct generate_argume
     double seed = -1;
     if (util_is_nullish(env, object))
         return true;
-    bool ok = read_taste(env, object, a) && util_option_u64(env, object, "maxTokens", &o->max_tokens) &&
-              util_option_bool(env, object, "ignoreEos", &o->ignore_eos) &&
-              util_option_float(env, object, "temperature", &o->temperature) &&
-              util_option_u32(env, object, "topK", &o->top_k) && util_option_float(env, object, "topP", &o->top_p) &&
-              util_option_float(env, object, "minP", &o->min_p) &&
-              util_option_float(env, object, "typicalP", &o->typical_p) &&
-              util_option_float(env, object, "repeatPenalty", &o->repeat_penalty) &&
-              util_option_float(env, object, "frequencyPenalty", &o->frequency_penalty) &&
-              util_option_float(env, object, "presencePenalty", &o->presence_penalty) &&
-              util_option_u32(env, object, "penaltyLastN", &o->penalty_last_n) &&
-              util_option_double(env, object, "seed", &seed) &&
-              util_option_double(env, object, "logprobs", &n_logprobs) &&
-              read_strings(env, object, "stop", &a->stop, &o->n_stop) && read_bias(env, object, a) &&
-              read_speculation(env, object, &o->speculation) && read_draft(env, object, a);
+    bool ok =
+        read_taste(env, object, a) && util_option_u64(env, object, "maxTokens", &o->max_tokens) &&
+        util_option_bool(env, object, "ignoreEos", &o->ignore_eos) &&
+        util_option_float(env, object, "temperature", &o->temperature) &&
+        util_option_u32(env, object, "topK", &o->top_k) && util_option_float(env, object, "topP", &o->top_p) &&
+        util_option_float(env, object, "minP", &o->min_p) &&
+        util_option_float(env, object, "typicalP", &o->typical_p) &&
+        util_option_float(env, object, "repeatPenalty", &o->repeat_penalty) &&
+        util_option_float(env, object, "frequencyPenalty", &o->frequency_penalty) &&
+        util_option_float(env, object, "presencePenalty", &o->presence_penalty) &&
+        util_option_u32(env, object, "penaltyLastN", &o->penalty_last_n) &&
+        util_option_double(env, object, "seed", &seed) && util_option_double(env, object, "logprobs", &n_logprobs) &&
+        read_strings(env, object, "stop", &a->stop, &o->n_stop) && read_bias(env, object, a) &&
+        read_speculation(env, object, &o->speculation) && read_draft(env, object, a) && read_grammar(env, object, o);
     if (!ok)
         return false;
     o->stop = a->stop;

@@ -74,11 +74,12 @@ static const napi_type_tag handle_tags[] = {
     [HANDLE_FILE] = {0x91be5a3c68d74f20ULL, 0x8e0d7c4b3f2a1695ULL},
     [HANDLE_SESSION] = {0x5d27f08e9b3c416aULL, 0xb60f3a91c7e8254dULL},
     [HANDLE_QUANTIZER] = {0x3ad96c52e84b47f1ULL, 0xbc17f0a52d6e4983ULL},
+    [HANDLE_GRAMMAR] = {0x70e4b9165fd2438cULL, 0x9d3c58a1f6027be4ULL},
 };
 static const char *const handle_names[] = {
-    [HANDLE_MODEL] = "model",         [HANDLE_JOB] = "job",   [HANDLE_CANCEL] = "cancel",
-    [HANDLE_TOKENIZER] = "tokenizer", [HANDLE_FILE] = "file", [HANDLE_SESSION] = "session",
-    [HANDLE_QUANTIZER] = "quantizer",
+    [HANDLE_MODEL] = "model",         [HANDLE_JOB] = "job",         [HANDLE_CANCEL] = "cancel",
+    [HANDLE_TOKENIZER] = "tokenizer", [HANDLE_FILE] = "file",       [HANDLE_SESSION] = "session",
+    [HANDLE_QUANTIZER] = "quantizer", [HANDLE_GRAMMAR] = "grammar",
 };
 
 napi_value util_make_handle(napi_env env, enum handle_type type, void *data, napi_finalize finalize)

@@ -38,7 +38,16 @@ napi_value util_throw_code(napi_env env, enum chord_status code, const char *mes
 
 // ---- Handles: objects that carry a pointer, told apart by their type tag ---------------------------------------------
 
-enum handle_type { HANDLE_MODEL, HANDLE_JOB, HANDLE_CANCEL, HANDLE_TOKENIZER, HANDLE_FILE, HANDLE_SESSION, HANDLE_QUANTIZER };
+enum handle_type {
+    HANDLE_MODEL,
+    HANDLE_JOB,
+    HANDLE_CANCEL,
+    HANDLE_TOKENIZER,
+    HANDLE_FILE,
+    HANDLE_SESSION,
+    HANDLE_QUANTIZER,
+    HANDLE_GRAMMAR
+};
 
 // `finalize` gets `data` when the object is collected or the environment ends. When this fails, `data` stays the caller's.
 napi_value util_make_handle(napi_env env, enum handle_type type, void *data, napi_finalize finalize);

@@ -54,6 +54,9 @@ napi_value wrap_file_open(napi_env env, napi_callback_info info);
 napi_value wrap_file_directory(napi_env env, napi_callback_info info);
 napi_value wrap_file_elements(napi_env env, napi_callback_info info);
 
+// grammar_wrap.c
+napi_value wrap_grammar_compile(napi_env env, napi_callback_info info);
+
 // quantize_wrap.c
 napi_value wrap_quantizer_open(napi_env env, napi_callback_info info);
 napi_value wrap_quantizer_run(napi_env env, napi_callback_info info);

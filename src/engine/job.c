@@ -1,5 +1,6 @@
 #include "engine/job.h"
 
+#include "engine/grammars.h"
 #include "engine/session.h"
 
 #include <math.h>
@@ -121,6 +122,8 @@ static void job_destroy(struct chord_job *job)
     struct memory_account *account = &job->model->account;
     kv_cache_free(&job->kv);
     sampler_free(job->sampler, account);
+    constraint_free(job->constraint);
+    chord_grammar_free(job->grammar);
     stop_matcher_free(job->stop, account);
     job_free_guesses(job);
     output_free(account, &job->pending);
@@ -213,6 +216,8 @@ static enum chord_finish accept_token(struct chord_job *job)
     uint64_t n_released = 0;
     job->tokens[job->n_tokens++] = choice->token;
     sampler_accept(job->sampler, choice->token);
+    if (job->constraint != NULL)
+        constraint_accept(job->constraint, choice->token); // allowed, as it was chosen
     const uint64_t n_piece = detokenizer_push(&job->detokenizer, choice->token, job->piece);
     const bool stopped = stop_matcher_push(job->stop, job->piece, n_piece, job->released, &n_released);
     uv_mutex_lock(&job->mutex);
@@ -222,9 +227,25 @@ static enum chord_finish accept_token(struct chord_job *job)
     job->out_of_memory = !stored;
     if (stopped)
         return CHORD_FINISH_STOP;
+    if (job->constraint != NULL && constraint_must_end(job->constraint)) {
+        release_held(job);
+        return CHORD_FINISH_STOP;
+    }
     if (job->n_generated >= job->max_tokens || job->n_tokens >= job->model->n_ctx)
         return CHORD_FINISH_LENGTH;
     return CHORD_RUNNING;
+}
+
+static void fail_choice(struct chord_job *job)
+{
+    struct chord_error error;
+    if (job->constraint != NULL)
+        job_explain_constraint(job, &error);
+    else
+        chord_fail(&error, CHORD_INVALID_ARGUMENT,
+                   "no token can be chosen: every logit is -infinity or NaN; the logit bias forbids all tokens, or the "
+                   "model's weights are damaged");
+    job_finish(job, CHORD_FINISH_ERROR, &error);
 }
 
 // A token has been chosen.
@@ -232,11 +253,7 @@ static void accept_choice(struct chord_job *job)
 {
     enum chord_finish finish;
     if (job->choice->token == TOKEN_NONE) {
-        struct chord_error error;
-        chord_fail(&error, CHORD_INVALID_ARGUMENT,
-                   "no token can be chosen: every logit is -infinity or NaN; the logit bias forbids all tokens, or the "
-                   "model's weights are damaged");
-        job_finish(job, CHORD_FINISH_ERROR, &error);
+        fail_choice(job);
         return;
     }
     job_check_guess(job, job->choice->token);
@@ -297,18 +314,31 @@ enum chord_status chord_job_choose(struct chord_job *job, uint32_t token, struct
 
 static void accept_generated(struct chord_job *job, float *logits)
 {
+    struct chord_error error;
     if (job->prompt_done_ns == 0)
         job->prompt_done_ns = os_now_ns();
     if (job->max_tokens == 0) {
         job_finish(job, CHORD_FINISH_LENGTH, NULL);
         return;
     }
+    if (job_create_constraint(job, &error) != CHORD_OK) {
+        job_finish(job, CHORD_FINISH_ERROR, &error);
+        return;
+    }
+    if (job->constraint != NULL && constraint_must_end(job->constraint)) { // the only text of the grammar is empty
+        job_finish(job, CHORD_FINISH_STOP, NULL);
+        return;
+    }
     if (job->asked != NULL) {
         sampler_prepare(job->sampler, logits, job->choice);
+        if (job->constraint != NULL && !constraint_apply(job->constraint, logits)) {
+            fail_choice(job);
+            return;
+        }
         ask(job, logits);
         return;
     }
-    sampler_choose(job->sampler, logits, job->choice);
+    sampler_choose_within(job->sampler, job->constraint, logits, job->choice);
     accept_choice(job);
 }
 
@@ -527,7 +557,9 @@ static enum chord_status create_text_output(struct chord_job *job, struct chord_
     struct tokenizer_info info;
     tokenizer_info(tokenizer, &info);
     // A text that begins with the generation loses the space that SentencePiece put before its first word.
-    const bool starts_text = job->n_prompt == 1 && job->tokens[0] == info.bos;
+    // With a
+    // grammar it does not: the text is what the grammar has read.
+    const bool starts_text = job->n_prompt == 1 && job->tokens[0] == info.bos && job->grammar == NULL;
     detokenizer_init(&job->detokenizer, tokenizer, false, starts_text);
     const uint64_t piece_bytes = detokenizer_max_bytes(tokenizer);
     const uint64_t released_bytes = piece_bytes + stop_matcher_max_held(job->stop);
@@ -564,6 +596,7 @@ enum chord_status job_create_generation(struct chord_model *model, const uint32_
         return status;
     job->max_tokens = options->max_tokens;
     job->never_ends = options->ignore_eos;
+    job->grammar = grammar_object_keep(options->grammar);
     status = create_sampler(job, options, err);
     if (status == CHORD_OK)
         status = create_stop_matcher(job, options, err);

@@ -67,6 +67,8 @@ struct chord_job {
 
     uint64_t max_tokens;
     struct sampler *sampler;
+    struct chord_grammar *grammar; // NULL: none
+    struct constraint *constraint; // of the grammar; NULL before the first token
     struct stop_matcher *stop;
     struct detokenizer detokenizer;
     char *piece;    // [detokenizer_max_bytes]

@@ -176,6 +176,7 @@ void chord_model_close(struct chord_model *model)
     if (model == NULL)
         return;
     scheduler_free(model);
+    token_trie_free(model->trie, &model->account);
     kv_spill_free(model->kv_spill);
     draft_host_close(model->host);
     backend_free(model->backend);

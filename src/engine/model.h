@@ -13,6 +13,7 @@
 #include "models/arch.h"
 #include "os/pool.h"
 #include "os/thread.h"
+#include "sampler/token_trie.h"
 #include "tokenizer/tokenizer.h"
 #include "weights/weights.h"
 
@@ -68,6 +69,7 @@ struct chord_model {
     struct backend *backend;
     struct scheduler scheduler;
     bool has_scheduler;
+    struct token_trie *trie; // of the run thread; NULL until a generation has a grammar
     struct draft_host *host; // what those hold of the model that it drafts for
     uint64_t budget;         // bytes for everything; the account's ceiling is less while mapped weights take their part
     uint64_t spare;          // paged: what the account keeps free between steps

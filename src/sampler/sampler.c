@@ -7,6 +7,10 @@
 #include <stddef.h>
 #include <string.h>
 
+// Passes over the logits, and tokens that are asked about in each, before the mask of a grammar is made.
+#define ROUNDS_BEFORE_MASK 3
+#define MOST_ASKED_ABOUT 256u
+
 struct stage {
     const struct sampler_kind *kind;
     void *state;
@@ -270,7 +274,64 @@ static uint32_t draw(const struct sampler *s, struct chain *chain)
     return token;
 }
 
+// ---- Within a grammar ------------------------------------------------------------------------------------------------
+
+// A sampler that changes logits one by one, so that what is forbidden can as well be taken out after it.
+static bool only_changes_logits(const struct sampler_kind *kind)
+{
+    return kind == &sampler_penalties || kind == &sampler_dry;
+}
+
+// How many tokens at the head of the order the chain looks at from stage `at` on, whatever the others' logits are. 0: at all.
+static uint32_t head_from(const struct sampler *s, uint32_t at)
+{
+    const struct sampler_options *o = &s->options;
+    if (at < s->n_stages && s->stages[at].kind == &sampler_temperature) {
+        if (o->dynamic_range > 0)
+            return 0;
+        if (o->temperature == 0)
+            return 1;
+        at++;
+    }
+    const bool is_top_k = at < s->n_stages && s->stages[at].kind == &sampler_top_k;
+    return is_top_k && o->top_k < s->n_vocab && o->top_k <= MOST_ASKED_ABOUT ? o->top_k : 0;
+}
+
+// Takes those of set[n] that are not allowed out of the logits; whether there were any.
+static bool exclude(struct constraint *constraint, const struct candidate *set, uint32_t n, float *logits)
+{
+    bool excluded = false;
+    for (uint32_t i = 0; i < n; i++)
+        if (!constraint_allows(constraint, set[i].token)) {
+            logits[set[i].token] = -INFINITY;
+            excluded = true;
+        }
+    return excluded;
+}
+
+// Takes what is forbidden out of the logits, as far as the samplers from stage `at` on can tell. The head of the order is the same
+// with all of it taken out and with just so much that the head is allowed: so the head is asked about first, some rounds long, and
+// the mask of the whole vocabulary is made when that leads nowhere. False after an error.
+static bool hold(struct sampler *s, struct constraint *constraint, float *logits, uint32_t at)
+{
+    const uint32_t head = head_from(s, at);
+    for (int round = 0; head > 0 && round < ROUNDS_BEFORE_MASK && !constraint_has_mask(constraint); round++) {
+        const uint32_t n = candidates_top_k(s->candidates, head, logits, s->n_vocab);
+        if (!exclude(constraint, s->candidates, n, logits))
+            return constraint_error(constraint)->code == CHORD_OK;
+    }
+    return constraint_apply(constraint, logits);
+}
+
+// ---- A choice by the chain -------------------------------------------------------------------------------------------
+
 void sampler_choose(struct sampler *sampler, float *logits, struct sampler_choice *choice)
+{
+    sampler_choose_within(sampler, NULL, logits, choice);
+}
+
+void sampler_choose_within(struct sampler *sampler, struct constraint *constraint, float *logits,
+                           struct sampler_choice *choice)
 {
     struct sampler *s = sampler;
     struct chain chain = {.options = &s->options,
@@ -279,8 +340,15 @@ void sampler_choose(struct sampler *sampler, float *logits, struct sampler_choic
                           .random = &s->random,
                           .temperature = 1,
                           .set = s->candidates};
+    uint32_t at = 0;
     sampler_prepare(s, logits, choice);
-    for (uint32_t i = 0; i < s->n_stages; i++)
-        s->stages[i].kind->apply(&chain, s->stages[i].state);
+    for (; at < s->n_stages && only_changes_logits(s->stages[at].kind); at++)
+        s->stages[at].kind->apply(&chain, s->stages[at].state);
+    if (constraint != NULL && !hold(s, constraint, logits, at)) {
+        sampler_settle(s, UINT32_MAX, choice);
+        return;
+    }
+    for (; at < s->n_stages; at++)
+        s->stages[at].kind->apply(&chain, s->stages[at].state);
     sampler_settle(s, draw(s, &chain), choice);
 }

@@ -13,6 +13,7 @@
 
 #include "base/alloc.h"
 #include "base/status.h"
+#include "sampler/constraint.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -95,6 +96,12 @@ void sampler_accept(struct sampler *sampler, uint32_t token);
 // Chooses a token. logits [n_vocab] are consumed (overwritten). NaN logits never win. When nothing can be chosen (all
 // -INFINITY or NaN) *choice->token is UINT32_MAX.
 void sampler_choose(struct sampler *sampler, float *logits, struct sampler_choice *choice);
+
+// The same among the tokens that `constraint` (NULL: none) allows: as if all others had a logit of -INFINITY. Where the tokens
+// that the chain looks at are allowed anyway, only they are asked about. After an error (constraint_error) nothing can be chosen. The
+// constraint is not told of the token.
+void sampler_choose_within(struct sampler *sampler, struct constraint *constraint, float *logits,
+                           struct sampler_choice *choice);
 
 // The same for one who chooses by himself: bias and bans are applied to the logits, ...
 void sampler_prepare(struct sampler *sampler, float *logits, struct sampler_choice *choice);

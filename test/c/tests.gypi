@@ -16,6 +16,7 @@
     {'target_name': 'test_gguf', 'includes': ['test.gypi']},
     {'target_name': 'test_gguf_bad', 'includes': ['test.gypi']},
     {'target_name': 'test_gguf_split', 'includes': ['test.gypi']},
+    {'target_name': 'test_grammar', 'includes': ['test.gypi']},
     {'target_name': 'test_grammar_form', 'includes': ['test.gypi']},
     {'target_name': 'test_graph', 'includes': ['test.gypi']},
     {'target_name': 'test_json', 'includes': ['test.gypi']},

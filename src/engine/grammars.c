@@ -1,0 +1,120 @@
+#include "engine/grammars.h"
+
+#include "sampler/gbnf.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+// Compiling a grammar that is as large as a builder takes stays below this.
+#define MOST_GRAMMAR_BYTES (UINT64_C(512) << 20)
+
+struct chord_grammar {
+    struct memory_account account;
+    _Atomic uint32_t n_references;
+    struct grammar *grammar;
+};
+
+enum chord_status grammar_object_create(grammar_compiler *compile, const char *text, uint64_t n_bytes,
+                                        struct chord_grammar **out, struct chord_error *err)
+{
+    struct chord_grammar *grammar = calloc(1, sizeof *grammar);
+    *out = NULL;
+    if (grammar == NULL)
+        return chord_fail(err, CHORD_OUT_OF_MEMORY, "the system has no memory left for a grammar");
+    memory_account_init(&grammar->account, MOST_GRAMMAR_BYTES);
+    atomic_init(&grammar->n_references, 1);
+    const enum chord_status status = compile(text, n_bytes, &grammar->account, &grammar->grammar, err);
+    if (status != CHORD_OK) {
+        free(grammar);
+        return status;
+    }
+    *out = grammar;
+    return CHORD_OK;
+}
+
+enum chord_status chord_grammar_compile_gbnf(const char *text, uint64_t n_bytes, struct chord_grammar **out,
+                                             struct chord_error *err)
+{
+    return grammar_object_create(gbnf_compile, text, n_bytes, out, err);
+}
+
+struct chord_grammar *grammar_object_keep(struct chord_grammar *grammar)
+{
+    if (grammar != NULL)
+        atomic_fetch_add(&grammar->n_references, 1);
+    return grammar;
+}
+
+void chord_grammar_free(struct chord_grammar *grammar)
+{
+    if (grammar == NULL || atomic_fetch_sub(&grammar->n_references, 1) > 1)
+        return;
+    grammar_free(grammar->grammar);
+    free(grammar);
+}
+
+// ---- A model's tokens ------------------------------------------------------------------------------------------------
+
+static enum token_role role_of(void *user, uint32_t token, char *out, uint64_t capacity, uint64_t *n_bytes)
+{
+    const struct tokenizer *tokenizer = user;
+    const enum token_type type = tokenizer_token_type(tokenizer, token);
+    *n_bytes = 0;
+    if (tokenizer_is_end_of_generation(tokenizer, token))
+        return TOKEN_ROLE_END;
+    if (type == TOKEN_CONTROL) {
+        unsigned char spelling[GRAMMAR_TOKEN_BYTES];
+        grammar_spell_token(token, spelling);
+        *n_bytes = sizeof spelling;
+        if (capacity >= sizeof spelling)
+            memcpy(out, spelling, sizeof spelling);
+        return TOKEN_ROLE_TEXT;
+    }
+    if (type == TOKEN_UNKNOWN)
+        return TOKEN_ROLE_NEVER;
+    *n_bytes = tokenizer_token_bytes(tokenizer, token, false, out, capacity);
+    // The byte that special tokens are spelled with is in no UTF-8: the token that stands for it alone must not begin one.
+    char byte;
+    if (*n_bytes == 1 && tokenizer_token_bytes(tokenizer, token, false, &byte, 1) == 1 && (unsigned char)byte == 0xff)
+        return TOKEN_ROLE_NEVER;
+    return TOKEN_ROLE_TEXT;
+}
+
+static enum chord_status create_trie(struct chord_model *model, struct chord_error *err)
+{
+    struct tokenizer_info info;
+    tokenizer_info(model->tokenizer.tokenizer, &info);
+    const struct token_source source = {
+        .n_tokens = info.n_vocab < model->hparams.n_vocab ? info.n_vocab : model->hparams.n_vocab,
+        .token = role_of,
+        .user = model->tokenizer.tokenizer,
+    };
+    return token_trie_create(&model->trie, &source, &model->account, err);
+}
+
+// ---- Jobs ------------------------------------------------------------------------------------------------------------
+
+enum chord_status job_create_constraint(struct chord_job *job, struct chord_error *err)
+{
+    struct chord_model *model = job->model;
+    if (job->grammar == NULL || job->constraint != NULL)
+        return CHORD_OK;
+    const enum chord_status status = model->trie == NULL ? create_trie(model, err) : CHORD_OK;
+    if (status != CHORD_OK)
+        return status;
+    return constraint_create(&job->constraint, job->grammar->grammar, model->trie, model->hparams.n_vocab,
+                             &model->account, err);
+}
+
+void job_explain_constraint(const struct chord_job *job, struct chord_error *err)
+{
+    const struct chord_error *cause = constraint_error(job->constraint);
+    if (cause->code != CHORD_OK)
+        *err = *cause;
+    else
+        chord_fail(err, CHORD_INVALID_ARGUMENT,
+                   "no token can be chosen after %llu tokens: the grammar, the logit bias and the vocabulary together "
+                   "leave none; the text so far is not whole",
+                   (unsigned long long)job->n_generated);
+}

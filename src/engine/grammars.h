@@ -1,0 +1,22 @@
+// Grammars of generations: chord.h's objects, and jobs that are held to them.
+#ifndef CHORD_ENGINE_GRAMMARS_H
+#define CHORD_ENGINE_GRAMMARS_H
+
+#include "engine/job.h"
+#include "sampler/grammar.h"
+
+// Compiles a description. Memory of what it makes and of its work is of `account`.
+typedef enum chord_status grammar_compiler(const char *text, uint64_t n_bytes, struct memory_account *account,
+                                           struct grammar **out, struct chord_error *err);
+// An object of what the compiler makes of the text, with an account of its own.
+enum chord_status grammar_object_create(grammar_compiler *compile, const char *text, uint64_t n_bytes,
+                                        struct chord_grammar **out, struct chord_error *err);
+struct chord_grammar *grammar_object_keep(struct chord_grammar *grammar); // another reference, for chord_grammar_free
+
+// Sees to it that the job has the constraint of its grammar, and the model its trie. On the run thread.
+enum chord_status job_create_constraint(struct chord_job *job, struct chord_error *err);
+
+// Why nothing could be chosen within the grammar of a job.
+void job_explain_constraint(const struct chord_job *job, struct chord_error *err);
+
+#endif
