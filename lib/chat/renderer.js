@@ -41,7 +41,7 @@ class Renderer {
   /** The text of the Jinja template `source` with these variables: plain data only. */
   render(source, context) {
     if (source.length > LIMITS.maxSource) {
-      return Promise.reject(fail(`the chat template has ${source.length} characters; chord takes ${LIMITS.maxSource}`))
+      return Promise.reject(fail(`the chat template has more than ${LIMITS.maxSource} characters, the most that chord takes`))
     }
     return new Promise((resolve, reject) => {
       this.#jobs.push({ id: ++this.#n, source, context, resolve, reject })

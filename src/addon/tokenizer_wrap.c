@@ -125,10 +125,15 @@ napi_value wrap_tokenizer_of_model(napi_env env, napi_callback_info info)
     return model != NULL ? make_handle(env, NULL, model) : NULL;
 }
 
+// Of a file: a template longer than this is cut, for what has more is refused when it is used (lib/chat/renderer.js).
+#define MOST_TEMPLATE_BYTES ((uint64_t)4 << 20)
+#define MOST_TEMPLATES 64
+
 static bool add_template(napi_env env, napi_value list, uint32_t at, const struct chord_chat_template *found)
 {
     napi_value name = util_make_string(env, found->name, (size_t)found->n_name_bytes);
-    napi_value text = name != NULL ? util_make_string(env, found->text, (size_t)found->n_text_bytes) : NULL;
+    const uint64_t n_text_bytes = found->n_text_bytes < MOST_TEMPLATE_BYTES ? found->n_text_bytes : MOST_TEMPLATE_BYTES;
+    napi_value text = name != NULL ? util_make_string(env, found->text, (size_t)n_text_bytes) : NULL;
     if (text == NULL)
         return false;
     NAPI_TRY(env, napi_set_element(env, list, at, name));
@@ -145,7 +150,7 @@ napi_value wrap_model_chat_templates(napi_env env, napi_callback_info info)
     if (model == NULL)
         return NULL;
     NAPI_TRY(env, napi_create_array(env, &list));
-    for (uint32_t i = 0; chord_model_chat_template(model->model, i, &found); i++) {
+    for (uint32_t i = 0; i < MOST_TEMPLATES && chord_model_chat_template(model->model, i, &found); i++) {
         if (!add_template(env, list, 2 * i, &found))
             return NULL;
     }

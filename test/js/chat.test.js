@@ -152,7 +152,7 @@ testWith(STORIES, 'edits and branches reuse what is equal', async (t) => {
 
 testWith(STORIES, 'answers in a row, and answers that are cancelled', async (t) => {
   const model = await openModel(t)
-  const chat = model.chat({ system: 'You tell stories of Lily.' })
+  const chat = model.chat({ system: 'You tell stories of Lily.', template: TEMPLATE })
   const [one, two] = [chat.send('Tell me of Tom.', GREEDY), chat.send('And then?', GREEDY)]
   assert.throws(() => chat.rewind(), { code: 'BUSY' })
   assert.throws(() => (chat.messages = []), { code: 'BUSY' })
@@ -166,7 +166,7 @@ testWith(STORIES, 'answers in a row, and answers that are cancelled', async (t) 
   assert.equal(said.finishReason, 'cancelled')
   assert.deepEqual(chat.messages.at(-1), { role: 'assistant', content: said.text })
   const more = await chat.send('Go on.', GREEDY)
-  assert.ok(more.usage.reusedTokens >= said.usage.promptTokens + said.tokens.length - 2)
+  assert.equal(more.usage.reusedTokens, said.usage.promptTokens + said.tokens.length - 1)
   // Before it began.
   const before = chat.messages
   const running = chat.send('Go on.', GREEDY)
@@ -226,6 +226,47 @@ testWith(STORIES, 'a full context is refused with its numbers, or its oldest tur
   assert.equal(messages.length, 1 + 16 - dropped)
   assert.deepEqual(messages[1], { role: 'user', content: `Turn ${dropped / 2}, please.` })
   await assert.rejects(shifting.send('word '.repeat(300), GREEDY), { code: 'CONTEXT_FULL' })
+})
+
+testWith(STORIES, 'answers keep the tokens they were generated in', async (t) => {
+  const model = await openModel(t, withMetadata(t, STORIES, { 'tokenizer.chat_template': TEMPLATE }))
+  const wild = { ...GREEDY, temperature: 3, topK: 0, topP: 1, minP: 0, seed: 5 }
+  const chat = model.chat()
+  const first = await chat.send('Hi', wild)
+  assert.notDeepEqual(model.tokenize(first.text, { bos: false }), first.tokens) // nobody would divide it so
+  const second = await chat.send('And?', wild)
+  assert.equal(second.usage.reusedTokens, first.usage.promptTokens + first.tokens.length - 1)
+  // Also as far as a stop string, or a template that cuts off blanks, leaves them.
+  const stopped = await chat.send('And?', { ...wild, stop: second.text.slice(10, 12), seed: 6 })
+  const third = await chat.send('So?', wild)
+  assert.ok(third.usage.reusedTokens >= stopped.usage.promptTokens + Math.max(0, stopped.tokens.length - 8))
+  const trimming = model.chat({ template: TEMPLATE.replace('m.content', '(m.content | trim)') })
+  const blank = await trimming.send('Hi', { ...wild, seed: 7 })
+  const next = await trimming.send('And?', wild)
+  assert.ok(next.usage.reusedTokens >= blank.usage.promptTokens - 1)
+})
+
+testWith(STORIES, 'reasoning is no text, and the template decides whether it stays', async (t) => {
+  const model = await openModel(t)
+  // A prompt that opens the block; this model never closes it.
+  const thinking = (keeps) =>
+    `{% for m in messages %}{{ m.role + ': ' }}{% if m.reasoning_content and ${keeps} %}{{ '<think>' + m.reasoning_content + '</think>' }}{% endif %}{{ m.content + '\n' }}{% endfor %}` +
+    "{% if add_generation_prompt %}{{ 'assistant: <think>' }}{% endif %}"
+  const chat = model.chat({ template: thinking(true) })
+  const answer = chat.send('Hi', GREEDY)
+  let text = ''
+  for await (const piece of answer) text += piece
+  const events = []
+  for await (const event of answer.events()) events.push(event)
+  const result = await answer
+  assert.equal(text, '')
+  assert.equal(result.text, '')
+  assert.equal(events.map((event) => event.text).join('').trim(), result.reasoning)
+  assert.ok(result.reasoning.length > 10 && events.length >= 20 && events.every(({ type }) => type === 'reasoning'))
+  assert.deepEqual(chat.messages[1], { role: 'assistant', content: '', reasoning: result.reasoning })
+  assert.ok((await chat.render()).includes(`<think>${result.reasoning}</think>`))
+  const forgetful = model.chat({ template: thinking(false), messages: chat.messages })
+  assert.equal(await forgetful.render(), 'user: Hi\nassistant: \nassistant: <think>')
 })
 
 // ---- Files ------------------------------------------------------------------------------------------------------------

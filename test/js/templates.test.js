@@ -57,7 +57,6 @@ testWith([STORIES, TEMPLATES], 'templates of well-known models render a conversa
 const DOUBLED = (what) => `{% set ns = namespace(x=${what}) %}{% for i in range(200) %}{% set ns.x = ns.x + ns.x %}{% endfor %}{{ ns.x }}`
 const LOOP = '{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}{% endfor %}{% endfor %}{% endfor %}'
 const HOSTILE = {
-  'a loop without end': [LOOP, /did not end within 1000 ms/],
   'a text that doubles': [DOUBLED("'x'"), /text grew/],
   'a list that doubles': [DOUBLED('[1]'), /list grew/],
   'a long list': ['{{ range(1000000000) | length }}', /range\(\)/],
@@ -65,7 +64,7 @@ const HOSTILE = {
   'a long join': ["{{ range(90000) | join('x' | indent(900000, true)) }}", /./],
   'deep brackets': [`{{ ${'('.repeat(100_000)}1${')'.repeat(100_000)} }}`, /call stack/],
   'deep blocks': ['{% if true %}'.repeat(6000) + '{% endif %}'.repeat(6000), /call stack/],
-  'a huge source': ['{{ 1 }}'.repeat(200_000), /1400000 characters/],
+  'a huge source': ['{{ 1 }}'.repeat(200_000), /more than 1048576 characters/],
   'the way out': ["{{ messages.constructor.constructor('return process')().exit(3) }}", /failed/],
   'no template': ['{% for %}', /not one that chord reads/],
   'a refusal': ["{{ raise_exception('no system role') }}", /refuses these messages: no system role/],
@@ -104,13 +103,23 @@ testWith(STORIES, 'hostile templates end in errors, and nothing waits for them',
     for (let again = 0; again < 3 && stall >= 100; again++) stall = Math.min(stall, await longestStall(refused))
     assert.ok(stall < 100, `${what}: the event loop stood still for ${stall.toFixed(0)} ms`)
   }
-  // The others have their turn, and who gives up need not wait.
-  const chat = model.chat({ template: LOOP })
-  const stuck = chat.send('Hi')
+})
+
+testWith(STORIES, 'a template without end is stopped, the others have their turn, and who gives up need not wait', async (t) => {
+  const model = await openModel(t)
+  const messages = [{ role: 'user', content: 'Hi' }]
+  await model.chat({ template: '{{ 1 }}', messages }).render() // the thread has started
+  const looping = model.chat({ template: LOOP, messages }).render()
+  const stall = longestStall(() => assert.rejects(looping, { code: 'CHAT_TEMPLATE', message: /did not end within 1000 ms/ }))
   const other = model.chat({ template: '{{ messages[0].content }}', messages }).render()
+  const given = model.chat({ template: '{{ 1 }}' }).send('Hi')
   await sleep(20)
-  stuck.cancel()
-  assert.deepEqual((({ finishReason, message }) => ({ finishReason, message }))(await stuck), { finishReason: 'cancelled', message: null })
+  given.cancel()
+  const { finishReason, message } = await given
+  assert.deepEqual({ finishReason, message }, { finishReason: 'cancelled', message: null })
+  assert.equal(await Promise.race([looping.catch(() => 'ended'), 'goes on']), 'goes on')
+  const ms = await stall
+  assert.ok(ms < 500, `the event loop stood still for ${ms.toFixed(0)} ms`)
   assert.equal(await other, 'Hi')
 })
 
