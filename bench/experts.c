@@ -3,9 +3,10 @@
 //   bench_experts record MODEL MIB SEED N   writes the routes of N generated tokens, the model within MIB MiB
 //   bench_experts replay FILE N...          JSON: hits of each policy with N frames, for each N
 //
-// A trace is text: "layers experts used", then a line of experts for each layer of each token.
+// A trace is text: "layers experts used", then a line of experts for each layer of each token. Layers: those that have experts.
 #include "chord.h"
 #include "engine/model.h"
+#include "graph/uses.h"
 #include "weights/expert_cache.h"
 
 #include <stdio.h>
@@ -31,7 +32,7 @@ static void print_route(void *user, uint32_t layer, const uint32_t *experts, uin
 static int record(const char *path, uint64_t memory, uint64_t seed, uint32_t n_tokens)
 {
     const struct chord_model_options options = {.memory = memory, .n_ctx = n_tokens + 64};
-    const uint32_t prompt[] = {17, (uint32_t)(1000 + seed % 1000), 23};
+    uint32_t prompt[] = {17, (uint32_t)(1000 + seed % 1000), 23};
     struct chord_generate_options generate;
     struct chord_model *model;
     struct chord_job *job;
@@ -44,6 +45,7 @@ static int record(const char *path, uint64_t memory, uint64_t seed, uint32_t n_t
         chord_model_close(model);
         return fail("the model has no experts");
     }
+    prompt[1] %= model->hparams.n_vocab;
     chord_generate_options_init(&generate);
     generate.has_seed = true;
     generate.seed = seed;
@@ -53,7 +55,7 @@ static int record(const char *path, uint64_t memory, uint64_t seed, uint32_t n_t
         chord_model_close(model);
         return fail(err.message);
     }
-    printf("%u %u %u\n", model->graph->n_layer, model->graph->n_expert, model->graph->n_expert_used);
+    printf("%u %u %u\n", graph_count_experts(model->graph), model->graph->n_expert, model->graph->n_expert_used);
     backend_trace_routes(model->backend, print_route, &is_on);
     do {
         chord_model_run(model, 0, NULL);

@@ -1,7 +1,7 @@
 'use strict'
 
 // Routes of a mixture of experts, as `npm run bench:experts -- --record MODEL --trace FILE` writes them: a line "layers experts used", then
-// for each layer of each token a line of the experts that were used.
+// for each layer of each token a line of the experts that were used. Layers are those that have experts.
 
 const fs = require('node:fs/promises')
 const { ChordError } = require('./errors.js')

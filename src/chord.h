@@ -98,7 +98,8 @@ bool chord_model_chat_template(const struct chord_model *model, uint32_t index, 
 enum chord_routes_kind { CHORD_ROUTES_SCATTERED, CHORD_ROUTES_REPEATING, CHORD_ROUTES_RECORDED };
 struct chord_routes {
     enum chord_routes_kind kind;
-    // RECORDED: of n_tokens >= 2 tokens of one text, borrowed: [n_tokens, n_layers, n_used], each below n_experts.
+    // RECORDED: of n_tokens >= 2 tokens of one text, borrowed: [n_tokens, n_layers, n_used], each below n_experts. n_layers: those that
+    // have experts.
     const uint32_t *experts;
     uint32_t n_tokens, n_layers, n_experts, n_used;
 };

@@ -104,12 +104,12 @@ static enum chord_status check_routes(const struct chord_routes *routes, const s
 {
     if (routes->kind != CHORD_ROUTES_RECORDED)
         return CHORD_OK;
-    if (routes->n_layers != h->n_layer || routes->n_experts != h->n_expert || routes->n_used != h->n_expert_used)
+    const uint32_t n_layers = h->n_expert != 0 ? h->n_layer - h->n_dense_layers : 0;
+    if (routes->n_layers != n_layers || routes->n_experts != h->n_expert || routes->n_used != h->n_expert_used)
         return chord_fail(err, CHORD_INVALID_ARGUMENT,
                           "the routes are of a model with %u layers that use %u of %u experts; this one has %u layers "
                           "that use %u of %u",
-                          routes->n_layers, routes->n_used, routes->n_experts, h->n_layer, h->n_expert_used,
-                          h->n_expert);
+                          routes->n_layers, routes->n_used, routes->n_experts, n_layers, h->n_expert_used, h->n_expert);
     if (routes->n_tokens < 2)
         return chord_fail(err, CHORD_INVALID_ARGUMENT, "routes of one token tell nothing: record some hundred");
     const uint64_t n = (uint64_t)routes->n_tokens * routes->n_layers * routes->n_used;

@@ -122,6 +122,23 @@ test('a plan says how often experts will be found', async () => {
   await assert.rejects(plan(file, { ...LESS, routes: 'some' }), /'routes' of plan.*'scattered', 'repeating' or \{ file \}, got "some"/)
 })
 
+test('routes of a model whose first layers have no experts', async () => {
+  const dense = path.join(folder, 'dense-first.gguf')
+  const recorded = path.join(folder, 'routes')
+  await makeModel({ geometry: 'tiny-deepseek', mix: 'Q8_0', out: dense }) // 2 of 8 experts in all of its 4 layers but the first
+  const options = { ...LESS, memory: '10MiB', routes: { file: recorded } }
+  const write = (layers, line) =>
+    fs.writeFileSync(recorded, [`${layers} 8 2`, ...Array.from({ length: 40 * layers }, (_, i) => line(Math.floor(i / layers)))].join('\n'))
+  write(3, (token) => `${(2 * token) % 8} ${(2 * token + 1) % 8}`) // all 24 in turn
+  const { mode, experts } = await plan(dense, options)
+  assert.equal(mode, 'paged')
+  assert.ok(experts.hitShare < 1, `${experts.hitShare}`)
+  write(3, () => '1 2')
+  assert.equal((await plan(dense, options)).experts.hitShare, 1)
+  write(4, () => '1 2')
+  await assert.rejects(plan(dense, options), /of a model with 4 layers that use 2 of 8 experts; this one has 3 layers that use 2 of 8/)
+})
+
 test('what a plan expects of scattered routes comes about', async () => {
   const planned = await plan(file, LESS)
   const model = await loadModel(file, LESS)
