@@ -269,6 +269,31 @@ testWith(STORIES, 'reasoning is no text, and the template decides whether it sta
   assert.equal(await forgetful.render(), 'user: Hi\nassistant: \nassistant: <think>')
 })
 
+testWith(STORIES, 'a block of reasoning ends, and the model ends its turn', async (t) => {
+  const model = await openModel(t)
+  const template = `${TEMPLATE}{# <think></think> #}`
+  const chat = model.chat({ template })
+  const options = { temperature: 0, grammar: 'root ::= "<think>Hm, so.</think>\\n\\nYes" [a-z]{3}' }
+  const answer = chat.send('Hi', options)
+  let text = ''
+  for await (const piece of answer) text += piece
+  const events = []
+  for await (const event of answer.events()) events.push(event)
+  const result = await answer
+  const of = (wanted) => events.filter(({ type }) => type === wanted).map((event) => event.text).join('')
+  assert.match(text, /^Yes[a-z]{3}$/)
+  assert.deepEqual([result.text, of('text'), result.reasoning, of('reasoning')], [text, text, 'Hm, so.', 'Hm, so.'])
+  assert.deepEqual(events.map(({ token }) => token), result.tokens)
+  assert.equal(result.finishReason, 'stop')
+  assert.deepEqual(result.message, { role: 'assistant', content: text, reasoning: 'Hm, so.' })
+  // This template leaves the reasoning out: what is behind the question is another text.
+  const next = await chat.send('And?', { temperature: 0, grammar: 'root ::= "No" [a-z]{3}' })
+  assert.equal(next.usage.reusedTokens, result.usage.promptTokens)
+  assert.equal(next.reasoning, undefined)
+  const last = await chat.send('So?', GREEDY)
+  assert.equal(last.usage.reusedTokens, next.usage.promptTokens + next.tokens.length - 1)
+})
+
 // ---- Files ------------------------------------------------------------------------------------------------------------
 
 /** XXH64 with seed 0, as the files of sessions have it. */
