@@ -151,6 +151,28 @@ export interface QuantizeResult {
   peakBytes: number
 }
 
+export interface EmbedOptions {
+  /** Whether vectors get length 1. Default `true`. */
+  normalize?: boolean
+  /** The first so many numbers of each vector, then scaled to length 1 (`normalize`): for models that were trained for it. Default: all. */
+  dimensions?: number
+  /**
+   * What of a text's last hidden states is its vector: their mean, the first, or the last. Default: as the metadata says
+   * (`{architecture}.pooling_type`); where it says nothing or none, the last one, as llama.cpp's bindings for Node do it, but the mean
+   * of an encoder's.
+   */
+  pooling?: 'mean' | 'cls' | 'last'
+  /** Stops the work; the promise then rejects with the signal's reason. */
+  signal?: AbortSignal
+}
+
+export interface RankedDocument {
+  /** Of the document in the array. */
+  index: number
+  /** From 0 to 1. */
+  score: number
+}
+
 /** A loaded model. Made by {@link loadModel}. */
 export class Model {
   private constructor()
@@ -221,6 +243,25 @@ export class Model {
 
   /** The logits after the last token, one per token of the vocabulary. */
   evaluate(tokens: ArrayLike<number>, options?: { signal?: AbortSignal }): Promise<Float32Array>
+
+  /**
+   * The vectors of texts, computed together: many short texts cost one pass over the weights. A vector does not depend on the texts beside it.
+   * ```js
+   * const [a, b] = await model.embed(['a cat', 'a dog'])
+   * const similarity = a.reduce((sum, x, i) => sum + x * b[i], 0) // of length 1: the cosine
+   * ```
+   * Texts get the tokens around them that the model's metadata asks for (such as CLS and SEP); what a model wants before them (`'query: '`,
+   * an instruction) is the caller's. A text longer than the context is refused with both numbers (`CONTEXT_FULL`). For every model but
+   * one for ranking: the vectors of models that were not trained for it mean less.
+   */
+  embed(text: string, options?: EmbedOptions): Promise<Float32Array>
+  embed(texts: readonly string[], options?: EmbedOptions): Promise<Float32Array[]>
+
+  /**
+   * How well documents answer a query, best first, for models with a classifier for that (`info.pooling` is `'rank'`). Query and document are read
+   * together as two texts, each ended by the token that ends texts.
+   */
+  rerank(query: string, documents: readonly string[], options?: { signal?: AbortSignal }): Promise<RankedDocument[]>
 
   /** How well the model foretells a text: the exponential of the mean negative log-likelihood per token; less is better. */
   perplexity(text: string, options?: PerplexityOptions): Promise<PerplexityResult>
@@ -325,6 +366,10 @@ export interface ModelInfo {
   /** The kernels in use: `'scalar'`, `'avx2'`, ... */
   readonly cpu: string
   readonly threads: number
+  /** Whether every token of a text sees all others: `embed()` or `rerank()`, and no `generate()`. */
+  readonly encoder: boolean
+  /** What `embed()` takes as a text's vector; `'rank'`: nothing, but `rerank()` scores pairs of texts. */
+  readonly pooling: 'mean' | 'cls' | 'last' | 'rank'
   readonly tokenizer: TokenizerInfo
 }
 

@@ -5,11 +5,12 @@ const { answerMessages, restoreChat, startChat } = require('./chat/chat.js')
 const { isMessages } = require('./chat/messages.js')
 const { ChatTokenizer } = require('./chat/tokens.js')
 const { withCancel } = require('./cancel.js')
+const { checkLength, embedTexts, finished, relevance, textList } = require('./embedding.js')
 const { ChordError, located } = require('./errors.js')
 const { runJob, startGeneration } = require('./generation.js')
 const { compileGrammar } = require('./grammar.js')
 const { infillTokens } = require('./infill.js')
-const { GENERATE, LOAD, PERPLEXITY, PLAN, PRELOAD, RESTORE_CHAT, SIGNAL, TRANSFER, WASM, nativeLoadOptions } = require('./options.js')
+const { EMBED, GENERATE, LOAD, PERPLEXITY, PLAN, PRELOAD, RESTORE_CHAT, SIGNAL, TRANSFER, WASM, nativeLoadOptions } = require('./options.js')
 const { measurePerplexity } = require('./perplexity.js')
 const { nativeRoutes } = require('./routes.js')
 const { checkNoSampling, nativeSampling } = require('./sampling.js')
@@ -113,6 +114,47 @@ class Model {
     const { bos, addBos } = this.#tokenizer.info
     const score = (window, first) => this.#run((listener) => binding.score(this.#handle, window, first, listener), signal)
     return measurePerplexity({ tokens, bos: addBos ? bos : null, context, stride, score, signal, onProgress })
+  }
+
+  async embed(texts, options) {
+    this.#assertOpen()
+    const list = textList('texts', texts)
+    const { pooling } = this.#info
+    const { normalize = true, dimensions = this.#info.embedding, pooling: asked, signal } = v.options('embed()', options, EMBED)
+    if (pooling === 'rank') throw v.invalid('embed(): this is a model for ranking, which gives a score of two texts and no vector of one; use rerank()')
+    if (dimensions > this.#info.embedding) {
+      throw v.invalid(`option 'dimensions' of embed(): expected at most those of the model's vectors, ${this.#info.embedding}, got ${dimensions}`)
+    }
+    const vectors = new Array(list.length)
+    const nameOf = (index) => (typeof texts === 'string' ? 'the text' : `texts[${index}]`)
+    await embedTexts({
+      handle: this.#handle,
+      n: list.length,
+      tokensOf: (index) => this.#textTokens(list[index], (tokens) => this.#fitting(nameOf(index), { tokens })),
+      pooling: asked,
+      signal,
+      take: (index, vector) => (vectors[index] = finished(vector, dimensions, normalize)),
+    })
+    return typeof texts === 'string' ? vectors[0] : vectors
+  }
+
+  async rerank(query, documents, options) {
+    this.#assertOpen()
+    const list = textList('documents', typeof documents === 'string' ? undefined : documents)
+    const { signal } = v.options('rerank()', options, SIGNAL)
+    const question = v.string('query', query)
+    if (this.#info.pooling !== 'rank') {
+      throw v.invalid(`rerank(): this model has no classifier that scores pairs of texts (its pooling is '${this.#info.pooling}'); use a reranker, or compare the vectors of embed()`)
+    }
+    const scores = new Float64Array(list.length)
+    await embedTexts({
+      handle: this.#handle,
+      n: list.length,
+      tokensOf: this.#pairTokens(question, list),
+      signal,
+      take: (index, labels) => (scores[index] = relevance(labels)),
+    })
+    return Array.from(scores, (score, index) => ({ index, score })).sort((a, b) => b.score - a.score || a.index - b.index)
   }
 
   tokenize(text, options) {
@@ -252,6 +294,32 @@ class Model {
     const ids = v.tokenIds(name, value, this.#info.vocabulary)
     if (ids.length === 0) throw v.invalid(`${name}: expected at least one token, got none`)
     return ids
+  }
+
+  /** then(the tokens of a text that is not a prompt), or a promise of that if the text is long. */
+  #textTokens(text, then, options) {
+    if (text.length > LONG_PROMPT) return this.#tokenizer.tokenizeLong(text, options).then(then)
+    return then(Uint32Array.from(this.#tokenizer.tokenize(text, options)))
+  }
+
+  #fitting(what, text) {
+    if (text.tokens.length === 0) throw v.invalid(`${what} has no tokens, and this model's vocabulary puts none around a text`)
+    checkLength(what, text.tokens.length, this.#info.context)
+    return text
+  }
+
+  /** The query and a document as one text of two parts, each ended by the token that ends texts. */
+  #pairTokens(query, documents) {
+    const { eos } = this.#tokenizer.info
+    const first = this.#tokenizer.tokenize(query)
+    if (eos !== null && first.at(-1) !== eos) first.push(eos)
+    const end = eos === null ? [] : [eos]
+    return (index) =>
+      this.#textTokens(
+        documents[index],
+        (tokens) => this.#fitting(`the query with documents[${index}]`, { tokens: Uint32Array.of(...first, ...tokens, ...end), second: first.length }),
+        { bos: false },
+      )
   }
 
   /** The tokens of a prompt; a promise of them if the text is so long that this would hold up the event loop. */

@@ -49,6 +49,12 @@ const QUANTIZE = {
   signal: v.signal,
   onProgress: v.callback,
 }
+const EMBED = {
+  normalize: v.boolean,
+  dimensions: v.integer({ least: 1 }),
+  pooling: v.oneOf(['mean', 'cls', 'last']),
+  signal: v.signal,
+}
 const SIGNAL = { signal: v.signal }
 const PRELOAD = { signal: v.signal, onProgress: v.callback }
 const TRANSFER = { signal: v.signal, onProgress: v.callback }
@@ -63,4 +69,4 @@ function nativeLoadOptions({ memory = {}, context, threads, cache = {}, kv = {} 
   return { ...ceilings, context, threads, mapped: mode === 'mapped', paged: mode === 'paged', lru: policy === 'lru', kvQ8_0: kv.type === 'q8_0', kvSpill: kv.spill }
 }
 
-module.exports = { CHAT, DETOKENIZE, GENERATE, LOAD, MESSAGES, PERPLEXITY, PLAN, PRELOAD, QUANTIZE, RESTORE_CHAT, SIGNAL, TOKENIZE, TRANSFER, WASM, nativeLoadOptions }
+module.exports = { CHAT, DETOKENIZE, EMBED, GENERATE, LOAD, MESSAGES, PERPLEXITY, PLAN, PRELOAD, QUANTIZE, RESTORE_CHAT, SIGNAL, TOKENIZE, TRANSFER, WASM, nativeLoadOptions }

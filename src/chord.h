@@ -3,7 +3,7 @@
 // Objects
 //   chord_model       a loaded model: immutable weights, a tokenizer, and the scheduler of all work on it
 //   chord_tokenizer   a tokenizer without weights
-//   chord_job         one piece of work in a model's scheduler: a generation, an evaluation or a scoring
+//   chord_job         one piece of work in a model's scheduler: a generation, an evaluation, a scoring or an embedding
 //   chord_grammar     which texts a generation may write
 //   chord_session     a text whose KV cache lives on between the generations that continue it
 //   chord_file        metadata and tensor directory of a file, for inspection
@@ -68,6 +68,10 @@ enum chord_status chord_model_open(const char *path, const struct chord_model_op
 // Cancels what runs, frees all, sessions too. Jobs and transfers must have been freed before; no other call may be under way. NULL is fine.
 void chord_model_close(struct chord_model *model);
 
+// What of a text's rows, normed as for the head, is its vector: their mean, the first, the last. AUTO: as the metadata says
+// ({architecture}.pooling_type); where it says nothing, the mean with an encoder, else the last row.
+enum chord_pooling { CHORD_POOLING_AUTO, CHORD_POOLING_MEAN, CHORD_POOLING_CLS, CHORD_POOLING_LAST };
+
 struct chord_model_info {
     const char *architecture; // "llama"
     const char *name;         // general.name, "" when absent
@@ -80,6 +84,9 @@ struct chord_model_info {
     uint32_t n_ctx_train;     // the model's own
     uint32_t n_vocab, n_embd, n_layer, n_head, n_head_kv, n_ff;
     uint32_t n_threads;
+    bool is_encoder;            // makes vectors and foretells no tokens: chord_embed alone
+    enum chord_pooling pooling; // what CHORD_POOLING_AUTO is
+    uint32_t n_labels;          // of a model for ranking: 1, or 2, of yes and no; else 0
 };
 void chord_model_info(const struct chord_model *model, struct chord_model_info *out);
 
@@ -281,6 +288,17 @@ enum chord_status chord_evaluate(struct chord_model *model, const uint32_t *toke
 enum chord_status chord_score(struct chord_model *model, const uint32_t *tokens, uint64_t n_tokens, uint64_t first,
                               struct chord_job **out, struct chord_error *err);
 
+struct chord_embed_options { // zeros are the defaults
+    enum chord_pooling pooling;
+    uint64_t
+        second_part; // where not 0: the tokens from here on are of type 1 (of a pair of texts), for models with types
+};
+// The vector of a text; of a model for ranking, the labels of its classifier. Texts of jobs that are there at once share batches; a
+// vector does not depend on them. Tokens of an encoder all see each other, and all are computed in one batch.
+enum chord_status chord_embed(struct chord_model *model, const uint32_t *tokens, uint64_t n_tokens,
+                              const struct chord_embed_options *options, struct chord_job **out,
+                              struct chord_error *err);
+
 // Asks the job to end; takes effect within one layer of the step under way. Safe at any time before the free.
 void chord_job_cancel(struct chord_job *job);
 // Answers what chord_output.asked has asked: the next token. INVALID_ARGUMENT, and the job goes on asking, when the token is not in the vocabulary,
@@ -323,6 +341,8 @@ struct chord_output {
     double prompt_seconds, generate_seconds;
     const float *logits; // chord_evaluate: [n_vocab], else NULL
     uint64_t n_logits;
+    const float *embedding; // chord_embed: [n_embedding], else NULL
+    uint64_t n_embedding;
     double nll; // chord_score: natural logarithm, summed
     uint64_t n_scored;
 };

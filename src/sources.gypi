@@ -146,6 +146,7 @@
       'src/backend/tuning.c',
 
       'src/models/archs.c',
+      'src/models/bert.c',
       'src/models/bitnet.c',
       'src/models/blocks.c',
       'src/models/cohere2.c',

@@ -15,9 +15,11 @@
 //   subNorms     norms of attention's result and of the feed-forward's hidden vector
 //   positions    learned ones
 //   latent       multi-head latent attention
+//   encoder      norms behind each part, every token sees all others (encoders.js)
 //   keys(g)      [name after "<architecture>.", GGUF value type name, value]
 
 const window = (g) => (g.window ? [['attention.sliding_window', 'u32', g.window]] : []);
+const notCausal = () => [['attention.causal', 'bool', false]];
 const LAYER_NORM = { layerNorm: 'bias', bias: true, outputBias: true, ffnBias: true, ffn: 'plain' };
 
 const ARCHITECTURES = {
@@ -65,6 +67,8 @@ const ARCHITECTURES = {
         ffnNorm: 'post_attention_norm',
         keys: window,
     },
+    bert: { ...LAYER_NORM, encoder: true, positions: true, keys: notCausal },
+    'nomic-bert': { layerNorm: 'bias', encoder: true, qkv: 'fused', keys: notCausal },
     bitnet: { subNorms: true },
     'bitnet-b1.58': { subNorms: true },
     deepseek: {

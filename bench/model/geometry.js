@@ -8,6 +8,7 @@
 // tensorsOf() from the shape alone.
 
 const { ARCHITECTURES } = require('./architectures.js');
+const { classifierTensors, encoderTensors } = require('./encoders.js');
 
 const LLAMA31_OLD_CONTEXT = 8192;
 
@@ -19,7 +20,8 @@ const LLAMA31_OLD_CONTEXT = 8192;
 // all, used, scale }, of experts that are gated by sigmoids and chosen in groups.
 // nRot: elements of a head that RoPE turns. window: of layers with a sliding window. ropeScaling:
 // { type, factor, original context }; longFactors: [short, long] multiples of wavelengths, with the
-// original context. embeddingScale, residualScale and logitFactor multiply what they name.
+// original context. pooling: how a text's rows become its vector (1 mean, 2 first, 3 last, 4 a classifier of
+// nLabels). embeddingScale, residualScale and logitFactor multiply what they name.
 function row(architecture, nEmbd, nFf, nLayer, nHead, nHeadKv, nVocab, context, more) {
     return { architecture, nEmbd, nFf, nLayer, nHead, nHeadKv, nVocab, context, ...more };
 }
@@ -60,6 +62,8 @@ const DEEPSEEK = {
     nFfExpert: 256,
     nFfShared: 512,
 };
+const BERT = { ropeBase: 10000, layerEps: 1e-12 };
+const NOMIC_BERT = { ropeBase: 1000, layerEps: 1e-12, pooling: 1 };
 const GEMMA2 = { window: 4096, attentionCap: 50, logitCap: 30 };
 
 const GEOMETRIES = {
@@ -120,6 +124,16 @@ const GEOMETRIES = {
     'tiny-granite': row('granite', 256, 768, 4, 4, 2, 512, 2048, GRANITE),
     'tiny-starcoder2': row('starcoder2', 256, 768, 4, 4, 2, 512, 2048, { ...PHI2, tied: true }),
     'tiny-stablelm': row('stablelm', 256, 768, 4, 4, 4, 512, 2048, { ...PHI2, nRot: 16 }),
+    'tiny-bert': row('bert', 256, 768, 4, 4, 4, 512, 512, { ...BERT, pooling: 1 }),
+    'tiny-bert-cls': row('bert', 256, 768, 4, 4, 4, 512, 512, { ...BERT, pooling: 2 }),
+    'tiny-bert-rank': row('bert', 256, 768, 4, 4, 4, 512, 512, { ...BERT, pooling: 4, nLabels: 1 }),
+    'tiny-nomic-bert': row('nomic-bert', 256, 768, 4, 4, 4, 512, 2048, NOMIC_BERT),
+    'tiny-qwen3-embedding': row('qwen3', 256, 768, 4, 4, 2, 512, 2048, { ...WIDE_HEADS, pooling: 3 }),
+    'tiny-qwen3-rank': row('qwen3', 256, 768, 4, 4, 2, 512, 2048, {
+        ...WIDE_HEADS,
+        pooling: 4,
+        nLabels: 2,
+    }),
     'tiny-gpt2': row('gpt2', 256, 768, 4, 4, 4, 512, 1024, { ...PHI2, tied: true }),
     'tiny-falcon': row('falcon', 256, 768, 4, 4, 1, 512, 2048, { ...PHI2, tied: true }),
     'tiny-command-r': row('command-r', 256, 768, 4, 4, 4, 512, 2048, COMMAND_R),
@@ -172,6 +186,13 @@ const GEOMETRIES = {
     'llama2-13b': row('llama', 5120, 13824, 40, 40, 40, 32000, 4096, LLAMA2),
     'llama2-70b': row('llama', 8192, 28672, 80, 64, 8, 32000, 4096, { ...LLAMA2, is70b: true }),
     'qwen2-0.5b': row('qwen2', 896, 4864, 24, 14, 2, 151936, 32768, QWEN),
+    'all-minilm-l6': row('bert', 384, 1536, 6, 12, 12, 30522, 512, { ...BERT, pooling: 1 }),
+    'bge-base': row('bert', 768, 3072, 12, 12, 12, 30522, 512, { ...BERT, pooling: 2 }),
+    'nomic-embed-v1.5': row('nomic-bert', 768, 3072, 12, 12, 12, 30522, 2048, NOMIC_BERT),
+    'qwen3-embedding-0.6b': row('qwen3', 1024, 3072, 28, 16, 8, 151669, 32768, {
+        ...WIDE_HEADS,
+        pooling: 3,
+    }),
     'qwen3-0.6b': row('qwen3', 1024, 3072, 28, 16, 8, 151936, 40960, WIDE_HEADS),
     'mixtral-8x7b': row('llama', 4096, 14336, 32, 32, 8, 32000, 32768, MIXTRAL),
     'qwen2moe-a2.7b': row('qwen2moe', 2048, 5632, 24, 16, 16, 151936, 8192, {
@@ -385,6 +406,13 @@ function tensorsOf(g) {
         list.push(norm(`${name}.weight`, n, centre, layer));
         if (arch.layerNorm === 'bias') list.push(vector(`${name}.bias`, n, 0.2 * centre, layer));
     };
+    if (arch.encoder) {
+        list.length = 0;
+        list.push(matrix('token_embd.weight', g.nEmbd, g.nVocab, 1, 'token_embd'));
+        encoderTensors(g, arch, { matrix, norms, vector }, list);
+        if (g.pooling === 4) classifierTensors(g, { matrix, vector }, list);
+        return list;
+    }
     for (let i = 0; i < g.nLayer; i++) {
         const p = `blk.${i}.`;
         if (arch.postNorms !== 'only') norms(p + 'attn_norm', g.nEmbd, 1, i);
@@ -483,6 +511,7 @@ function tensorsOf(g) {
     norms('output_norm', g.nEmbd, 1, -1);
     if (!g.tied) list.push(matrix('output.weight', g.nEmbd, g.nVocab, headStd, 'output'));
     if (arch.headBias) list.push(vector('output.bias', g.nVocab, 0.3, -1));
+    if (g.pooling === 4) classifierTensors(g, { matrix, vector }, list);
     return list;
 }
 
@@ -563,6 +592,7 @@ function metadataOf(g, mixName, fileType, quantized) {
             : [[`${a}.attention.layer_norm_rms_epsilon`, 'f32', g.rmsEps]]),
         [`${a}.rope.freq_base`, 'f32', g.ropeBase],
         [`${a}.vocab_size`, 'u32', g.nVocab],
+        ...(g.pooling ? [[`${a}.pooling_type`, 'u32', g.pooling]] : []),
         ...(ARCHITECTURES[a].keys?.(g) ?? []).map(([key, ...rest]) => [`${a}.${key}`, ...rest]),
     );
     if (g.ropeScaling) {

@@ -54,7 +54,7 @@ const FALLBACK = {
     IQ1_S: 'IQ4_NL',
     IQ1_M: 'IQ4_NL',
 };
-const FLOAT_ROLES = new Set(['ffn_gate_inp', 'position_embd', 'norm', 'bias']);
+const FLOAT_ROLES = new Set(['ffn_gate_inp', 'position_embd', 'token_types', 'cls', 'norm', 'bias']);
 const FLOAT_TYPES = new Set(['F32', 'F16', 'BF16']);
 
 function mixOf(name) {

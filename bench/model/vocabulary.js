@@ -1,7 +1,8 @@
 'use strict';
-// A small byte-level BPE vocabulary for models that are made without a real one: the 256 bytes, a
-// few frequent English pairs with their merges, three special tokens, and unused tokens up to the
-// wanted size.
+// Vocabularies for models that are made without a real one. For encoders WordPiece: special tokens, letters, digits and
+// signs as they begin a word and within one, a few words, then syllables. For all others a small byte-level BPE vocabulary:
+// the 256 bytes, a few frequent English pairs with their merges, three special tokens, and unused tokens up to the wanted
+// size.
 const { encodePair } = require('./gguf.js');
 
 // Merges in order of rank; the two parts of one, joined, are a token. A leading blank is written as
@@ -26,8 +27,55 @@ function byteAlphabet() {
     });
 }
 
+const WORDS = [
+    'the of and to in a is that for it as was with be by on not he his but at are this have from',
+    'or had an they which one you were her all she there would their we him been has when who will',
+    'cat dog house water time year people way day man thing woman life child world school state',
+].flatMap((line) => line.split(' '));
+
+/** Texts as they begin a word, with U+2581 before them, and within one. */
+function wordPieces(nVocab) {
+    const tokens = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'];
+    const seen = new Set(tokens);
+    const add = (text) => {
+        for (const token of ['\u2581' + text, text])
+            if (tokens.length < nVocab && !seen.has(token)) {
+                seen.add(token);
+                tokens.push(token);
+            }
+    };
+    for (let c = 33; c < 127; c++) if (c < 65 || c > 90) add(String.fromCharCode(c));
+    WORDS.forEach(add);
+    const between = ['', ...'aeiou'];
+    const ends = [...'bcdfghklmnprstvw'];
+    for (const first of ends)
+        for (const vowel of between)
+            for (const last of ['', ...ends]) for (const more of ['', ...between.slice(1)]) add(first + vowel + last + more);
+    while (tokens.length < nVocab) tokens.push(`[unused${tokens.length}]`);
+    return tokens;
+}
+
+function wordPieceVocabulary(nVocab) {
+    const tokens = wordPieces(nVocab);
+    const type = (text) => (text.startsWith('[unused') ? TOKEN_TYPE.unused : TOKEN_TYPE.normal);
+    return [
+        encodePair('tokenizer.ggml.model', 'string', 'bert'),
+        encodePair('tokenizer.ggml.token_type_count', 'u32', 2),
+        encodePair('tokenizer.ggml.tokens', 'strings', tokens),
+        encodePair('tokenizer.ggml.token_type', 'i32s', tokens.map((text, i) => (i < 5 ? TOKEN_TYPE.control : type(text)))),
+        encodePair('tokenizer.ggml.padding_token_id', 'u32', 0),
+        encodePair('tokenizer.ggml.unknown_token_id', 'u32', 1),
+        encodePair('tokenizer.ggml.bos_token_id', 'u32', 2),
+        encodePair('tokenizer.ggml.cls_token_id', 'u32', 2),
+        encodePair('tokenizer.ggml.eos_token_id', 'u32', 3),
+        encodePair('tokenizer.ggml.seperator_token_id', 'u32', 3), // spelled so
+        encodePair('tokenizer.ggml.mask_token_id', 'u32', 4),
+    ];
+}
+
 /** The tokenizer's key-value pairs, encoded, for exactly nVocab tokens. */
 function syntheticVocabulary(architecture, nVocab) {
+    if (architecture.endsWith('bert')) return wordPieceVocabulary(nVocab);
     if (nVocab < SMALLEST)
         throw new Error(
             `the synthetic vocabulary needs at least ${SMALLEST} tokens, got ${nVocab}`,

@@ -106,4 +106,4 @@ function parse(command, args) {
   return { values, words: parsed.positionals }
 }
 
-module.exports = { LOAD_OPTIONS, UsageError, help, integer, loadOptions, memory, number, parse, pick, text }
+module.exports = { LOAD_OPTIONS, UsageError, help, integer, loadOptions, memory, number, oneOf, parse, pick, text }

@@ -6,7 +6,7 @@
 const { UsageError, help, parse } = require('./command.js')
 const { Terminal } = require('./terminal.js')
 
-const COMMANDS = ['run', 'plan', 'chat', 'inspect', 'bench', 'perplexity', 'quantize']
+const COMMANDS = ['run', 'plan', 'chat', 'inspect', 'bench', 'perplexity', 'embed', 'quantize']
 const commandOf = (name) => require(`./${name}.js`)
 
 function overview() {

@@ -65,6 +65,7 @@ NAPI_MODULE_INIT()
         FUNCTION("generate", wrap_job_generate),
         FUNCTION("evaluate", wrap_job_evaluate),
         FUNCTION("score", wrap_job_score),
+        FUNCTION("embed", wrap_job_embed),
         FUNCTION("cancelJob", wrap_job_cancel),
         FUNCTION("chooseToken", wrap_job_choose),
         FUNCTION("sessionOpen", wrap_session_open),

@@ -1,4 +1,4 @@
-// Jobs of JavaScript: generations, evaluations, scorings. A job reports to a listener after every slice:
+// Jobs of JavaScript: generations, evaluations, scorings, embeddings. A job reports to a listener after every slice:
 //   listener(events, rest, promptDone, final, asked)
 //     events      [{ token, text, logprob?, top?: [{ token, logprob }] }], or undefined when there are none
 //     rest        text that the end released beyond what events hold
@@ -86,6 +86,8 @@ static napi_value make_final(napi_env env, const struct chord_output *output)
         ok = util_set(env, final, "error", util_make_error(env, &output->error));
     if (ok && output->logits != NULL)
         ok = util_set(env, final, "logits", util_make_f32s(env, output->logits, (size_t)output->n_logits));
+    if (ok && output->embedding != NULL)
+        ok = util_set(env, final, "embedding", util_make_f32s(env, output->embedding, (size_t)output->n_embedding));
     return ok ? final : NULL;
 }
 
@@ -455,6 +457,66 @@ napi_value wrap_job_score(napi_env env, napi_callback_info info)
         return NULL;
     enum chord_status status = chord_score(model->model, tokens, n, first, &box->job, &error);
     return submit(env, model, box, handle, status, &error);
+}
+
+// One of the texts of embed(): its box goes to `boxes`, its handle into the array `handles`.
+static bool start_embedding(napi_env env, struct model_box *model, const napi_value *lists, uint32_t index,
+                            enum chord_pooling pooling, struct job_box **box)
+{
+    struct chord_error error = {0};
+    struct chord_embed_options options = {.pooling = pooling};
+    napi_value tokens, second, listener, handle;
+    const uint32_t *ids;
+    size_t n;
+    NAPI_TRY(env, napi_get_element(env, lists[0], index, &tokens));
+    NAPI_TRY(env, napi_get_element(env, lists[1], index, &second));
+    NAPI_TRY(env, napi_get_element(env, lists[2], index, &listener));
+    if (!util_get_u32s(env, tokens, &ids, &n) || !util_get_count(env, second, &options.second_part))
+        return false;
+    *box = make_box(env, model, listener, &handle);
+    if (*box == NULL)
+        return false;
+    enum chord_status status = chord_embed(model->model, ids, n, &options, &(*box)->job, &error);
+    if (status != CHORD_OK)
+        util_throw(env, &error);
+    return status == CHORD_OK && napi_set_element(env, lists[3], index, handle) == napi_ok;
+}
+
+// embed(model, Uint32Array[], secondParts: number[] (0: none), pooling (0: the model's, 1 mean, 2 cls, 3 last), listeners[])
+// -> job handles. All texts are there before the first step, so that they share it; where one is refused, none is.
+napi_value wrap_job_embed(napi_env env, napi_callback_info info)
+{
+    napi_value arguments[5], lists[4];
+    uint32_t n = 0, n_made = 0;
+    uint64_t pooling;
+    if (!util_arguments(env, info, 5, arguments))
+        return NULL;
+    struct model_box *model = model_box_get(env, arguments[0]);
+    if (model == NULL || !util_get_count(env, arguments[3], &pooling))
+        return NULL;
+    lists[0] = arguments[1];
+    lists[1] = arguments[2];
+    lists[2] = arguments[4];
+    NAPI_TRY(env, napi_get_array_length(env, lists[0], &n));
+    NAPI_TRY(env, napi_create_array_with_length(env, n, &lists[3]));
+    struct job_box **boxes = calloc((size_t)n + 1, sizeof *boxes);
+    if (boxes == NULL) {
+        util_throw_code(env, CHORD_OUT_OF_MEMORY, "no memory left");
+        return NULL;
+    }
+    bool ok = pooling <= CHORD_POOLING_LAST;
+    while (ok && n_made < n) {
+        ok = start_embedding(env, model, lists, n_made, (enum chord_pooling)pooling, &boxes[n_made]);
+        n_made++;
+    }
+    for (uint32_t i = 0; i < n_made; i++) {
+        if (ok)
+            model_queue_job(env, model, boxes[i]);
+        else
+            job_box_release(env, boxes[i]);
+    }
+    free(boxes);
+    return ok ? lists[3] : NULL;
 }
 
 // cancelJob(job): of a finished job it does nothing.

@@ -350,6 +350,8 @@ napi_value wrap_model_info(napi_env env, napi_callback_info info)
     if (box == NULL)
         return NULL;
     chord_model_info(box->model, &i);
+    static const char *const poolings[] = {
+        [CHORD_POOLING_MEAN] = "mean", [CHORD_POOLING_CLS] = "cls", [CHORD_POOLING_LAST] = "last"};
     NAPI_TRY(env, napi_create_object(env, &out));
     bool ok = util_set_string(env, out, "architecture", i.architecture) && util_set_string(env, out, "name", i.name) &&
               util_set_string(env, out, "quantization", i.quantization) &&
@@ -361,7 +363,8 @@ napi_value wrap_model_info(napi_env env, napi_callback_info info)
               util_set_double(env, out, "embedding", i.n_embd) && util_set_double(env, out, "feedForward", i.n_ff) &&
               util_set_double(env, out, "heads", i.n_head) && util_set_double(env, out, "headsKv", i.n_head_kv) &&
               util_set_string(env, out, "mode", i.mode) && util_set_string(env, out, "cpu", i.cpu) &&
-              util_set_double(env, out, "threads", i.n_threads);
+              util_set_double(env, out, "threads", i.n_threads) && util_set_bool(env, out, "encoder", i.is_encoder) &&
+              util_set_string(env, out, "pooling", i.n_labels > 0 ? "rank" : poolings[i.pooling]);
     return ok ? out : NULL;
 }
 

@@ -22,6 +22,7 @@ napi_value wrap_job_generate(napi_env env, napi_callback_info info);
 napi_value wrap_session_generate(napi_env env, napi_callback_info info);
 napi_value wrap_job_evaluate(napi_env env, napi_callback_info info);
 napi_value wrap_job_score(napi_env env, napi_callback_info info);
+napi_value wrap_job_embed(napi_env env, napi_callback_info info);
 napi_value wrap_job_cancel(napi_env env, napi_callback_info info);
 napi_value wrap_job_choose(napi_env env, napi_callback_info info);
 

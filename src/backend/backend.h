@@ -22,7 +22,10 @@ struct batch_row {
     uint32_t token;
     uint32_t position;
     bool in_prompt;      // multiplied by the GEMM; generated tokens by the matvec family, whatever stands beside them
-    struct kv_cache *kv; // reserved up to position + 1
+    struct kv_cache *kv; // reserved up to position + 1, and up to n_keys
+    uint32_t token_type; // row of TOKEN_TYPE's weight
+    // 0: the row sees the keys up to its own. Else the first n_keys of its sequence: the batch has all rows of that sequence.
+    uint32_t n_keys;
 };
 
 struct backend; // opaque
@@ -54,6 +57,10 @@ enum chord_status backend_run_trunk(struct backend *backend, const struct batch_
 // *logits [n_outputs, n_vocab], the backend's, may be overwritten by the caller, valid until the next run.
 enum chord_status backend_run_head(struct backend *backend, const uint32_t *output_rows, uint32_t n_outputs,
                                    float **logits, struct chord_error *err);
+
+// The embedding part (graph/graph.h) over rows of the trunk, likewise: *out [n_outputs, width of graph->embedding].
+enum chord_status backend_run_embedding(struct backend *backend, const uint32_t *output_rows, uint32_t n_outputs,
+                                        float **out, struct chord_error *err);
 
 // What decode uses on this machine, found while the first tokens are generated (backend/tuning.h).
 struct backend_tuning {

@@ -253,18 +253,32 @@ static enum chord_status run_embed(const struct run *run, const struct graph_nod
     return CHORD_OK;
 }
 
+// Adds the row `index` of the node's weight.
+static enum chord_status add_weight_row(const struct run *run, const struct graph_node *node, uint32_t row,
+                                        uint64_t index)
+{
+    float *out = row_of(run, node->out[0], row);
+    const enum chord_status status = weights_read_rows(run->backend->weights, node->weight[0], index, 1, out, run->err);
+    if (status == CHORD_OK)
+        run->backend->kernels->add(row_of(run, node->in[0], row), out, out, width_of(run->backend, node->out[0]));
+    return status;
+}
+
 static enum chord_status run_position(const struct run *run, const struct graph_node *node)
 {
-    const uint32_t width = width_of(run->backend, node->out[0]);
-    for (uint32_t r = 0; r < run->n_rows; r++) {
-        float *out = row_of(run, node->out[0], r);
-        const enum chord_status status =
-            weights_read_rows(run->backend->weights, node->weight[0], run->rows[r].position, 1, out, run->err);
-        if (status != CHORD_OK)
-            return status;
-        run->backend->kernels->add(row_of(run, node->in[0], r), out, out, width);
-    }
-    return CHORD_OK;
+    enum chord_status status = CHORD_OK;
+    for (uint32_t r = 0; r < run->n_rows && status == CHORD_OK; r++)
+        status = add_weight_row(run, node, r, run->rows[r].position);
+    return status;
+}
+
+static enum chord_status run_token_type(const struct run *run, const struct graph_node *node)
+{
+    enum chord_status status = CHORD_OK;
+    const uint64_t last = node->weight[0]->n_rows - 1;
+    for (uint32_t r = 0; r < run->n_rows && status == CHORD_OK; r++)
+        status = add_weight_row(run, node, r, run->rows[r].token_type < last ? run->rows[r].token_type : last);
+    return status;
 }
 
 static enum chord_status run_gather(const struct run *run, const struct graph_node *node)
@@ -358,8 +372,8 @@ static void kv_store_row(const struct run *run, const struct graph_node *node, u
     for (uint32_t head = 0; head < node->attention.n_head_kv; head++)
         run->backend->kernels->kv_store[kv->type](k + (uint64_t)head * kv->head_dim, v + (uint64_t)head * kv->head_dim,
                                                   kv->head_dim, at->position % KV_BLOCK_TOKENS,
-                                                  block + kv_keys_at(kv, node->layer, head),
-                                                  block + kv_values_at(kv, node->layer, head));
+                                                  block + kv_keys_at(kv, node->attention.kv_layer, head),
+                                                  block + kv_values_at(kv, node->attention.kv_layer, head));
 }
 
 static enum chord_status run_kv_store(const struct run *run, const struct graph_node *node)
@@ -529,7 +543,17 @@ enum chord_status backend_run_head(struct backend *backend, const uint32_t *outp
     const struct run run = {
         .backend = backend, .output_rows = output_rows, .n_rows = n_outputs, .n_matvec = n_outputs, .err = err};
     *logits = value_of(backend, graph->logits);
-    return run_nodes(&run, graph->head_begin, graph->n_nodes, NULL, NULL);
+    return run_nodes(&run, graph->head_begin, graph->embedding_begin, NULL, NULL);
+}
+
+enum chord_status backend_run_embedding(struct backend *backend, const uint32_t *output_rows, uint32_t n_outputs,
+                                        float **out, struct chord_error *err)
+{
+    const struct graph *graph = backend->graph;
+    const struct run run = {
+        .backend = backend, .output_rows = output_rows, .n_rows = n_outputs, .n_matvec = n_outputs, .err = err};
+    *out = value_of(backend, graph->embedding);
+    return run_nodes(&run, graph->embedding_begin, graph->n_nodes, NULL, NULL);
 }
 
 struct backend_tuning backend_tuning(const struct backend *backend)

@@ -55,9 +55,10 @@ static struct attention_args args_of(const struct attention_job *job, uint32_t r
         .sinks = node->vector[0] == NULL ? NULL : node->vector[0] + kv_head * per_kv + first,
         .position = at->position,
         .window = node->attention.window,
+        .n_keys = at->n_keys,
         .blocks = (const void *const *)at->kv->blocks,
-        .k_offset = kv_keys_at(kv, node->layer, kv_head),
-        .v_offset = kv_values_at(kv, node->layer, kv_head),
+        .k_offset = kv_keys_at(kv, node->attention.kv_layer, kv_head),
+        .v_offset = kv_values_at(kv, node->attention.kv_layer, kv_head),
         .scratch = backend->attention_scratch + thread * attention_scratch_bytes(kv->head_dim),
     };
 }

@@ -128,7 +128,7 @@ static enum chord_status compare_kv_types(struct budget *budget, const struct su
     for (uint32_t type = 0; type < N_KV_TYPES; type++) {
         struct budget_at_context *at = &budget->at_context[type];
         struct budget other = *budget;
-        kv_layout_init(&other.kv, (enum kv_type)type, survey->graph->n_layer, survey->graph->n_head_kv,
+        kv_layout_init(&other.kv, (enum kv_type)type, survey->graph->n_kv_layers, survey->graph->n_head_kv,
                        survey->graph->head_dim);
         at->token_bytes = kv_token_bytes(&other.kv);
         at->kv_bytes = kv_bytes(&other.kv, budget->n_ctx);
@@ -175,16 +175,18 @@ static enum chord_status decide(struct budget *budget, struct survey *survey, co
 }
 
 // What the model takes whatever is decided.
-static void measure(struct budget *budget, const struct gguf *gguf, const struct graph *graph,
-                    const struct chord_model_options *options)
+static void measure(struct budget *budget, const struct gguf *gguf, const struct hparams *hparams,
+                    const struct graph *graph, const struct chord_model_options *options)
 {
-    kv_layout_init(&budget->kv, options->kv_type == CHORD_KV_Q8_0 ? KV_Q8_0 : KV_F16, graph->n_layer, graph->n_head_kv,
-                   graph->head_dim);
+    kv_layout_init(&budget->kv, options->kv_type == CHORD_KV_Q8_0 ? KV_Q8_0 : KV_F16, graph->n_kv_layers,
+                   graph->n_head_kv, graph->head_dim);
     for (uint64_t i = 0; i < gguf_n_tensors(gguf); i++)
         budget->weights_bytes += gguf_tensor(gguf, i)->n_bytes;
     budget->step_bytes = graph->weight_bytes;
+    const uint32_t n_rows = model_batch_rows(hparams, options->n_ctx != 0 ? options->n_ctx : hparams->n_ctx_train);
+    budget->metadata_bytes += model_batch_bytes(n_rows);
     budget->scratch_bytes =
-        backend_scratch_bytes(graph, &budget->kernels, budget->n_threads, BATCH_MAX_ROWS, BATCH_MAX_OUTPUTS);
+        backend_scratch_bytes(graph, &budget->kernels, budget->n_threads, n_rows, BATCH_MAX_OUTPUTS);
 }
 
 static enum chord_status make_layers(const struct graph *graph, struct memory_account *account,
@@ -211,7 +213,7 @@ enum chord_status budget_decide(struct budget *out, const struct gguf *gguf, con
         status = look_around(&survey, gguf, arch, hparams, account, err);
     if (status == CHORD_OK) {
         out->metadata_bytes = held_bytes + atomic_load(&account->total) - held_before;
-        measure(out, gguf, survey.graph, options);
+        measure(out, gguf, hparams, survey.graph, options);
         out->vector_bytes = atomic_load(&account->held[MEMORY_WEIGHTS]);
         if (options->memory_weights != 0)
             out->tile_ceiling =

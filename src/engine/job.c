@@ -102,6 +102,8 @@ void chord_job_take(struct chord_job *job, struct chord_output *out)
         }
         out->logits = job->logits;
         out->n_logits = job->logits != NULL ? job->model->hparams.n_vocab : 0;
+        out->embedding = job->embedding;
+        out->n_embedding = job->embedding != NULL ? model_n_embedding(job->model) : 0;
         out->nll = job->nll;
         out->n_scored = job->n_scored;
     }
@@ -131,6 +133,8 @@ static void job_destroy(struct chord_job *job)
     memory_free(account, job->choice);
     memory_free(account, job->asked);
     memory_free(account, job->logits);
+    memory_free(account, job->sums);
+    memory_free(account, job->embedding);
     memory_free(account, job->piece);
     memory_free(account, job->released);
     memory_free(account, job->tokens);
@@ -342,6 +346,22 @@ static void accept_generated(struct chord_job *job, float *logits)
     accept_choice(job);
 }
 
+static void accept_embedding(struct chord_job *job, uint64_t position, const float *row)
+{
+    const uint32_t n = model_n_embedding(job->model);
+    const bool is_last = position + 1 == job->n_tokens;
+    if (job->pooling == CHORD_POOLING_MEAN) {
+        for (uint32_t i = 0; i < n; i++)
+            job->sums[i] += (double)row[i];
+        for (uint32_t i = 0; is_last && i < n; i++)
+            job->embedding[i] = (float)(job->sums[i] / (double)job->n_tokens);
+    } else {
+        memcpy(job->embedding, row, n * sizeof *row);
+    }
+    if (job->pooling != CHORD_POOLING_MEAN || is_last)
+        job_finish(job, CHORD_FINISH_STOP, NULL);
+}
+
 void job_accept_logits(struct chord_job *job, uint64_t position, float *logits)
 {
     switch (job->kind) {
@@ -356,6 +376,9 @@ void job_accept_logits(struct chord_job *job, uint64_t position, float *logits)
         accept_scored(job, position, logits);
         if (position + 2 == job->n_tokens)
             job_finish(job, CHORD_FINISH_STOP, NULL);
+        break;
+    case JOB_EMBED:
+        accept_embedding(job, position, logits);
         break;
     }
 }
@@ -379,12 +402,26 @@ static enum chord_status check_tokens(const struct chord_model *model, const uin
     return CHORD_OK;
 }
 
+static enum chord_status check_head(const struct chord_model *model, struct chord_error *err)
+{
+    if (model_has_head(model))
+        return CHORD_OK;
+    return chord_fail(
+        err, CHORD_INVALID_ARGUMENT,
+        "a model of the architecture '%s' is an encoder: it makes vectors of texts (embed) and foretells no "
+        "tokens",
+        model->arch->name);
+}
+
 static enum chord_status job_create(struct chord_model *model, enum job_kind kind, const uint32_t *tokens,
                                     uint64_t n_tokens, uint64_t capacity, struct chord_job **out,
                                     struct chord_error *err)
 {
     struct memory_account *account = &model->account;
-    const enum chord_status status = check_tokens(model, tokens, n_tokens, err);
+    *out = NULL;
+    enum chord_status status = kind == JOB_EMBED ? CHORD_OK : check_head(model, err);
+    if (status == CHORD_OK)
+        status = check_tokens(model, tokens, n_tokens, err);
     if (status != CHORD_OK)
         return status;
     struct chord_job *job = memory_zalloc(account, MEMORY_SCRATCH, 1, sizeof *job);
@@ -396,6 +433,7 @@ static enum chord_status job_create(struct chord_model *model, enum job_kind kin
     }
     job->model = model;
     job->kind = kind;
+    job->second_part = UINT64_MAX;
     atomic_init(&job->n_references, 1);
     kv_cache_init(&job->kv, &model->kv_layout, account, model->kv_spill);
     job->tokens = memory_alloc(account, MEMORY_SCRATCH, capacity * sizeof *job->tokens, 16);
@@ -655,6 +693,47 @@ enum chord_status chord_score(struct chord_model *model, const uint32_t *tokens,
     if (status != CHORD_OK)
         return status;
     job->first_scored = first;
+    scheduler_submit(model, job);
+    *out = job;
+    return CHORD_OK;
+}
+
+enum chord_pooling model_pooling(const struct chord_model *model)
+{
+    const bool is_encoder = model->graph->is_encoder;
+    switch (model->hparams.pooling) {
+    case POOLING_MEAN:
+        return CHORD_POOLING_MEAN;
+    case POOLING_CLS:
+        return CHORD_POOLING_CLS;
+    case POOLING_LAST:
+        return CHORD_POOLING_LAST;
+    case POOLING_RANK:
+        return is_encoder ? CHORD_POOLING_CLS : CHORD_POOLING_LAST;
+    case POOLING_NONE:
+        break;
+    }
+    return is_encoder ? CHORD_POOLING_MEAN : CHORD_POOLING_LAST;
+}
+
+enum chord_status chord_embed(struct chord_model *model, const uint32_t *tokens, uint64_t n_tokens,
+                              const struct chord_embed_options *options, struct chord_job **out,
+                              struct chord_error *err)
+{
+    struct chord_job *job;
+    const enum chord_status status = job_create(model, JOB_EMBED, tokens, n_tokens, n_tokens, &job, err);
+    if (status != CHORD_OK)
+        return status;
+    job->pooling = options->pooling == CHORD_POOLING_AUTO ? model_pooling(model) : options->pooling;
+    if (options->second_part != 0)
+        job->second_part = options->second_part;
+    const uint64_t n = model_n_embedding(model), n_sums = job->pooling == CHORD_POOLING_MEAN ? n : 0;
+    job->embedding = memory_alloc(&model->account, MEMORY_SCRATCH, n * sizeof *job->embedding, 64);
+    job->sums = memory_zalloc(&model->account, MEMORY_SCRATCH, n_sums, sizeof *job->sums);
+    if (job->embedding == NULL || job->sums == NULL) {
+        job_release(job);
+        return memory_account_fail(&model->account, err, n * sizeof *job->embedding, "the vector of a text");
+    }
     scheduler_submit(model, job);
     *out = job;
     return CHORD_OK;

@@ -1,4 +1,4 @@
-// One piece of work in a model's scheduler: a generation, an evaluation or a scoring.
+// One piece of work in a model's scheduler: a generation, an evaluation, a scoring or an embedding.
 //
 // With caller_chooses a generation pauses at every token: it asks, and takes part in no step until it has been answered.
 //
@@ -13,7 +13,7 @@
 #include "sampler/sampler.h"
 #include "sampler/stop.h"
 
-enum job_kind { JOB_GENERATE, JOB_EVALUATE, JOB_SCORE };
+enum job_kind { JOB_GENERATE, JOB_EVALUATE, JOB_SCORE, JOB_EMBED };
 
 // What has been produced and not yet taken.
 struct job_output {
@@ -86,6 +86,11 @@ struct chord_job {
     double nll;
     uint64_t n_scored;
     float *logits; // [n_vocab] of an evaluation
+
+    enum chord_pooling pooling; // of an embedding; not AUTO
+    uint64_t second_part;       // its tokens from here on are of type 1; UINT64_MAX: none
+    double *sums;               // [model_n_embedding]: MEAN, of the rows so far, in ascending order of position
+    float *embedding;           // [model_n_embedding]
 
     uint64_t started_ns, prompt_done_ns, finished_ns; // 0: not yet
 

@@ -216,6 +216,9 @@ void chord_model_info(const struct chord_model *model, struct chord_model_info *
         .n_head_kv = h->n_head_kv,
         .n_ff = h->n_ff,
         .n_threads = model->n_threads,
+        .is_encoder = model->graph->is_encoder,
+        .pooling = model_pooling(model),
+        .n_labels = h->pooling == POOLING_RANK ? model_n_embedding(model) : 0,
     };
 }
 

@@ -37,11 +37,11 @@ struct scheduler {
     struct chord_session *sessions; // guarded by the mutex (session.h)
     // Of the thread in chord_model_run:
     struct chord_job *active; // in order of arrival
-    struct batch_row rows[BATCH_MAX_ROWS];
+    struct batch_row *rows;   // [model_batch_rows]
     struct batch_output {
         struct chord_job *job;
         uint32_t row;
-    } outputs[BATCH_MAX_ROWS];
+    } * outputs; // [model_batch_rows]
     uint32_t n_rows, n_outputs;
     uint64_t backend_ns; // of this step
     uint64_t n_ended;    // jobs that have left the scheduler
@@ -90,6 +90,18 @@ enum chord_status model_choose_kernels(const struct chord_model_options *options
                                        struct chord_error *err);
 uint32_t model_choose_threads(const struct chord_model_options *options);
 
+// Rows of the largest batch: BATCH_MAX_ROWS, or, if an encoder's context of n_ctx tokens is more, those of one text.
+static inline uint32_t model_batch_rows(const struct hparams *hparams, uint32_t n_ctx)
+{
+    return hparams->is_encoder && n_ctx > BATCH_MAX_ROWS ? n_ctx : BATCH_MAX_ROWS;
+}
+
+// What the scheduler holds for them.
+static inline uint64_t model_batch_bytes(uint32_t n_rows)
+{
+    return n_rows * (uint64_t)(sizeof(struct batch_row) + sizeof(struct batch_output));
+}
+
 // MEMORY_BUDGET when options->memory_scratch is too little for the largest batch.
 enum chord_status model_check_scratch(const struct chord_model_options *options, const struct hparams *hparams,
                                       uint64_t scratch_bytes, struct chord_error *err);
@@ -109,11 +121,25 @@ static inline uint32_t model_kv_reads(const struct chord_model *model)
     return 1 + (uint32_t)((32u << 20) / model->kv_layout.block_bytes);
 }
 
+// Elements of what the graph's embedding part gives for a row: n_embd, or the labels of a classifier.
+static inline uint32_t model_n_embedding(const struct chord_model *model)
+{
+    return model->graph->values[model->graph->embedding].width;
+}
+
+static inline bool model_has_head(const struct chord_model *model)
+{
+    return model->graph->head_begin < model->graph->embedding_begin;
+}
+
 // Memory of a job besides its tokens and its KV cache.
 uint64_t model_job_bytes(const struct hparams *hparams);
 
 // "Q4_K_M" by general.file_type, else the type that most weight bytes have. Static.
 const char *model_quantization(const struct gguf *gguf);
+
+// What AUTO is with this model.
+enum chord_pooling model_pooling(const struct chord_model *model);
 
 const char *model_mode_name(const struct chord_model *model); // "mapped", "paged"
 

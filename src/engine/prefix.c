@@ -12,6 +12,8 @@
 // How many of its first tokens a job may leave to others: those whose logits nobody wants, in whole blocks.
 static uint64_t most_shared(const struct chord_job *job)
 {
+    if (job->kind == JOB_EMBED && (job->pooling != CHORD_POOLING_LAST || job->model->graph->is_encoder))
+        return 0;
     const uint64_t first_output = job->kind == JOB_SCORE ? job->first_scored - 1 : job->n_prompt - 1;
     const uint64_t most = first_output < job->n_pure ? first_output : job->n_pure;
     return most - most % KV_BLOCK_TOKENS;

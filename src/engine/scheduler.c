@@ -17,6 +17,12 @@ enum chord_status scheduler_init(struct chord_model *model, struct chord_error *
         return chord_fail(err, CHORD_THREAD, "the system refused a lock for the scheduler");
     guess_rates_init(&model->scheduler.rates);
     model->has_scheduler = true;
+    struct scheduler *s = &model->scheduler;
+    const uint32_t n_rows = model_batch_rows(&model->hparams, model->n_ctx);
+    s->rows = memory_zalloc(&model->account, MEMORY_METADATA, n_rows, sizeof *s->rows);
+    s->outputs = memory_zalloc(&model->account, MEMORY_METADATA, n_rows, sizeof *s->outputs);
+    if (s->rows == NULL || s->outputs == NULL)
+        return memory_account_fail(&model->account, err, n_rows * sizeof *s->rows, "the rows of a batch");
     return CHORD_OK;
 }
 
@@ -95,6 +101,8 @@ void scheduler_free(struct chord_model *model)
         chord_job_cancel(job);
     sweep(model);
     sessions_sweep(model, true);
+    memory_free(&model->account, s->rows);
+    memory_free(&model->account, s->outputs);
     uv_mutex_destroy(&s->mutex);
 }
 
@@ -127,6 +135,8 @@ static bool wants_logits(const struct chord_job *job, uint64_t position)
 {
     if (job->kind == JOB_SCORE)
         return position + 1 >= job->first_scored && position + 1 < job->n_tokens;
+    if (job->kind == JOB_EMBED && job->pooling != CHORD_POOLING_LAST)
+        return job->pooling == CHORD_POOLING_MEAN || position == 0;
     return position + 1 >= job->n_tokens;
 }
 
@@ -138,6 +148,7 @@ static uint32_t token_at(const struct chord_job *job, uint64_t position)
 
 static void add_rows(struct scheduler *s, struct chord_job *job, uint64_t n)
 {
+    const bool is_encoder = job->model->graph->is_encoder;
     const uint64_t first = job->n_done + job->n_in_step;
     for (uint64_t position = first; position < first + n; position++) {
         if (wants_logits(job, position))
@@ -145,7 +156,9 @@ static void add_rows(struct scheduler *s, struct chord_job *job, uint64_t n)
         s->rows[s->n_rows++] = (struct batch_row){.token = token_at(job, position),
                                                   .position = (uint32_t)position,
                                                   .in_prompt = job_row_in_prompt(job, position),
-                                                  .kv = &job->kv};
+                                                  .kv = &job->kv,
+                                                  .token_type = position >= job->second_part,
+                                                  .n_keys = is_encoder ? (uint32_t)job->n_tokens : 0};
     }
     job->n_in_step += (uint32_t)n;
 }
@@ -297,11 +310,15 @@ static void gather_batch(struct chord_model *model, bool with_guesses, const str
         if (job->finish != CHORD_RUNNING || job_waits_for_session(job) || !job_in_prompt(job) ||
             (job->n_in_step == 0 && !job_share_prefix(job, s->active)))
             continue;
-        const uint64_t n = count_prompt_rows(job, room);
+        // All rows of an encoder's text, or none; one that is longer than a batch of others goes alone.
+        const bool is_encoder = model->graph->is_encoder;
+        if (is_encoder && s->n_rows > 0 && job->n_tokens > room)
+            break;
+        const uint64_t n = is_encoder ? job->n_tokens : count_prompt_rows(job, room);
         if (n == 0 || !reserve_kv(s, job, n))
             continue;
         add_prompt_rows(s, job, n);
-        room -= n;
+        room -= n < room ? n : room;
     }
 }
 
@@ -408,24 +425,27 @@ static bool belongs_to_text(struct chord_model *model, const struct batch_row *r
 static enum chord_status run_outputs(struct chord_model *model, struct chord_error *err)
 {
     struct scheduler *s = &model->scheduler;
-    const uint32_t n_vocab = model->hparams.n_vocab;
-    for (uint32_t first = 0; first < s->n_outputs; first += BATCH_MAX_OUTPUTS) {
+    for (uint32_t first = 0, n; first < s->n_outputs; first += n) {
         uint32_t rows[BATCH_MAX_OUTPUTS];
         float *logits;
-        const uint32_t left = s->n_outputs - first;
-        const uint32_t n = left < BATCH_MAX_OUTPUTS ? left : BATCH_MAX_OUTPUTS;
-        for (uint32_t i = 0; i < n; i++)
-            rows[i] = s->outputs[first + i].row;
+        const bool embeds = s->outputs[first].job->kind == JOB_EMBED;
+        for (n = 0; n < BATCH_MAX_OUTPUTS && first + n < s->n_outputs; n++) {
+            if ((s->outputs[first + n].job->kind == JOB_EMBED) != embeds)
+                break;
+            rows[n] = s->outputs[first + n].row;
+        }
         const uint64_t begin = os_now_ns();
-        const enum chord_status status = backend_run_head(model->backend, rows, n, &logits, err);
+        const enum chord_status status = embeds ? backend_run_embedding(model->backend, rows, n, &logits, err)
+                                                : backend_run_head(model->backend, rows, n, &logits, err);
         s->backend_ns += os_now_ns() - begin;
         if (status != CHORD_OK)
             return status;
+        const uint64_t stride = embeds ? model_n_embedding(model) : model->hparams.n_vocab;
         for (uint32_t i = 0; i < n; i++) {
             const struct batch_output *output = &s->outputs[first + i];
             const struct batch_row *row = &s->rows[output->row];
             if (output->job->finish == CHORD_RUNNING && belongs_to_text(model, row, output->job))
-                job_accept_logits(output->job, row->position, logits + (uint64_t)i * n_vocab);
+                job_accept_logits(output->job, row->position, logits + i * stride);
         }
     }
     return CHORD_OK;

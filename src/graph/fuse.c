@@ -6,7 +6,10 @@ static void count_uses(const struct graph *graph, uint32_t *uses)
     for (uint32_t i = 0; i < graph->n_nodes; i++)
         for (uint32_t k = 0; k < graph->nodes[i].n_in; k++)
             uses[graph->nodes[i].in[k]]++;
-    uses[graph->logits]++;
+    if (graph->head_begin < graph->embedding_begin)
+        uses[graph->logits]++;
+    if (graph->embedding_begin < graph->n_nodes)
+        uses[graph->embedding]++;
 }
 
 // Makes `linear` norm its own input in place of `norm`, the node before it. False: they do not fit together.
@@ -52,20 +55,24 @@ static bool take_epilogue(const uint32_t *uses, struct graph_node *linear, const
 
 static void join_nodes(struct graph *graph, const uint32_t *uses)
 {
-    uint32_t n = 0, head_begin = graph->head_begin;
+    uint32_t n = 0, head_begin = 0, embedding_begin = 0;
     for (uint32_t i = 0; i < graph->n_nodes; i++) {
         struct graph_node node = graph->nodes[i];
-        const bool is_last_of_part = i + 1 == graph->n_nodes || i + 1 == graph->head_begin;
+        const bool is_last_of_part =
+            i + 1 == graph->n_nodes || i + 1 == graph->head_begin || i + 1 == graph->embedding_begin;
         if (i == graph->head_begin)
             head_begin = n;
+        if (i == graph->embedding_begin)
+            embedding_begin = n;
         if (!is_last_of_part && take_norm(graph, uses, &node, &graph->nodes[i + 1]))
             continue;
         if (!is_last_of_part && take_epilogue(uses, &node, &graph->nodes[i + 1]))
             i++;
         graph->nodes[n++] = node;
     }
+    graph->embedding_begin = graph->embedding_begin < graph->n_nodes ? embedding_begin : n;
+    graph->head_begin = graph->head_begin < graph->n_nodes ? head_begin : n;
     graph->n_nodes = n;
-    graph->head_begin = head_begin;
 }
 
 // Drops the values that no node makes, with lifetimes anew. new_ids [n_values].
@@ -95,8 +102,14 @@ static void renumber_values(struct graph *graph, uint32_t *new_ids)
             graph->values[node->out[k]].first_node = graph->values[node->out[k]].last_node = i;
         }
     }
-    graph->logits = new_ids[graph->logits];
-    graph->values[graph->logits].last_node = graph->n_nodes;
+    if (graph->head_begin < graph->embedding_begin) {
+        graph->logits = new_ids[graph->logits];
+        graph->values[graph->logits].last_node = graph->embedding_begin - 1;
+    }
+    if (graph->embedding_begin < graph->n_nodes) {
+        graph->embedding = new_ids[graph->embedding];
+        graph->values[graph->embedding].last_node = graph->n_nodes;
+    }
 }
 
 enum chord_status graph_fuse(struct graph *graph, struct chord_error *err)

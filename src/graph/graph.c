@@ -33,7 +33,7 @@ enum chord_status graph_begin(struct graph_builder *b, struct weights *weights, 
         return b->status = memory_account_fail(account, err, sizeof *b->graph, "the graph");
     }
     b->graph->account = account;
-    b->graph->head_begin = UINT32_MAX;
+    b->graph->head_begin = b->graph->embedding_begin = UINT32_MAX;
     return CHORD_OK;
 }
 
@@ -208,16 +208,6 @@ graph_value graph_embed(struct graph_builder *b, const struct weight *embedding)
     return out;
 }
 
-graph_value graph_position(struct graph_builder *b, graph_value x, const struct weight *positions)
-{
-    if (b->status != CHORD_OK)
-        return 0;
-    const graph_value out = new_value(b, width_of(b, x));
-    add_node(b, (struct graph_node){
-                    .op = GRAPH_POSITION, .n_in = 1, .in = {x}, .n_out = 1, .out = {out}, .weight = {positions}});
-    return out;
-}
-
 // A node of one input whose result is as wide as `width`; the rest of it as in `node`.
 static graph_value unary(struct graph_builder *b, struct graph_node node, graph_value x, uint32_t width)
 {
@@ -227,6 +217,16 @@ static graph_value unary(struct graph_builder *b, struct graph_node node, graph_
     node.out[0] = out;
     add_node(b, node);
     return out;
+}
+
+graph_value graph_position(struct graph_builder *b, graph_value x, const struct weight *positions)
+{
+    return unary(b, (struct graph_node){.op = GRAPH_POSITION, .weight = {positions}}, x, width_of(b, x));
+}
+
+graph_value graph_token_type(struct graph_builder *b, graph_value x, const struct weight *types)
+{
+    return unary(b, (struct graph_node){.op = GRAPH_TOKEN_TYPE, .weight = {types}}, x, width_of(b, x));
 }
 
 graph_value graph_rms_norm(struct graph_builder *b, graph_value x, const float *weight, uint32_t segment, float eps)
@@ -357,7 +357,8 @@ graph_value graph_attention(struct graph_builder *b, graph_value q, graph_value 
                                             .head_dim = a->head_dim,
                                             .window = a->window,
                                             .scale = a->scale,
-                                            .soft_cap = a->soft_cap}};
+                                            .soft_cap = a->soft_cap,
+                                            .kv_layer = a->is_encoder ? 0 : b->layer}};
     add_node(b, node);
     const graph_value out = new_value(b, a->n_head * a->head_dim);
     node.op = GRAPH_ATTENTION;
@@ -371,6 +372,8 @@ graph_value graph_attention(struct graph_builder *b, graph_value q, graph_value 
     b->graph->head_dim = a->head_dim;
     if (b->layer != GRAPH_NO_LAYER && b->layer + 1 > b->graph->n_layer)
         b->graph->n_layer = b->layer + 1;
+    b->graph->is_encoder = a->is_encoder;
+    b->graph->n_kv_layers = a->is_encoder ? 1 : b->graph->n_layer;
     return out;
 }
 
@@ -440,12 +443,23 @@ graph_value graph_sigmoid_scale(struct graph_builder *b, graph_value gate, graph
 
 graph_value graph_begin_head(struct graph_builder *b, graph_value x)
 {
-    const uint32_t width = width_of(b, x);
     b->layer = GRAPH_NO_LAYER;
     b->graph->head_begin = b->graph->n_nodes;
-    const graph_value out = new_value(b, width);
-    add_node(b, (struct graph_node){.op = GRAPH_GATHER, .n_in = 1, .in = {x}, .n_out = 1, .out = {out}});
-    return out;
+    return unary(b, (struct graph_node){.op = GRAPH_GATHER}, x, width_of(b, x));
+}
+
+graph_value graph_begin_embedding(struct graph_builder *b, graph_value x)
+{
+    b->layer = GRAPH_NO_LAYER;
+    b->graph->embedding_begin = b->graph->n_nodes;
+    if (b->graph->head_begin == UINT32_MAX)
+        b->graph->head_begin = b->graph->n_nodes;
+    return unary(b, (struct graph_node){.op = GRAPH_GATHER}, x, width_of(b, x));
+}
+
+void graph_end_embedding(struct graph_builder *b, graph_value embedding)
+{
+    b->graph->embedding = embedding;
 }
 
 uint32_t graph_add_rope(struct graph_builder *b, enum rope_kind kind, uint32_t n_rot, const double *inverse_frequency,
@@ -528,6 +542,8 @@ enum chord_status graph_finish(struct graph_builder *b, graph_value logits, stru
 {
     if (b->status == CHORD_OK) {
         b->graph->logits = logits;
+        if (b->graph->embedding_begin == UINT32_MAX)
+            b->graph->embedding_begin = b->graph->n_nodes;
         b->status = graph_fuse(b->graph, b->err);
     }
     if (b->status == CHORD_OK)

@@ -2,8 +2,9 @@
 //
 // A graph is built once, when a model is opened, for any number of rows: a value has a width and a kind of rows (the tokens
 // of a batch, or those of them whose logits are wanted), and its place in scratch memory is in units of floats per row. The
-// list has two parts: the trunk, run once per batch over its token rows, and the head (final norm and output matrix), run over
-// the output rows a few at a time, so that the logits of a whole prompt never lie in memory at once.
+// list has three parts: the trunk, run once per batch over its token rows; the head (final norm and output matrix), run over
+// the output rows a few at a time, so that the logits of a whole prompt never lie in memory at once; and the embedding (final
+// norm, classifier), run in place of the head over the rows of texts that are to be vectors. An encoder has no head.
 //
 // The order of the nodes is the order in which a step uses weights.
 #ifndef CHORD_GRAPH_GRAPH_H
@@ -80,6 +81,7 @@ struct graph_node {
             uint32_t n_head, n_head_kv, head_dim;
             uint32_t window;       // keys visible to a query, itself included; 0: all before it
             float scale, soft_cap; // soft_cap 0: none
+            uint32_t kv_layer;     // of the KV cache
         } attention;               // of KV_STORE too
         struct {
             bool has_norm;      // the input is normed first, over whole rows:
@@ -115,12 +117,17 @@ struct graph_rope {
 struct graph {
     struct graph_node *nodes;
     uint32_t n_nodes;
-    uint32_t head_begin; // nodes from here on are the head
+    uint32_t head_begin;      // nodes from here on are the head
+    uint32_t embedding_begin; // nodes from here on are the embedding; head_begin: there is no head
     struct graph_value_info *values;
     uint32_t n_values;
-    graph_value logits;                    // [outputs, n_vocab]
-    uint32_t n_layer, n_head_kv, head_dim; // of the KV cache
-    uint32_t n_expert, n_expert_used;      // of its EXPERTS, or 0
+    graph_value logits;    // [outputs, n_vocab], where there is a head
+    graph_value embedding; // [outputs, n], where there is an embedding
+    uint32_t n_layer;
+    // Rows of a text see each other: a batch has all rows of a text or none, with n_keys (backend/backend.h).
+    bool is_encoder;
+    uint32_t n_kv_layers, n_head_kv, head_dim; // of the KV cache; an encoder's layers take turns in one
+    uint32_t n_expert, n_expert_used;          // of its EXPERTS, or 0
     struct graph_rope ropes[GRAPH_MAX_ROPES];
     uint32_t n_ropes, rope_floats; // cosines and sines of a row, of all tables
     uint64_t token_floats;         // scratch per token row
@@ -159,7 +166,7 @@ struct graph_linear {
 enum chord_status graph_begin(struct graph_builder *b, struct weights *weights, const struct gguf *gguf,
                               struct memory_account *account, struct chord_error *err);
 
-// Ends the building: assigns scratch, checks that every tensor of the file was used (MODEL_TENSOR names the first that was
+// Ends the building (logits: of a graph without a head, anything): assigns scratch, checks that every tensor of the file was used (MODEL_TENSOR names the first that was
 // not), hands the graph over. On failure everything is freed and the builder's first error returned.
 enum chord_status graph_finish(struct graph_builder *b, graph_value logits, struct graph **out);
 
@@ -188,6 +195,8 @@ const float *graph_optional_vector(struct graph_builder *b, const char *name, ui
 graph_value graph_embed(struct graph_builder *b, const struct weight *embedding);
 // Adds the row of `positions` [n_positions, width of x] that belongs to each row's position.
 graph_value graph_position(struct graph_builder *b, graph_value x, const struct weight *positions);
+// The same by each row's type.
+graph_value graph_token_type(struct graph_builder *b, graph_value x, const struct weight *types);
 graph_value graph_rms_norm(struct graph_builder *b, graph_value x, const float *weight, uint32_t segment, float eps);
 // bias may be NULL.
 graph_value graph_layer_norm(struct graph_builder *b, graph_value x, const float *weight, const float *bias,
@@ -218,6 +227,7 @@ struct graph_attention {
     uint32_t n_head, n_head_kv, head_dim, window;
     float scale, soft_cap; // soft_cap 0: none
     const float *sinks;    // [n_head], or NULL: none
+    bool is_encoder;       // of all attention of a graph
 };
 // Stores k and v, then attends with q: [n_head * head_dim].
 graph_value graph_attention(struct graph_builder *b, graph_value q, graph_value k, graph_value v,
@@ -251,6 +261,9 @@ graph_value graph_experts(struct graph_builder *b, graph_value x, graph_value ro
 graph_value graph_sigmoid_scale(struct graph_builder *b, graph_value gate, graph_value x);
 // Ends the trunk: what follows runs over output rows.
 graph_value graph_begin_head(struct graph_builder *b, graph_value x);
+// Ends the head, or the trunk of a graph without one: what follows runs over rows x of the trunk, and its last value is the embedding.
+graph_value graph_begin_embedding(struct graph_builder *b, graph_value x);
+void graph_end_embedding(struct graph_builder *b, graph_value embedding);
 // A table of frequencies [n_rot / 2], in radians per position. Returns its number.
 uint32_t graph_add_rope(struct graph_builder *b, enum rope_kind kind, uint32_t n_rot, const double *inverse_frequency,
                         float magnitude);

@@ -7,6 +7,7 @@
 //   EMBED      out[t] = row token(t) of weight
 //   GATHER     out[o] = in[row of output o]: from token rows to output rows
 //   POSITION   out = in + row position(t) of weight
+//   TOKEN_TYPE out = in + row type(t) of weight, its last row for types beyond it
 //   RMS_NORM   out = in / rms(in) * vector, over each run of `segment` elements
 //   LAYER_NORM out = (in - mean(in)) / deviation(in) * vector 0 + vector 1, over each run of `segment` elements
 //   LINEAR     out_i = in weight_i^T + vector_i, for up to three matrices that share one input; what graph/fuse.h joins to
@@ -30,6 +31,7 @@
 #define GRAPH_OP_MAP(X)       \
     X(EMBED, embed)           \
     X(POSITION, position)     \
+    X(TOKEN_TYPE, token_type) \
     X(GATHER, gather)         \
     X(RMS_NORM, rms_norm)     \
     X(LAYER_NORM, layer_norm) \

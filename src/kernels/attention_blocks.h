@@ -63,7 +63,7 @@ struct attention_state {
 ATTENTION_INLINE void visible_slots(const struct attention_args *args, uint32_t row, uint32_t start, uint32_t *low,
                                     uint32_t *high)
 {
-    const uint32_t end = args->position + row + 1;
+    const uint32_t end = args->n_keys != 0 ? args->n_keys : args->position + row + 1;
     const uint32_t first = args->window != 0 && end > args->window ? end - args->window : 0;
     *low = first <= start ? 0 : first - start < KV_BLOCK_TOKENS ? first - start : KV_BLOCK_TOKENS;
     *high = end <= start ? 0 : end - start < KV_BLOCK_TOKENS ? end - start : KV_BLOCK_TOKENS;
@@ -192,7 +192,8 @@ ATTENTION_INLINE void attend(const struct attention_args *args, enum kv_type typ
     float *pairs = s.shrink + ATTENTION_MAX_COLUMNS;
     attention_pack(&s);
 
-    const uint32_t end = args->position + args->n_rows; // of the last row; the first row's window begins first
+    // Of the last row; the first row's window begins first.
+    const uint32_t end = args->n_keys != 0 ? args->n_keys : args->position + args->n_rows;
     const uint32_t first =
         args->window != 0 && args->position + 1 > args->window ? args->position + 1 - args->window : 0;
     const uint32_t span_blocks = KV_SPAN_TOKENS / KV_BLOCK_TOKENS;

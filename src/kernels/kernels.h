@@ -109,8 +109,8 @@ static inline uint64_t attention_scratch_bytes(uint32_t head_dim)
 }
 
 // n_rows rows of one sequence at consecutive positions, the query heads of one KV head. Row r, at position + r, sees the keys
-// up to its own position, and of them the last `window` where that is not 0. What it sees must be finite; other slots may
-// hold anything that is no row's of this call.
+// up to its own position, and of them the last `window` where that is not 0; with n_keys not 0, every row sees the first n_keys
+// keys. What it sees must be finite; other slots may hold anything that is no row's of this call.
 struct attention_args {
     const float *q;      // row r, head h: q[r * row_stride + h * head_dim], after RoPE
     float *out;          // the same shape; not overlapping q
@@ -121,7 +121,8 @@ struct attention_args {
     float scale;         // multiplies q . k before the softmax
     float soft_cap;      // where not 0, a scaled score s becomes soft_cap * tanh(s / soft_cap)
     uint32_t position;   // of row 0
-    uint32_t window;
+    uint32_t window;     // 0: none
+    uint32_t n_keys;     // 0: as positions say; else window is 0
     const float
         *sinks; // [n_q], or NULL: a score that each head's softmax sums over beside its keys, with a value of zeros
     const void *const *blocks; // the sequence's KV blocks, in order, aligned to 2 bytes

@@ -12,6 +12,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+// What of a text's rows makes its vector: {arch}.pooling_type. NONE: the metadata does not say, or says so. RANK: the first row (of an
+// encoder; else the last), through a classifier.
+enum pooling { POOLING_NONE, POOLING_MEAN, POOLING_CLS, POOLING_LAST, POOLING_RANK };
+
 enum rope_scaling { ROPE_SCALING_NONE, ROPE_SCALING_LINEAR, ROPE_SCALING_YARN };
 
 // Keys "<architecture>.<name>" of the metadata. All values are within the ranges that hparams.c checks: no zero divisors, heads divide.
@@ -25,10 +29,11 @@ struct hparams {
     uint32_t n_layer;
     uint32_t n_ff;
     uint32_t n_head;
-    uint32_t n_head_kv;     // divides n_head
-    uint32_t head_dim;      // attention.key_length, or n_embd / n_head
-    uint32_t value_dim;     // attention.value_length: head_dim, where the architecture does not say otherwise
-    uint32_t n_rot;         // even, <= head_dim
+    uint32_t n_head_kv; // divides n_head
+    uint32_t head_dim;  // attention.key_length, or n_embd / n_head
+    uint32_t value_dim; // attention.value_length: head_dim, where the architecture does not say otherwise
+    uint32_t n_rot;     // even, <= head_dim
+    enum pooling pooling;
     uint32_t n_expert;      // 0: dense
     uint32_t n_expert_used; // per token, 1..n_expert
     uint32_t n_ff_expert;   // of one expert
@@ -42,6 +47,7 @@ struct hparams {
     float yarn_fast,
         yarn_slow; // turns over that context from which on, and up to which, waves stay or are interpolated
     // ----
+    bool is_encoder;            // every token of a text sees all others; there is no head
     bool layer_norm, norm_bias; // norms are LAYER_NORM, with norm_eps; they have biases
     float norm_eps;             // of LAYER_NORM
     uint32_t n_ctx_most;        // positions that the model has rows for; 0: any number
@@ -86,7 +92,7 @@ struct arch {
     bool sigmoid_gating; // the router's logits may be gated by sigmoids, experts chosen in groups
     // Reads what the architecture needs beyond the common hyperparameters, errors stay in the reader; may be NULL.
     void (*load_hparams)(struct hparams_reader *r, struct hparams *h);
-    // Builds the graph and returns the logits; errors stay in the builder.
+    // Builds the graph and returns the logits (of an encoder: anything); errors stay in the builder.
     graph_value (*build)(struct graph_builder *b, const struct hparams *h);
 };
 
@@ -107,6 +113,6 @@ enum chord_status arch_build_graph(const struct arch *arch, const struct hparams
 extern const struct arch arch_llama, arch_qwen2, arch_qwen2moe, arch_qwen3, arch_qwen3moe, arch_gemma, arch_gemma2,
     arch_gemma3, arch_phi3, arch_phi2, arch_olmo2, arch_smollm3, arch_granite, arch_starcoder2, arch_stablelm,
     arch_gpt2, arch_falcon, arch_command_r, arch_cohere2, arch_gpt_oss, arch_deepseek, arch_deepseek2, arch_bitnet,
-    arch_bitnet_25, arch_bitnet_b158;
+    arch_bitnet_25, arch_bitnet_b158, arch_bert, arch_nomic_bert;
 
 #endif

@@ -3,10 +3,11 @@
 #include <string.h>
 
 static const struct arch *const archs[] = {
-    &arch_llama,     &arch_qwen2,  &arch_qwen2moe,  &arch_qwen3,       &arch_qwen3moe, &arch_gemma,   &arch_gemma2,
-    &arch_gemma3,    &arch_phi3,   &arch_phi2,      &arch_olmo2,       &arch_smollm3,  &arch_granite, &arch_starcoder2,
-    &arch_stablelm,  &arch_gpt2,   &arch_falcon,    &arch_command_r,   &arch_cohere2,  &arch_gpt_oss, &arch_deepseek,
-    &arch_deepseek2, &arch_bitnet, &arch_bitnet_25, &arch_bitnet_b158,
+    &arch_llama,       &arch_qwen2,      &arch_qwen2moe,   &arch_qwen3,     &arch_qwen3moe, &arch_gemma,
+    &arch_gemma2,      &arch_gemma3,     &arch_phi3,       &arch_phi2,      &arch_olmo2,    &arch_smollm3,
+    &arch_granite,     &arch_starcoder2, &arch_stablelm,   &arch_gpt2,      &arch_falcon,   &arch_command_r,
+    &arch_cohere2,     &arch_gpt_oss,    &arch_deepseek,   &arch_deepseek2, &arch_bitnet,   &arch_bitnet_25,
+    &arch_bitnet_b158, &arch_bert,       &arch_nomic_bert,
 };
 
 #define N_ARCHS (sizeof archs / sizeof *archs)

@@ -113,6 +113,7 @@ graph_value build_attention(struct graph_builder *b, const struct hparams *h, gr
         .window = options.window,
         .scale = h->attention_scale != 0 ? h->attention_scale : 1.0f / sqrtf((float)h->head_dim),
         .soft_cap = h->attention_cap,
+        .is_encoder = h->is_encoder,
         .sinks = options.sinks ? graph_vector(b, layer_tensor(b, "attn_sinks.weight").text, h->n_head) : NULL,
     };
     graph_value mixed = graph_attention(b, q, k, qkv[2], &attention);
@@ -270,6 +271,37 @@ static graph_value build_layer(struct graph_builder *b, const struct hparams *h,
     return add_update(b, h, t, x, update, "post_ffw_norm");
 }
 
+static graph_value build_classifier(struct graph_builder *b, const struct hparams *h, graph_value x)
+{
+    static const char output_name[] = "cls.output.weight";
+    const struct gguf_tensor *output = gguf_find_tensor(b->gguf, output_name);
+    const uint64_t n_labels = output != NULL ? output->ne[1] : 1;
+    struct graph_linear linear;
+    if (n_labels > 2) {
+        graph_build_fail(b, CHORD_MODEL_TENSOR,
+                         "'%s' has %llu rows: a classifier of texts; chord runs models for ranking, which have one "
+                         "row, or two, of yes and no",
+                         output_name, (unsigned long long)n_labels);
+        return x;
+    }
+    if (graph_has_tensor(b, "cls.weight")) {
+        linear.weight = graph_matrix(b, "cls.weight", h->n_embd, h->n_embd);
+        linear.bias = graph_optional_vector(b, "cls.bias", h->n_embd);
+        x = graph_soft_cap(b, graph_linear1(b, x, linear), 1); // tanh
+    }
+    linear.weight = graph_matrix(b, output_name, h->n_embd, n_labels);
+    linear.bias = graph_optional_vector(b, "cls.output.bias", n_labels);
+    return graph_linear1(b, x, linear);
+}
+
+void build_embedding(struct graph_builder *b, const struct hparams *h, graph_value x, bool normed)
+{
+    x = graph_begin_embedding(b, x);
+    if (normed)
+        x = build_norm(b, h, x, "output_norm");
+    graph_end_embedding(b, h->pooling == POOLING_RANK ? build_classifier(b, h, x) : x);
+}
+
 graph_value build_head(struct graph_builder *b, const struct hparams *h, graph_value x, const struct weight *embedding,
                        enum presence bias)
 {
@@ -277,10 +309,13 @@ graph_value build_head(struct graph_builder *b, const struct hparams *h, graph_v
     if (graph_has_tensor(b, "output.weight"))
         output.weight = graph_matrix(b, "output.weight", h->n_embd, h->n_vocab);
     output.bias = presence_vector(b, "output.bias", h->n_vocab, bias);
-    x = graph_begin_head(b, x);
-    x = graph_linear1(b, build_norm(b, h, x, "output_norm"), output);
-    x = scaled(b, x, h->logit_scale);
-    return h->logit_cap != 0 ? graph_soft_cap(b, x, h->logit_cap) : x;
+    graph_value logits = graph_begin_head(b, x);
+    logits = graph_linear1(b, build_norm(b, h, logits, "output_norm"), output);
+    logits = scaled(b, logits, h->logit_scale);
+    if (h->logit_cap != 0)
+        logits = graph_soft_cap(b, logits, h->logit_cap);
+    build_embedding(b, h, x, true);
+    return logits;
 }
 
 graph_value build_transformer(struct graph_builder *b, const struct hparams *h, const struct transformer *t)

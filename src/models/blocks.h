@@ -104,9 +104,13 @@ struct transformer {
 // Returns the logits.
 graph_value build_transformer(struct graph_builder *b, const struct hparams *h, const struct transformer *t);
 
-// Final norm and output matrix: output.weight, or the embedding where the file has none.
+// Final norm and output matrix: output.weight, or the embedding where the file has none. And the embedding part, of the normed rows.
 graph_value build_head(struct graph_builder *b, const struct hparams *h, graph_value x, const struct weight *embedding,
                        enum presence bias);
+
+// The embedding part over rows x of the trunk: final norm where `normed`, and the classifier of models for ranking: cls.weight [n_embd,
+// n_embd] and tanh, where the file has it, then cls.output.weight, of one or two rows.
+void build_embedding(struct graph_builder *b, const struct hparams *h, graph_value x, bool normed);
 
 // For load_hparams. LAYER_NORM in place of RMS_NORM.
 void use_layer_norm(struct hparams_reader *r, struct hparams *h, bool bias);

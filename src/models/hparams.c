@@ -184,7 +184,7 @@ static void read_vocabulary_size(struct hparams_reader *r, struct hparams *h)
 static enum chord_status find_arch(const struct gguf *gguf, const struct arch **arch, struct chord_error *err)
 {
     struct gguf_string name;
-    char printable[64], known[512] = "";
+    char printable[64], known[400] = "";
     const enum chord_status status = gguf_get_string(gguf, "general.architecture", &name, err);
     if (status == CHORD_NOT_FOUND)
         return chord_fail(err, CHORD_MODEL_HPARAMS, "the metadata lacks 'general.architecture': not a language model");
@@ -216,6 +216,7 @@ enum chord_status hparams_load(const struct gguf *gguf, struct hparams *h, const
     h->n_layer = hparams_u32(&r, "block_count", 1, MAX_LAYERS);
     h->n_ff = hparams_u32(&r, "feed_forward_length", 1, MAX_WIDTH);
     read_attention(&r, h, (*arch)->values_differ);
+    h->pooling = (enum pooling)hparams_u32_or(&r, "pooling_type", POOLING_NONE, POOLING_NONE, POOLING_RANK);
     h->norm_rms_eps = hparams_f32_or(&r, "attention.layer_norm_rms_epsilon", 1e-5f, 0, 1);
     h->rope_base = hparams_f32_or(&r, "rope.freq_base", 10000, 1, 1e12f);
     read_rope_scaling(&r, h);

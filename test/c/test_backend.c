@@ -49,7 +49,7 @@ static void rig_open(struct rig *rig, const char *tier, uint32_t n_threads)
     assert_true(kernels_features_of_tier(tier, cpu_features(), &features));
     kernels_init(&rig->kernels, features);
     const struct graph *graph = rig->built.graph;
-    kv_layout_init(&rig->layout, KV_F16, graph->n_layer, graph->n_head_kv, graph->head_dim);
+    kv_layout_init(&rig->layout, KV_F16, graph->n_kv_layers, graph->n_head_kv, graph->head_dim);
     assert_int_equal(pool_create(&rig->pool, n_threads, &account, &err), CHORD_OK);
     assert_int_equal(backend_create(&rig->backend, graph, rig->built.weights, &rig->kernels, rig->pool, &rig->layout,
                                     &account, &err),

@@ -70,7 +70,7 @@ struct life {
     bool defined;
 };
 
-// Lifetimes from the nodes alone. What the trunk leaves for the head, and the logits, live until all is over.
+// Lifetimes from the nodes alone. What the trunk leaves for the head and the embedding lives until all is over, logits until the head is.
 static void find_lives(const struct graph *g, struct life *lives)
 {
     for (uint32_t i = 0; i < g->n_nodes; i++) {
@@ -85,7 +85,9 @@ static void find_lives(const struct graph *g, struct life *lives)
             lives[node->out[k]] = (struct life){.first = i, .last = i, .defined = true};
         }
     }
-    lives[g->logits].last = g->n_nodes;
+    lives[g->logits].last = g->embedding_begin - 1;
+    if (g->embedding_begin < g->n_nodes)
+        lives[g->embedding].last = g->n_nodes;
 }
 
 static void check_scratch(const struct graph *g)
@@ -351,12 +353,15 @@ static void operations_are_joined(void **state)
         {GRAPH_LINEAR, false, GRAPH_EPILOGUE_ADD},
         {GRAPH_GATHER, false, 0},
         {GRAPH_LINEAR, true, GRAPH_EPILOGUE_NONE},
+        {GRAPH_GATHER, false, 0},
+        {GRAPH_RMS_NORM, false, 0},
     };
     struct built built;
     build(&built, (struct tiny_options){.n_layer = 1});
     const struct graph *g = built.graph;
     assert_int_equal(g->n_nodes, sizeof expected / sizeof *expected);
     assert_int_equal(g->head_begin, 9);
+    assert_int_equal(g->embedding_begin, 11);
     for (uint32_t i = 0; i < g->n_nodes; i++) {
         const struct graph_node *node = &g->nodes[i];
         assert_int_equal(node->op, expected[i].op);

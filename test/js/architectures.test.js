@@ -63,6 +63,7 @@ for (const geometry of TOYS) {
         const model = await chord.loadModel(file, { context: CONTEXT });
         try {
             const ids = Array.from({ length: 70 }, (_, i) => (i * 37 + 11) % 500);
+            if (model.info.encoder) return; // embed.test.js
             const options = { maxTokens: 6, temperature: 0, ignoreEos: true };
             const first = await model.generate(ids, options);
             const again = await model.generate(ids, options);
@@ -83,8 +84,10 @@ for (const geometry of TOYS) {
             await withRenamed(file, name, (renamed) =>
                 assert.rejects(chord.loadModel(file, { context: CONTEXT }), (error) => {
                     assert.equal(error.code, 'MODEL_TENSOR', error.message);
+                    // Without attn_q an encoder's file would have all three in one.
+                    const meant = [name, renamed, name.replace('attn_q.', 'attn_qkv.')];
                     assert.ok(
-                        error.message.includes(name) || error.message.includes(renamed),
+                        meant.some((text) => error.message.includes(text)),
                         `${name}: ${error.message}`,
                     );
                     return true;

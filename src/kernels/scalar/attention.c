@@ -173,7 +173,7 @@ static void attend(const struct attention_args *args, enum kv_type type, uint32_
 {
     const uint64_t at = row * args->row_stride + (uint64_t)head * args->head_dim;
     const uint32_t floats = attention_partial_floats(args->head_dim);
-    const uint32_t end = args->position + row + 1;
+    const uint32_t end = args->n_keys != 0 ? args->n_keys : args->position + row + 1;
     const uint32_t first = args->window != 0 && end > args->window ? end - args->window : 0;
     float *partials = args->partials != NULL ? args->partials + head * args->partial_stride : args->scratch;
     const uint32_t begin_span = args->partials != NULL ? args->span : first / KV_SPAN_TOKENS;

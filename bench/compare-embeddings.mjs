@@ -1,0 +1,206 @@
+#!/usr/bin/env node
+// Compares chord's vectors of texts with llama.cpp's (through node-llama-cpp) on the same files, and how many texts per second
+// each makes of them:
+//   node bench/compare-embeddings.mjs --oracle FOLDER [--json] [--speed] [--rounds N] [FILE...]
+// FOLDER is where node-llama-cpp is installed. Without files, models with random weights of the architectures for
+// embeddings are made for the occasion, in F32 and Q8_0; with --speed, of real geometries, in F16 and Q8_0.
+//
+// Vectors: both engines read the same tokens, and the smallest cosine is above 0.9999 in F32, above 0.99 in other types,
+// where rounding of activations is each engine's own.
+// Speed: 64 short texts in one call, in turns with the oracle, which takes them one by one as that is what its call does, all
+// asked for at once. Medians of the rounds. Exit code 1 when anything fails.
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+const require = createRequire(import.meta.url);
+const { makeModel } = require('./make-model.js');
+const { openOracle } = require('./model/oracle.js');
+const { startChild, serve } = require('./model/child.js');
+
+const SELF = fileURLToPath(import.meta.url);
+const LEAST_COSINE = { F32: 0.9999, other: 0.99 };
+const N_SHORT = 64;
+
+const GEOMETRIES = ['tiny-bert', 'tiny-bert-cls', 'tiny-nomic-bert', 'tiny-qwen3-embedding'];
+const REAL = ['all-minilm-l6', 'bge-base', 'nomic-embed-v1.5', 'qwen3-embedding-0.6b'];
+
+const SENTENCES = [
+    'The cat is old.',
+    'where was the water when it was in the house',
+    'A man; a woman -- and 3 dogs (all of them big)!',
+    'bu ko ba, di lo fa tu: ne mi so ra vu hi te ga wo pel',
+    'Which state had this school in that year?',
+];
+const LONG = Array.from({ length: 40 }, (_, i) => SENTENCES[i % SENTENCES.length]).join(' ');
+const TEXTS = [...SENTENCES, 'x', LONG.slice(0, 300), LONG];
+const SHORT = Array.from(
+    { length: N_SHORT },
+    (_, i) => `${SENTENCES[i % SENTENCES.length]} ${SENTENCES[(i * 3 + 1) % SENTENCES.length]} ${i}`,
+);
+
+// ---- the oracle's process: { open: path } -> null; { texts } -> [{ tokens, vector }]; { time: texts } -> seconds
+
+function serveOracle(folder) {
+    let llama;
+    let model;
+    let context;
+    serve(async ({ open, texts, time }) => {
+        if (open !== undefined) {
+            llama ??= await openOracle(folder);
+            await model?.dispose();
+            model = await llama.loadModel({ modelPath: open });
+            context = await model.createEmbeddingContext({ contextSize: 512, batchSize: 512, threads: os.availableParallelism() });
+            return null;
+        }
+        if (time !== undefined) {
+            const began = performance.now();
+            await Promise.all(time.map((text) => context.getEmbeddingFor(text)));
+            return (performance.now() - began) / 1000;
+        }
+        const answers = [];
+        for (const tokens of texts) {
+            const { vector } = await context.getEmbeddingFor(tokens);
+            answers.push(vector);
+        }
+        return answers;
+    });
+}
+
+// ---- the comparison
+
+function compareVectors(ours, theirs) {
+    const length = Math.sqrt(theirs.reduce((sum, x) => sum + x * x, 0));
+    let cosine = 0;
+    let difference = 0;
+    for (let i = 0; i < ours.length; i++) {
+        const their = theirs[i] / length;
+        cosine += ours[i] * their;
+        difference = Math.max(difference, Math.abs(ours[i] - their));
+    }
+    return { cosine, difference };
+}
+
+const dot = (a, b) => a.reduce((sum, x, i) => sum + x * b[i], 0);
+const median = (list) => list.toSorted((a, b) => a - b)[Math.floor(list.length / 2)];
+
+async function compareModel(chord, oracle, { name, file }, { speed, rounds }) {
+    await oracle.call({ open: file });
+    const model = await chord.loadModel(file, { context: 512 });
+    try {
+        const { quantization } = model.info;
+        const row = { model: name, cosine: 1, difference: 0, apart: 1, failures: [] };
+        // The oracle would add a token for begin and end where they are missing.
+        const texts = TEXTS.filter((text) => model.tokenize(text).length < 511);
+        const vectors = await model.embed(texts);
+        const theirs = await oracle.call({ texts });
+        for (const [i, vector] of vectors.entries()) {
+            if (theirs[i].length !== vector.length) throw new Error(`${vector.length} numbers, the oracle has ${theirs[i].length}`);
+            const { cosine, difference } = compareVectors(vector, theirs[i]);
+            row.cosine = Math.min(row.cosine, cosine);
+            row.difference = Math.max(row.difference, difference);
+            // Proof that the vectors tell texts apart at all.
+            if (i > 0) row.apart = Math.min(row.apart, dot(vector, vectors[0]));
+        }
+        const least = LEAST_COSINE[quantization] ?? LEAST_COSINE.other;
+        if (!(row.cosine > least)) row.failures.push(`a cosine of ${row.cosine}, not above ${least}`);
+        if (speed) await measure(row, model, oracle, rounds);
+        return row;
+    } finally {
+        await model.close();
+    }
+}
+
+async function measure(row, model, oracle, rounds) {
+    const ours = [];
+    const theirs = [];
+    for (let round = 0; round <= rounds; round++) {
+        const began = performance.now();
+        await model.embed(SHORT);
+        const seconds = (performance.now() - began) / 1000;
+        const their = await oracle.call({ time: SHORT });
+        if (round === 0) continue; // both have read the file by then
+        ours.push(seconds);
+        theirs.push(their);
+    }
+    row.tokens = SHORT.reduce((n, text) => n + model.tokenize(text).length, 0);
+    row.textsPerSecond = N_SHORT / median(ours);
+    row.oracleTextsPerSecond = N_SHORT / median(theirs);
+    row.ratios = ours.map((seconds, i) => theirs[i] / seconds);
+}
+
+async function* modelsToCompare(files, speed) {
+    for (const file of files) yield { name: path.basename(file), file: path.resolve(file) };
+    if (files.length > 0) return;
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'chord-embeddings-'));
+    const remove = () => fs.rmSync(folder, { recursive: true, force: true });
+    process.on('exit', remove);
+    for (const geometry of speed ? REAL : GEOMETRIES) {
+        for (const mix of speed ? ['F16', 'Q8_0'] : ['F32', 'Q8_0']) {
+            const file = path.join(folder, `${geometry}-${mix}.gguf`);
+            await makeModel({ geometry, mix, out: file });
+            yield { name: `${geometry} ${mix}`, file };
+            fs.rmSync(file);
+        }
+    }
+    remove();
+}
+
+function describe(row) {
+    const { model, cosine, difference, apart, failures } = row;
+    let line = `${model}: `;
+    if (cosine !== undefined)
+        line +=
+            `smallest cosine ${cosine.toFixed(7)}, largest difference ${difference.toExponential(1)}, ` +
+            `other texts as far as ${apart.toFixed(3)}`;
+    if (row.textsPerSecond)
+        line +=
+            `; ${row.textsPerSecond.toFixed(0)} texts/s (${row.tokens} tokens), oracle ${row.oracleTextsPerSecond.toFixed(0)}: ` +
+            `${median(row.ratios).toFixed(2)} times (${Math.min(...row.ratios).toFixed(2)} to ${Math.max(...row.ratios).toFixed(2)})`;
+    return `${line}${failures.map((text) => `\n    FAILED: ${text}`).join('')}\n`;
+}
+
+async function main() {
+    const { values, positionals } = parseArgs({
+        allowPositionals: true,
+        options: {
+            oracle: { type: 'string' },
+            json: { type: 'boolean' },
+            speed: { type: 'boolean' },
+            rounds: { type: 'string', default: '5' },
+        },
+    });
+    if (!values.oracle) {
+        process.stderr.write('usage: node bench/compare-embeddings.mjs --oracle FOLDER [--json] [--speed] [--rounds N] [FILE...]\n');
+        return 2;
+    }
+    process.once('SIGINT', () => process.exit(130));
+    process.once('SIGTERM', () => process.exit(143));
+    const chord = require('..');
+    const oracle = startChild('oracle', SELF, ['--serve', values.oracle]);
+    const rows = [];
+    for await (const model of modelsToCompare(positionals, values.speed)) {
+        try {
+            rows.push(await compareModel(chord, oracle, model, { speed: values.speed, rounds: Number(values.rounds) }));
+        } catch (error) {
+            rows.push({ model: model.name, failures: [error.message] });
+        }
+        if (!values.json) process.stdout.write(describe(rows.at(-1)));
+    }
+    await oracle.stop();
+    const failed = rows.filter((row) => row.failures.length > 0).length;
+    if (values.json) process.stdout.write(JSON.stringify({ rows, failed }) + '\n');
+    return failed > 0 ? 1 : 0;
+}
+
+if (process.argv[2] === '--serve') {
+    serveOracle(process.argv[3]);
+} else {
+    process.exitCode = await main().catch((error) => {
+        process.stderr.write(`compare-embeddings: ${error.message}\n`);
+        return 1;
+    });
+}
