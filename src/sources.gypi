@@ -96,6 +96,7 @@
       'src/tokenizer/unicode_fold.c',
       'src/tokenizer/unicode_tables.c',
       'src/tokenizer/vocabulary.c',
+      'src/tokenizer/unigram.c',
       'src/tokenizer/wordpiece.c',
 
       'src/quantize/header.c',

@@ -5,6 +5,7 @@
 #include "tokenizer/special.h"
 #include "tokenizer/spm.h"
 #include "tokenizer/unicode.h"
+#include "tokenizer/unigram.h"
 #include "tokenizer/vocabulary.h"
 #include "tokenizer/wordpiece.h"
 
@@ -20,6 +21,7 @@ struct tokenizer {
     struct bpe bpe;
     struct spm spm;
     struct wordpiece wordpiece;
+    struct unigram unigram;
     const char *pretokenizer_name;
     bool add_bos, add_eos, add_space_prefix;
 };
@@ -68,11 +70,13 @@ static enum chord_status find_model(const struct gguf *gguf, enum vocabulary_mod
         *model = VOCABULARY_BPE;
     } else if (equals(name, "bert")) {
         *model = VOCABULARY_WORDPIECE;
+    } else if (equals(name, "t5")) {
+        *model = VOCABULARY_UNIGRAM;
     } else {
         char shown[TOKEN_NAME_BYTES];
         return chord_fail(err, CHORD_UNSUPPORTED_TOKENIZER,
-                          KEY("model") " is '%s'; chord knows 'llama' (SentencePiece), 'gpt2' (byte-level BPE) and "
-                                       "'bert' (WordPiece)",
+                          KEY("model") " is '%s'; chord knows 'llama' (SentencePiece), 'gpt2' (byte-level BPE), "
+                                       "'bert' (WordPiece) and 't5' (Unigram)",
                           vocabulary_name(shown, name.bytes, name.n_bytes));
     }
     return CHORD_OK;
@@ -177,6 +181,13 @@ static enum chord_status load_wordpiece(struct tokenizer *tokenizer, struct chor
     return CHORD_OK;
 }
 
+static enum chord_status load_unigram(struct tokenizer *tokenizer, const struct gguf *gguf, struct chord_error *err)
+{
+    tokenizer->add_eos = tokenizer->vocabulary.eos != TOKEN_NONE;
+    tokenizer->pretokenizer_name = "";
+    return unigram_load(&tokenizer->unigram, &tokenizer->vocabulary, gguf, err);
+}
+
 static enum chord_status load_bpe(struct tokenizer *tokenizer, const struct gguf *gguf, struct chord_error *err)
 {
     const struct pretokenizer *pretokenizer;
@@ -206,6 +217,7 @@ enum chord_status tokenizer_create(struct tokenizer **out, const struct gguf *gg
     if (status == CHORD_OK)
         status = model == VOCABULARY_SPM         ? load_spm(tokenizer, err)
                  : model == VOCABULARY_WORDPIECE ? load_wordpiece(tokenizer, err)
+                 : model == VOCABULARY_UNIGRAM   ? load_unigram(tokenizer, gguf, err)
                                                  : load_bpe(tokenizer, gguf, err);
     if (status == CHORD_OK)
         status = load_flags(tokenizer, gguf, err);
@@ -229,14 +241,17 @@ void tokenizer_free(struct tokenizer *tokenizer)
     bpe_free(&tokenizer->bpe);
     spm_free(&tokenizer->spm);
     wordpiece_free(&tokenizer->wordpiece);
+    unigram_free(&tokenizer->unigram);
     vocabulary_free(&tokenizer->vocabulary);
     memory_free(tokenizer->account, tokenizer);
 }
 
 void tokenizer_info(const struct tokenizer *tokenizer, struct tokenizer_info *out)
 {
-    static const char *const names[] = {
-        [VOCABULARY_SPM] = "llama", [VOCABULARY_BPE] = "gpt2", [VOCABULARY_WORDPIECE] = "bert"};
+    static const char *const names[] = {[VOCABULARY_SPM] = "llama",
+                                        [VOCABULARY_BPE] = "gpt2",
+                                        [VOCABULARY_WORDPIECE] = "bert",
+                                        [VOCABULARY_UNIGRAM] = "t5"};
     const struct vocabulary *vocabulary = &tokenizer->vocabulary;
     *out = (struct tokenizer_info){
         .model = names[vocabulary->model],
@@ -276,6 +291,8 @@ static bool encode_plain(struct encoding *encoding, const char *text, uint64_t n
         return spm_encode(&tokenizer->spm, text, n_bytes, prefix, &encoding->scratch, encoding->list);
     if (tokenizer->vocabulary.model == VOCABULARY_WORDPIECE)
         return wordpiece_encode(&tokenizer->wordpiece, text, n_bytes, encoding->list);
+    if (tokenizer->vocabulary.model == VOCABULARY_UNIGRAM)
+        return unigram_encode(&tokenizer->unigram, text, n_bytes, prefix, encoding->list);
     return bpe_encode(&tokenizer->bpe, text, n_bytes, &encoding->scratch, encoding->list);
 }
 

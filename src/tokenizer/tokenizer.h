@@ -1,7 +1,7 @@
 // Tokenizer: text to token ids and back, from the vocabulary in a GGUF file.
 // Models: "llama" (SentencePiece BPE with scores and byte fallback), "gpt2" (byte-level BPE with merges and a
 // pre-tokenizer named by tokenizer.ggml.pre; the table in tokenizer/pretokenizers.c takes the next as one row), "bert"
-// (WordPiece; EOS is its [SEP], BOS its [CLS]).
+// (WordPiece; EOS is its [SEP], BOS its [CLS]), "t5" (Unigram).
 //
 // A struct tokenizer is immutable once made: any number of threads may encode and decode with it.
 #ifndef CHORD_TOKENIZER_TOKENIZER_H
@@ -45,7 +45,7 @@ enum chord_status tokenizer_create(struct tokenizer **out, const struct gguf *gg
 void tokenizer_free(struct tokenizer *tokenizer); // NULL is fine
 
 struct tokenizer_info {
-    const char *model;        // "llama", "gpt2", "bert"
+    const char *model;        // "llama", "gpt2", "bert", "t5"
     const char *pretokenizer; // "llama-bpe", ...; "" where there is none
     uint32_t n_vocab;
     uint32_t bos, eos, eot, unk, pad; // TOKEN_NONE where the vocabulary has none

@@ -365,6 +365,11 @@ static enum chord_status load_special_ids(struct vocabulary *vocabulary, const s
         vocabulary->eos = 102;
         vocabulary->pad = 0;
     }
+    if (vocabulary->model == VOCABULARY_UNIGRAM && n > 2) { // those of T5
+        vocabulary->pad = 0;
+        vocabulary->eos = 1;
+        vocabulary->unk = 2;
+    }
     for (int part = 0; part < 3; part++)
         vocabulary->infill[part] = TOKEN_NONE;
     uint32_t eom = TOKEN_NONE, fim_pad = TOKEN_NONE, fim_rep = TOKEN_NONE, fim_sep = TOKEN_NONE;
@@ -409,6 +414,10 @@ static void find_bytes(struct vocabulary *vocabulary)
     for (unsigned byte = 0; byte < 256; byte++) {
         char text[8];
         uint32_t n = 0;
+        if (vocabulary->model == VOCABULARY_UNIGRAM) {
+            vocabulary->byte_ids[byte] = TOKEN_NONE; // what begins no token is unknown
+            continue;
+        }
         if (vocabulary->model == VOCABULARY_SPM)
             n = (uint32_t)snprintf(text, sizeof text, "<0x%02X>", byte);
         else
@@ -431,7 +440,7 @@ enum chord_status vocabulary_load(struct vocabulary *vocabulary, enum vocabulary
     enum chord_status status = load_tokens(vocabulary, gguf, err);
     if (status == CHORD_OK)
         status = load_types(vocabulary, gguf, err);
-    if (status == CHORD_OK && model == VOCABULARY_SPM)
+    if (status == CHORD_OK && (model == VOCABULARY_SPM || model == VOCABULARY_UNIGRAM))
         status = load_scores(vocabulary, gguf, err);
     if (status == CHORD_OK)
         status = load_special_ids(vocabulary, gguf, err);

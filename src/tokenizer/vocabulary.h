@@ -17,6 +17,7 @@ enum vocabulary_model {
     VOCABULARY_SPM,       // "llama"
     VOCABULARY_BPE,       // "gpt2"
     VOCABULARY_WORDPIECE, // "bert"
+    VOCABULARY_UNIGRAM,   // "t5"
 };
 
 struct vocabulary_token {
@@ -41,7 +42,7 @@ struct vocabulary {
     struct vocabulary_slot *slots; // [n_slots], a power of two, at most half full
     uint64_t n_slots;
     uint64_t seed;
-    float *scores;                    // SPM: [n_tokens], none is NaN; else NULL
+    float *scores;                    // SPM and UNIGRAM: [n_tokens], none is NaN; else NULL
     uint32_t bos, eos, eot, unk, pad; // TOKEN_NONE where there is none
     uint32_t infill[3];               // prefix, suffix, middle: what stands before each part; TOKEN_NONE
     uint32_t byte_ids[256];           // the token that stands for one byte, or TOKEN_NONE

@@ -495,6 +495,82 @@ static void test_odd_vocabularies(void **state)
     done(m);
 }
 
+// The tokens of a text, separated by spaces.
+static void expect_tokens(struct made *m, const char *text, const char *tokens)
+{
+    char spelled[256] = "";
+    encode(m, text, strlen(text), plain);
+    for (uint64_t k = 0; k < m->list.n; k++) {
+        strcat(spelled, k > 0 ? " " : "");
+        strcat(spelled, m->v.tokens[m->list.ids[k]].text);
+    }
+    assert_string_equal(spelled, tokens);
+}
+
+// The best sum of scores, not the longest token; spaces merge; what the character map has is replaced.
+static void test_unigram(void **state)
+{
+    static const struct {
+        const char *text, *tokens;
+    } rows[] = {
+        {"the", "▁the"},
+        {"  the \t aba  ", "▁the ▁ aba"},
+        {"bab", "▁ bab"},
+        {"sing in", "▁s ing ▁in"},
+        {"the[TOOL] ing", "▁the [TOOL] ▁ ing"},
+        {"ﬁ", "▁ fi"},
+        {"Ａ　！", "▁a ▁ !"},
+        {"e\xcc\x81…", "▁ é ..."},
+        {"xyz a", "▁ <unk> ▁a"},
+        {"x中文y", "▁ <unk> 中文 <unk>"},
+        {"th\xff"
+         "e",
+         "▁ t h <unk> e"},
+        {"   ", ""},
+        {"", ""},
+    };
+    (void)state;
+    struct made *m = open_unigram();
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        expect_tokens(m, rows[i].text, rows[i].tokens);
+    struct tokenizer_info info;
+    tokenizer_info(m->tokenizer, &info);
+    assert_string_equal(info.model, "t5");
+    assert_true(info.eos == 1 && info.unk == 2 && info.pad == 0 && info.bos == TOKEN_NONE);
+    assert_true(info.add_eos && !info.add_bos);
+    done(m);
+}
+
+// Any bytes as a character map: it is refused, or a text is normalized by it in some way.
+static void test_character_maps_that_mean_harm(void **state)
+{
+    (void)state;
+    uint64_t random = 1;
+    for (int turn = 0; turn < 300; turn++) {
+        struct made *m = calloc(1, sizeof *m);
+        make_unigram(&m->v);
+        const uint64_t n = m->v.values.n;
+        for (int change = 0; change < 200 && turn > 0; change++) {
+            uint64_t at;
+            // The array's own bytes, behind its key, types and length and before the two flags; most are zeros.
+            do {
+                random = random * 6364136223846793005u + 1442695040888963407u;
+                at = 8 + 35 + 4 + 4 + 8 + (random >> 33) % (n - 200);
+            } while (m->v.values.bytes[at] == 0 && (random >> 20) % 256 != 0);
+            m->v.values.bytes[at] = (unsigned char)(random >> 20);
+        }
+        struct chord_error err = {0};
+        make_file(&m->v, "t5", MADE_SPM, &m->file);
+        m->gguf = open_made(&m->file, &account);
+        m->list = (struct token_list){.account = &account};
+        const enum chord_status status = tokenizer_create(&m->tokenizer, m->gguf, &account, &err);
+        assert_true(turn == 0 ? status == CHORD_OK : status == CHORD_OK || status == CHORD_TOKENIZER);
+        if (status == CHORD_OK)
+            encode(m, "the ﬁ Ａ！ e\xcc\x81…\xff", 24, plain);
+        done(m);
+    }
+}
+
 // Words by their longest beginnings; case, accents, marks and control characters go; what no tokens make is unknown.
 static void test_wordpiece(void **state)
 {
@@ -634,6 +710,9 @@ static void test_failing_allocations(void **state)
     m = open_wordpiece();
     check_failing_allocations(m);
     done(m);
+    m = open_unigram();
+    check_failing_allocations(m);
+    done(m);
 }
 
 // A megabyte of one word, of white space, of special tokens: a quadratic way through it would take minutes or hours.
@@ -645,9 +724,12 @@ static void test_long_words(void **state)
     (void)state;
     const uint64_t n = 1 << 20;
     char *text = malloc(n);
-    for (int kind = 0; kind < 6; kind++) {
+    for (int kind = 0; kind < 7; kind++) {
         static const char *const names[] = {"llama-bpe", "default", "gpt-4o", "deepseek-llm"};
-        struct made *m = kind == 5 ? open_wordpiece() : kind == 4 ? open_spm(true) : open_bpe(names[kind]);
+        struct made *m = kind == 6   ? open_unigram()
+                         : kind == 5 ? open_wordpiece()
+                         : kind == 4 ? open_spm(true)
+                                     : open_bpe(names[kind]);
         for (size_t p = 0; p < sizeof parts / sizeof *parts; p++) {
             const uint64_t n_part = strlen(parts[p]);
             for (uint64_t i = 0; i < n; i++)
@@ -655,7 +737,7 @@ static void test_long_words(void **state)
             const clock_t start = clock();
             encode(m, text, n, with_special);
             assert_true((double)(clock() - start) / CLOCKS_PER_SEC < 20.0);
-            assert_true(m->list.n > 0 || kind == 5); // nothing is left of white space
+            assert_true(m->list.n > 0 || kind >= 5); // nothing is left of white space
         }
         done(m);
     }
@@ -681,6 +763,8 @@ int main(void)
         TEST(test_long_words),
         TEST(test_infill),
         TEST(test_wordpiece),
+        TEST(test_unigram),
+        TEST(test_character_maps_that_mean_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

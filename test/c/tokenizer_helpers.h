@@ -76,6 +76,14 @@ static inline struct made *open_wordpiece(void)
     return m;
 }
 
+static inline struct made *open_unigram(void)
+{
+    struct made *m = calloc(1, sizeof *m);
+    make_unigram(&m->v);
+    made_open(m, "t5", MADE_SPM);
+    return m;
+}
+
 static inline struct made *open_bpe(const char *pre)
 {
     struct made *m = calloc(1, sizeof *m);

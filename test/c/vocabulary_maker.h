@@ -126,6 +126,77 @@ static inline void make_wordpiece(struct vocabulary_maker *v)
     v->n_values = 3;
 }
 
+// A character map as SentencePiece compiles it: n keys of one to few bytes, each with what replaces it. Each node's children stand in
+// 256 units of their own, its value in one more.
+static inline void put_character_map(struct maker *values, const char *const (*pairs)[2], uint32_t n)
+{
+    enum { MOST_NODES = 64, BLOCK = 512 };
+    static uint32_t units[(MOST_NODES + 1) * BLOCK];
+    uint32_t n_nodes = 1, place[MOST_NODES] = {0}, n_texts = 0;
+    char texts[256];
+    memset(units, 0, sizeof units);
+    // Node k has its children in units BLOCK * (k + 1) + byte, and its value in unit BLOCK * (k + 1), which no byte but 0 leads to. A
+    // unit's offset is relative to its own place by exclusive or.
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t node = 0;
+        for (const unsigned char *c = (const unsigned char *)pairs[i][0]; *c != 0; c++) {
+            const uint32_t at = BLOCK * (node + 1) + *c;
+            uint32_t child = 0;
+            for (uint32_t k = 1; k < n_nodes; k++)
+                if (place[k] == at)
+                    child = k;
+            if (child == 0) {
+                assert(n_nodes < MOST_NODES);
+                child = n_nodes++;
+                place[child] = at;
+                units[at] = (at ^ (BLOCK * (child + 1))) << 10 | *c;
+            }
+            node = child;
+        }
+        units[place[node]] |= 0x100;
+        units[BLOCK * (node + 1)] = 0x80000000u | n_texts;
+        memcpy(texts + n_texts, pairs[i][1], strlen(pairs[i][1]) + 1);
+        n_texts += (uint32_t)strlen(pairs[i][1]) + 1;
+    }
+    units[0] = BLOCK << 10;
+    const uint32_t n_units = BLOCK * (n_nodes + 1);
+    put_string(values, "tokenizer.ggml.precompiled_charsmap");
+    put_u32(values, 9);
+    put_u32(values, 0); // u8
+    put_u64(values, 4 + 4 * (uint64_t)n_units + n_texts);
+    put_u32(values, 4 * n_units);
+    for (uint32_t i = 0; i < n_units; i++)
+        put_u32(values, units[i]);
+    put(values, texts, n_texts);
+}
+
+// 0 <pad>, 1 </s>, 2 <unk>, then words and letters, "[TOOL]" (user-defined).
+static inline void make_unigram(struct vocabulary_maker *v)
+{
+    static const struct {
+        const char *text;
+        float score;
+    } words[] = {{"▁", -2},       {"▁the", -3}, {"▁a", -3.5f}, {"the", -6}, {"▁in", -4}, {"ing", -4.5f}, {"in", -5},
+                 {"g", -7},       {"a", -6},    {"b", -7},     {"ab", -8},  {"aba", -9}, {"bab", -9.5f}, {"t", -7},
+                 {"h", -7.25f},   {"e", -6.5f}, {"i", -7},     {"n", -7},   {"s", -5},   {"▁s", -4.5f},  {"中", -9},
+                 {"中文", -9.5f}, {"é", -8.5f}, {"fi", -6},    {"▁▁", -10}, {"!", -6},   {".", -5},      {"...", -7}};
+    static const char *const map[][2] = {{"ﬁ", "fi"}, {"e\xcc\x81", "é"}, {"…", "..."}, {"\t", " "},
+                                         {"Ａ", "a"}, {"！", "!"},        {"　", " "}};
+    memset(v, 0, sizeof *v);
+    made_add(v, "<pad>", TOKEN_CONTROL, 0);
+    made_add(v, "</s>", TOKEN_CONTROL, 0);
+    made_add(v, "<unk>", TOKEN_UNKNOWN, 0);
+    for (uint32_t i = 0; i < sizeof words / sizeof *words; i++)
+        made_add(v, words[i].text, TOKEN_NORMAL, words[i].score);
+    made_add(v, "[TOOL]", TOKEN_USER_DEFINED, 0);
+    put_character_map(&v->values, map, sizeof map / sizeof *map);
+    put_key(&v->values, "tokenizer.ggml.add_space_prefix", 7);
+    put_u8(&v->values, 1);
+    put_key(&v->values, "tokenizer.ggml.remove_extra_whitespaces", 7);
+    put_u8(&v->values, 1);
+    v->n_values = 3;
+}
+
 static inline uint32_t made_find(const struct vocabulary_maker *v, const char *text)
 {
     for (uint32_t id = 0; id < v->n_tokens; id++)

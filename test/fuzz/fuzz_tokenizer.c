@@ -1,8 +1,8 @@
 // Any bytes as a text, over small vocabularies of each kind. The first byte of the input chooses the vocabulary, the
-// second the options. CHORD_FUZZ_KIND=0..11 fixes the vocabulary; CHORD_FUZZ_MS=N looks for texts that take more than
+// second the options. CHORD_FUZZ_KIND=0..12 fixes the vocabulary; CHORD_FUZZ_MS=N looks for texts that take more than
 // N ms (build without sanitizers, run with -max_len=65536 -len_control=0). What must hold:
 //   - the ids are ids; byte-level ones stand for the very bytes of the text, SentencePiece ones too but for
-//     spaces; WordPiece folds;
+//     spaces; WordPiece folds, Unigram normalizes;
 //   - text without special tokens is never given control tokens;
 //   - the detokenizer gives whole characters only, the same as a decoder that sees all bytes at once;
 //   - all memory is given back, also when an allocation fails.
@@ -13,7 +13,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-#define N_KINDS 12
+#define N_KINDS 13
 #define REQUIRE(holds)                                                                 \
     do {                                                                               \
         if (!(holds)) {                                                                \
@@ -23,9 +23,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
     } while (0)
 
 #define WORDPIECE "wordpiece"
+#define UNIGRAM "unigram"
 static const char *const pretokenizers[N_KINDS] = {
-    NULL,     NULL,     "gpt-2",        "llama-bpe",      "qwen2",       "default",
-    "gpt-4o", "qwen35", "deepseek-llm", "deepseek-coder", "deepseek-v3", WORDPIECE,
+    NULL,     NULL,           "gpt-2",          "llama-bpe",   "qwen2",   "default", "gpt-4o",
+    "qwen35", "deepseek-llm", "deepseek-coder", "deepseek-v3", WORDPIECE, UNIGRAM,
     // NULL: SentencePiece
 };
 
@@ -48,6 +49,9 @@ static void make_tokenizers(void)
         } else if (strcmp(pretokenizers[kind], WORDPIECE) == 0) {
             make_wordpiece(&v);
             make_file(&v, "bert", MADE_SPM, &file);
+        } else if (strcmp(pretokenizers[kind], UNIGRAM) == 0) {
+            make_unigram(&v);
+            make_file(&v, "t5", MADE_SPM, &file);
         } else {
             make_bpe(&v);
             put_key_string(&v.values, "tokenizer.ggml.pre", pretokenizers[kind]);
@@ -163,7 +167,8 @@ static void check_bytes(int kind, const struct token_list *list, const uint8_t *
         REQUIRE(n_token <= most);
         n_bytes += n_token;
     }
-    if (pretokenizers[kind] != NULL && strcmp(pretokenizers[kind], WORDPIECE) != 0) {
+    if (pretokenizers[kind] != NULL && strcmp(pretokenizers[kind], WORDPIECE) != 0 &&
+        strcmp(pretokenizers[kind], UNIGRAM) != 0) {
         REQUIRE(n_bytes == n && memcmp(bytes, text, n) == 0);
     } else if (kind == 0 && !user_defined) { // special tokens take a space each, as the text's beginning does
         const uint64_t n_expected = normalize(text, n, true, expected);
