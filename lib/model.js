@@ -16,6 +16,7 @@ const { nativeRoutes } = require('./routes.js')
 const { checkNoSampling, nativeSampling } = require('./sampling.js')
 const { SECRET, Session } = require('./session.js')
 const { tokenizerOf } = require('./tokenizer.js')
+const { FORM } = require('./tools/use.js')
 const v = require('./validate.js')
 const { makeWasmImports } = require('./wasm.js')
 
@@ -259,7 +260,8 @@ class Model {
       for (const token of logitBias.tokens) v.tokenIds("option 'logitBias' of generate(), keys", [token], this.#info.vocabulary)
       Object.assign(native, { biasTokens: logitBias.tokens, biasValues: logitBias.values })
     }
-    const ready = grammar === undefined ? tokens() : this.#withGrammar(tokens(), grammar, native)
+    const held = options?.[FORM] ? ['form', options[FORM]] : grammar !== undefined ? ['gbnf', grammar] : null
+    const ready = held ? this.#withGrammar(tokens(), held, native) : tokens()
     return startGeneration(ready, (ids, listener) => submit(ids, native, listener), {
       signal,
       withLogprobs: native.logprobs !== undefined,
@@ -268,8 +270,8 @@ class Model {
   }
 
   /** A promise of the tokens, for when the grammar is among the addon's options. */
-  async #withGrammar(tokens, text, native) {
-    native.grammar = await compileGrammar('gbnf', text)
+  async #withGrammar(tokens, held, native) {
+    native.grammar = await compileGrammar(...held)
     return tokens
   }
 

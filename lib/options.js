@@ -4,6 +4,7 @@
 
 const { checkMessages } = require('./chat/messages.js')
 const { SAMPLING } = require('./sampling.js')
+const { toolChoice, tools } = require('./tools/definitions.js')
 const v = require('./validate.js')
 
 const LOAD = {
@@ -37,9 +38,10 @@ const GENERATE = {
 }
 
 const MESSAGES = { template: v.string, documents: v.list, variables: v.plainObject }
-const CHAT = { system: v.string, messages: checkMessages, overflow: v.oneOf(['error', 'shift']), ...MESSAGES }
+const TOOLS = { tools, toolChoice, parallelToolCalls: v.boolean, maxRounds: v.integer({ least: 0, most: 1000 }) }
+const CHAT = { system: v.string, messages: checkMessages, overflow: v.oneOf(['error', 'shift']), ...MESSAGES, ...TOOLS }
 
-const RESTORE_CHAT = { template: v.string, overflow: CHAT.overflow, signal: v.signal, onProgress: v.callback }
+const RESTORE_CHAT = { template: v.string, overflow: CHAT.overflow, ...TOOLS, signal: v.signal, onProgress: v.callback }
 
 const PERPLEXITY = { context: v.integer({ least: 4 }), stride: v.integer({ least: 1 }), signal: v.signal, onProgress: v.callback }
 const QUANTIZE = {
@@ -69,4 +71,4 @@ function nativeLoadOptions({ memory = {}, context, threads, cache = {}, kv = {} 
   return { ...ceilings, context, threads, mapped: mode === 'mapped', paged: mode === 'paged', lru: policy === 'lru', kvQ8_0: kv.type === 'q8_0', kvSpill: kv.spill }
 }
 
-module.exports = { CHAT, DETOKENIZE, EMBED, GENERATE, LOAD, MESSAGES, PERPLEXITY, PLAN, PRELOAD, QUANTIZE, RESTORE_CHAT, SIGNAL, TOKENIZE, TRANSFER, WASM, nativeLoadOptions }
+module.exports = { CHAT, DETOKENIZE, EMBED, GENERATE, LOAD, MESSAGES, PERPLEXITY, PLAN, PRELOAD, QUANTIZE, RESTORE_CHAT, SIGNAL, TOKENIZE, TOOLS, TRANSFER, WASM, nativeLoadOptions }

@@ -215,6 +215,9 @@ struct chord_grammar;
 // GBNF (sampler/gbnf.h). May take milliseconds. INVALID_ARGUMENT says what is wrong, and where.
 enum chord_status chord_grammar_compile_gbnf(const char *text, uint64_t n_bytes, struct chord_grammar **out,
                                              struct chord_error *err);
+// The same of a form (sampler/grammar_form.h), which may hold special tokens and JSON Schemas.
+enum chord_status chord_grammar_compile_form(const char *text, uint64_t n_bytes, struct chord_grammar **out,
+                                             struct chord_error *err);
 // Gives it back; generations under way go on with it. NULL is fine.
 void chord_grammar_free(struct chord_grammar *grammar);
 

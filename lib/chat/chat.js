@@ -2,17 +2,20 @@
 
 const { isDeepStrictEqual } = require('node:util')
 const { ChordError } = require('../errors.js')
-const { CHAT, GENERATE, MESSAGES } = require('../options.js')
+const { CHAT, GENERATE, MESSAGES, TOOLS } = require('../options.js')
+const { choose } = require('../tools/definitions.js')
+const { answerInRounds } = require('../tools/rounds.js')
 const v = require('../validate.js')
 const { startAnswer } = require('./answer.js')
 const { checkMessages, messagesToSend, plain } = require('./messages.js')
 const { readNote, writeNote } = require('./note.js')
-const { Speaker, answerResult, messageOf } = require('./turn.js')
+const { Speaker } = require('./turn.js')
 
 const SECRET = Symbol('chord')
 const ANSWER_SHARE = 4 // of the context, one in so many is left for an answer when turns are dropped
 
-const cancelledBefore = { tokens: [], finishReason: 'cancelled', usage: { promptTokens: 0, reusedTokens: 0, completionTokens: 0 } }
+const NO_USAGE = { promptTokens: 0, reusedTokens: 0, completionTokens: 0 }
+const cancelledBefore = { text: '', tokens: [], finishReason: 'cancelled', usage: NO_USAGE, message: null, messages: [], toolCalls: [], warnings: [] }
 
 /** A conversation with a model. From model.chat(). */
 class Chat {
@@ -53,16 +56,18 @@ class Chat {
   send(content, options) {
     this.#assertOpen()
     const added = messagesToSend(content).map((message) => ({ message, record: null }))
-    const { signal } = v.options('send()', options, GENERATE)
-    const answer = startAnswer((controls) => this.#inTurn(() => this.#say(added, options ?? {}, controls, answer)), signal)
+    const { signal, ...checked } = v.options('send()', options, { ...GENERATE, ...TOOLS })
+    const tools = { ...this.#options.tools, ...toolOptions(checked) }
+    checkToolOptions('send()', tools, checked)
+    const answer = startAnswer((controls) => this.#inTurn(() => this.#say(added, tools, withoutTools(options), controls, answer)), signal)
     return answer
   }
 
   render() {
     this.#assertOpen()
     return this.#inTurn(async () => {
-      const messages = this.#entries.map(({ message }) => message)
-      return (await this.#speaker.template.render(messages, this.#options.render)).text
+      const use = await this.#speaker.toolUse('chat()', this.#entries, this.#options.tools.tools)
+      return (await this.#speaker.prompt(this.#entries, this.#options.render, use)).text
     })
   }
 
@@ -102,35 +107,39 @@ class Chat {
     return this.close()
   }
 
-  async #say(added, options, controls, answer) {
-    if (controls.isCancelled()) return { ...cancelledBefore, text: '', message: null, warnings: [], droppedMessages: 0 }
+  async #say(added, tools, options, controls, answer) {
+    if (controls.isCancelled()) return { ...cancelledBefore, droppedMessages: 0 }
     this.#answer = answer
+    let droppedMessages = 0
     try {
       const before = [...this.#entries, ...added]
       if (before.length === 0) throw v.invalid('message: expected a text or messages, for the chat has none to answer yet')
-      const fitted = await unlessCancelled(this.#fit(before, options), controls)
-      if (fitted === null) return { ...cancelledBefore, text: '', message: null, warnings: [], droppedMessages: 0 }
-      const { prompt, entries } = fitted
-      this.#assertOpen()
-      this.#session ??= this.#host.openSession()
-      const said = await this.#speaker.answer(prompt, (tokens, native) => this.#session.generate(tokens, native), options, controls)
-      const more = { warnings: prompt.warnings, droppedMessages: before.length - entries.length }
-      if (said.record === null && said.result.finishReason === 'cancelled') return answerResult(said, null, more)
-      const message = messageOf(said)
-      this.#entries = [...entries, { message, record: said.record }]
-      return answerResult(said, structuredClone(message), more)
+      const ask = async (given, offered) => {
+        const fitting = offered.then(async (use) => ({ use, ...(await this.#fit(given, options, use)) }))
+        const fitted = await unlessCancelled(fitting, controls)
+        if (fitted === null) return null
+        const { use, prompt, entries } = fitted
+        this.#assertOpen()
+        this.#session ??= this.#host.openSession()
+        droppedMessages += given.length - entries.length
+        return { entries, warnings: prompt.warnings, said: await this.#speaker.answer(prompt, (...how) => this.#session.generate(...how), options, controls, use) }
+      }
+      const keep = (entries) => (this.#entries = entries)
+      const { signal } = options
+      const said = await answerInRounds({ ...tools, where: 'send()', speaker: this.#speaker, entries: before, controls, signal, ask, keep })
+      return said ? { ...said, droppedMessages } : { ...cancelledBefore, droppedMessages }
     } finally {
       this.#answer = null
     }
   }
 
   /** The prompt of `entries`, without their oldest turns if they are too long and that is wished. */
-  async #fit(entries, { maxTokens = Infinity }) {
+  async #fit(entries, { maxTokens = Infinity }, use) {
     const { render, overflow } = this.#options
-    if (overflow !== 'shift') return { prompt: await this.#speaker.fittingPrompt(entries, render), entries }
+    if (overflow !== 'shift') return { prompt: await this.#speaker.fittingPrompt(entries, render, use), entries }
     const { context } = this.#host.info
     const room = context - Math.min(maxTokens, Math.floor(context / ANSWER_SHARE))
-    const whole = await this.#speaker.prompt(entries, render)
+    const whole = await this.#speaker.prompt(entries, render, use)
     if (whole.tokens.length <= room) return { prompt: whole, entries }
     const head = entries.findIndex(({ message }) => message.role !== 'system')
     const starts = turnStarts(entries)
@@ -139,12 +148,12 @@ class Chat {
     let most = starts.length - 1
     while (least < most) {
       const middle = (least + most) >> 1
-      const { tokens } = await this.#speaker.prompt(without(middle), render)
+      const { tokens } = await this.#speaker.prompt(without(middle), render, use)
       if (tokens.length <= room) most = middle
       else least = middle + 1
     }
     const kept = most < 1 ? entries : without(most)
-    return { prompt: await this.#speaker.fittingPrompt(kept, render), entries: kept }
+    return { prompt: await this.#speaker.fittingPrompt(kept, render, use), entries: kept }
   }
 
   /** Runs `work` when all that was begun before has ended. */
@@ -191,20 +200,38 @@ function renderOptions({ documents, variables }) {
   return { documents: documents && plain('documents', documents), variables: variables && plain('variables', variables) }
 }
 
+const TOOL_OPTIONS = Object.keys(TOOLS)
+
+/** Of checked options, those about tools that are given. */
+const toolOptions = (checked) => Object.fromEntries(Object.entries(checked).filter(([key]) => TOOL_OPTIONS.includes(key)))
+
+const withoutTools = (options = {}) => Object.fromEntries(Object.entries(options).filter(([key]) => !TOOL_OPTIONS.includes(key)))
+
+function checkToolOptions(where, { tools = [], toolChoice }, checked) {
+  const mayCall = choose(where, tools, toolChoice) !== null
+  const other = ['grammar', 'schema'].find((name) => checked[name] !== undefined)
+  if (mayCall && other) throw v.invalid(`option '${other}' of ${where}: it can't be had together with tools, whose calls are of another grammar; toolChoice: 'none' keeps them out`)
+}
+
+/** The template that a model has for tools, where it has one. */
+const preferredFor = ({ tools = [] }) => (tools.length > 0 ? 'tool_use' : undefined)
+
 /** model.chat(options). */
 function startChat(host, given) {
   const { system, messages = [], template, overflow, ...rest } = v.options('chat()', given, CHAT)
   const all = system === undefined ? messages : [{ role: 'system', content: system }, ...messages]
-  const options = { overflow, render: renderOptions(rest) }
-  return new Chat(SECRET, host, { speaker: new Speaker(host, { template }), options, entries: all.map((message) => ({ message, record: null })) })
+  const options = { overflow, tools: toolOptions(rest), render: renderOptions(rest) }
+  const speaker = new Speaker(host, { template, preferred: preferredFor(rest) })
+  return new Chat(SECRET, host, { speaker, options, entries: all.map((message) => ({ message, record: null })) })
 }
 
 /** model.restoreChat(): of what a file held. `given` may choose anew what the chat would have as it was saved. */
-async function restoreChat(host, file, { session, note }, { template, overflow }) {
+async function restoreChat(host, file, { session, note }, { template, overflow, ...rest }) {
   try {
     const { options, entries, ...saved } = readNote(file, note, host.info.vocabulary)
-    const speaker = new Speaker(host, { template: template ?? saved.template })
-    return new Chat(SECRET, host, { speaker, options: { ...options, ...(overflow ? { overflow } : {}) }, entries, session })
+    const speaker = new Speaker(host, { template: template ?? saved.template, preferred: preferredFor(rest) })
+    const more = { tools: toolOptions(rest), ...(overflow ? { overflow } : {}) }
+    return new Chat(SECRET, host, { speaker, options: { ...options, ...more }, entries, session })
   } catch (error) {
     await session.close()
     throw error
@@ -214,15 +241,29 @@ async function restoreChat(host, file, { session, note }, { template, overflow }
 /** model.generate(messages, options): an answer, and nothing of it is kept. */
 function answerMessages(host, messages, given) {
   const entries = checkMessages('prompt', messages).map((message) => ({ message, record: null }))
-  const { template, documents, variables, ...generate } = given ?? {}
-  const checked = v.options('generate()', given, { ...GENERATE, ...MESSAGES })
-  const speaker = new Speaker(host, checked)
+  const checked = v.options('generate()', given, { ...GENERATE, ...MESSAGES, ...TOOLS })
+  const { template, documents, variables, ...options } = withoutTools(given)
+  const { signal } = checked
+  checkToolOptions('generate()', checked, checked)
+  const speaker = new Speaker(host, { template, preferred: preferredFor(checked) })
   return startAnswer(async (controls) => {
-    const prompt = await unlessCancelled(speaker.fittingPrompt(entries, renderOptions(checked)), controls)
-    if (prompt === null) return { ...cancelledBefore, text: '', message: null, warnings: [] }
-    const said = await speaker.answer(prompt, host.generate, generate, controls)
-    return answerResult(said, messageOf(said), { warnings: prompt.warnings })
-  }, checked.signal)
+    // What the next round begins with is kept; without rounds there is none.
+    const session = checked.tools?.some(({ run }) => run) ? host.openSession() : null
+    const generate = session ? (...how) => session.generate(...how) : host.generate
+    const ask = async (given, offered) => {
+      const fitting = offered.then(async (use) => ({ use, prompt: await speaker.fittingPrompt(given, renderOptions(checked), use) }))
+      const fitted = await unlessCancelled(fitting, controls)
+      if (fitted === null) return null
+      const { use, prompt } = fitted
+      return { entries: given, warnings: prompt.warnings, said: await speaker.answer(prompt, generate, options, controls, use) }
+    }
+    try {
+      const how = { ...toolOptions(checked), where: 'generate()', speaker, entries, controls, signal, ask, keep: () => {} }
+      return (await answerInRounds(how)) ?? cancelledBefore
+    } finally {
+      await session?.close()
+    }
+  }, signal)
 }
 
 module.exports = { Chat, answerMessages, restoreChat, startChat }

@@ -96,9 +96,12 @@ class ReasoningSplitter {
   }
 }
 
+/** Whether the prompt `text` has opened the block. */
+const isOpen = (block, text) => block !== null && text.trimEnd().endsWith(block.open)
+
 /** A splitter for answers to the prompt `text`. */
 function splitterOf(block, text) {
-  return block ? new ReasoningSplitter(block, text.trimEnd().endsWith(block.open)) : passOn
+  return block ? new ReasoningSplitter(block, isOpen(block, text)) : passOn
 }
 
-module.exports = { findBlock, splitterOf }
+module.exports = { findBlock, isOpen, splitterOf }

@@ -2,6 +2,7 @@
 
 // The option `tools`, and what becomes of calls.
 
+const { plain } = require('../chat/messages.js')
 const v = require('../validate.js')
 
 const NAME = /^[A-Za-z0-9_.-]{1,64}$/
@@ -12,7 +13,9 @@ const TOOL = { description: v.string, parameters, run: v.callback }
 function parameters(name, value) {
   const isObject = typeof value === 'object' && value !== null && !Array.isArray(value)
   if (!isObject || (value.type !== undefined && value.type !== 'object')) throw v.invalidOption(name, "a JSON Schema of the type 'object'", value)
-  return { type: 'object', ...value }
+  // No parameters are no arguments; as a schema it would be any.
+  const isEmpty = Object.keys(value.properties ?? {}).length === 0 && Object.keys(value).every((key) => ['type', 'properties', 'description'].includes(key))
+  return { type: 'object', properties: {}, ...(isEmpty && { additionalProperties: false }), ...plain(name, value) }
 }
 
 /** Checks the option `tools`: [{ name, description, parameters, run }]. */
@@ -21,7 +24,7 @@ function tools(name, value) {
   return Object.entries(value).map(([tool, definition]) => {
     if (!NAME.test(tool)) throw v.invalidOption(`${name}, name`, 'a name of up to 64 letters, digits, _, - and .', tool)
     const checked = v.objectSchema(`tool '${tool}'`, TOOL)(`${name}.${tool}`, definition)
-    return { name: tool, description: '', parameters: { type: 'object', properties: {}, additionalProperties: false }, ...checked }
+    return { name: tool, description: '', parameters: parameters('', {}), ...checked }
   })
 }
 
@@ -59,8 +62,9 @@ const canRun = (calls, list) => calls.every(({ name }) => list.find((tool) => to
  * rejects, with the signal's reason.
  */
 async function runCalls(calls, list, signal = new AbortController().signal) {
-  const answer = async (toolCall) => {
-    const { run } = list.find(({ name }) => name === toolCall.name)
+  const answer = async (call) => {
+    const { run } = list.find(({ name }) => name === call.name)
+    const toolCall = structuredClone(call)
     try {
       return contentOf(await run(toolCall.arguments, { signal, toolCall }))
     } catch (error) {

@@ -8,9 +8,11 @@ const { parsed } = require('./scanner.js')
  *
  *   name                 of the row
  *   shows(template)      whether the text of a chat template shows this form; the first row that it does is taken
- *   answer(tools, how)   the grammar of a whole answer (grammar.js). how.calls: 'may' be, or 'must' be there and at once
+ *   answer(tools, how)   the grammar of a whole answer (grammar.js). how.calls: 'may' be, or 'must' be there and at once; how.isOne: of these there
+ *                        is one; how.without: texts that free text does not hold besides
  *   read(scanner, tools) the answer as events (scanner.js)
  *   write(calls)         calls as a model writes them: for templates that take definitions of tools and no calls
+ *   isWhole              the form is of every answer, also of one that calls nothing
  *   id(n, name)          of the n-th call of a conversation. Default: nine letters and digits, which every template takes
  *
  * A tool is { name, parameters }, a call { id, name, arguments }.
@@ -18,8 +20,11 @@ const { parsed } = require('./scanner.js')
 
 const quoted = JSON.stringify
 
-/** Free text, and calls at its end. */
-const textThenCalls = (text, calls, how) => (how.calls === 'must' ? calls : seq(text, maybe(calls)))
+/** Any of the calls, one or as many as the model likes. */
+const calls = (ways, separator, how) => (how.isOne ? oneOf(ways) : list(oneOf(ways), separator))
+
+/** Free text, and at its end calls, which `begin` begins. */
+const textThenCalls = (begin, all, how) => (how.calls === 'must' ? all : seq(free([begin, ...how.without]), maybe(all)))
 
 const object = (value) => typeof value === 'object' && value !== null && !Array.isArray(value)
 
@@ -38,7 +43,7 @@ const hermes = {
   answer(tools, how) {
     const begin = mark('<tool_call>')
     const call = ({ name, parameters }) => seq(begin, `\n{"name": ${quoted(name)}, "arguments": `, json(parameters), '}\n', mark('</tool_call>'))
-    return textThenCalls(free(['<tool_call>']), list(oneOf(tools.map(call)), '\n'), how)
+    return textThenCalls('<tool_call>', calls(tools.map(call), '\n', how), how)
   },
   *read(scanner) {
     for (let trim = true; yield* scanner.text('text', ['<tool_call>'], { trim }); trim = 'end') {
@@ -104,7 +109,7 @@ const tags = {
         argumentsForm(parameters, (key, schema) => seq(`<parameter=${key}>\n`, argumentForm(schema, parameters, end, '\n</parameter>'))),
         '</function>\n', mark('</tool_call>'),
       )
-    return textThenCalls(free(['<tool_call>']), list(oneOf(tools.map(call)), '\n'), how)
+    return textThenCalls('<tool_call>', calls(tools.map(call), '\n', how), how)
   },
   *read(scanner, tools) {
     for (let trim = true; yield* scanner.text('text', ['<tool_call>'], { trim }); trim = 'end') {
@@ -147,7 +152,7 @@ const pairs = {
         ),
         close,
       )
-    return textThenCalls(free(['<tool_call>']), list(oneOf(tools.map(call)), maybe('\n')), how)
+    return textThenCalls('<tool_call>', calls(tools.map(call), maybe('\n'), how), how)
   },
   *read(scanner, tools) {
     for (let trim = true; yield* scanner.text('text', ['<tool_call>'], { trim }); trim = 'end') {
@@ -180,8 +185,8 @@ const listed = (name, begin, shows) => ({
   answer(tools, how) {
     const id = seq(', "id": "', alphanumeric(9), '"')
     const call = ({ name: tool, parameters }) => seq(`{"name": ${quoted(tool)}, "arguments": `, json(parameters), maybe(id), '}')
-    const calls = seq(mark(begin), maybe(' '), '[', list(oneOf(tools.map(call)), ', '), ']')
-    return textThenCalls(free([begin]), calls, how)
+    const all = seq(mark(begin), maybe(' '), '[', calls(tools.map(call), ', ', how), ']')
+    return textThenCalls(begin, all, how)
   },
   *read(scanner) {
     for (let trim = true; yield* scanner.text('text', [begin], { trim }); trim = 'end') {
@@ -201,7 +206,7 @@ const mistral = {
   answer(tools, how) {
     const id = seq(mark('[CALL_ID]'), alphanumeric(9))
     const call = ({ name, parameters }) => seq(mark('[TOOL_CALLS]'), name, maybe(id), mark('[ARGS]'), json(parameters))
-    return textThenCalls(free(['[TOOL_CALLS]']), list(oneOf(tools.map(call))), how)
+    return textThenCalls('[TOOL_CALLS]', calls(tools.map(call), '', how), how)
   },
   *read(scanner) {
     for (let trim = true; yield* scanner.text('text', ['[TOOL_CALLS]'], { trim }); trim = 'end') {
@@ -220,8 +225,8 @@ const llama = {
   shows: (template) => template.includes('<|python_tag|>') || template.includes('{"name": function name, "parameters"'),
   answer(tools, how) {
     const call = ({ name, parameters }) => seq(`{"name": ${quoted(name)}, "parameters": `, json(parameters), '}')
-    const calls = seq(maybe(mark('<|python_tag|>')), oneOf(tools.map(call)))
-    return how.calls === 'must' ? calls : oneOf([free(['{"name"', '<|python_tag|>'], { atStart: true }), calls])
+    const all = seq(maybe(mark('<|python_tag|>')), oneOf(tools.map(call)))
+    return how.calls === 'must' ? all : oneOf([free(how.without, ['{"name"', '<|python_tag|>']), all])
   },
   *read(scanner) {
     scanner.begin()
@@ -241,6 +246,7 @@ const llama = {
  */
 const harmony = {
   name: 'harmony',
+  isWhole: true,
   shows: (template) => template.includes('<|channel|>') && template.includes('<|message|>'),
   answer(tools, how) {
     const channel = (name) => seq(mark('<|channel|>'), name)
@@ -254,9 +260,9 @@ const harmony = {
       const to = ` to=functions.${name}`
       return seq(oneOf([seq(channel('commentary'), to), seq(to, channel('commentary'))]), form, message, json(parameters))
     }
-    const calls = oneOf(tools.map(call))
-    if (how.calls === 'must') return seq(maybe(analysis), calls)
-    return seq(many(oneOf([analysis, preamble])), oneOf([seq(channel('final'), message, text), calls]))
+    const all = oneOf(tools.map(call))
+    if (how.calls === 'must') return seq(maybe(analysis), all)
+    return seq(many(oneOf([analysis, preamble])), oneOf([seq(channel('final'), message, text), all]))
   },
   *read(scanner) {
     for (;;) {
@@ -288,7 +294,7 @@ const deepseek = ({ name, shows, before, between, after }) => {
     shows,
     answer(tools, how) {
       const call = ({ name: tool, parameters }) => seq(...head, tool, ...middle, json(parameters), after, mark(close))
-      return textThenCalls(free([begin]), seq(mark(begin), list(oneOf(tools.map(call)), maybe('\n')), mark(end)), how)
+      return textThenCalls(begin, seq(mark(begin), calls(tools.map(call), maybe('\n'), how), mark(end)), how)
     },
     *read(scanner) {
       for (let trim = true; yield* scanner.text('text', [begin], { trim }); trim = 'end') {
@@ -325,8 +331,8 @@ const kimi = {
   answer(tools, how) {
     const call = ({ name, parameters }) =>
       seq(mark('<|tool_call_begin|>'), `functions.${name}:`, digits, mark('<|tool_call_argument_begin|>'), json(parameters), mark('<|tool_call_end|>'))
-    const calls = seq(mark('<|tool_calls_section_begin|>'), list(oneOf(tools.map(call))), mark('<|tool_calls_section_end|>'))
-    return textThenCalls(free(['<|tool_calls_section_begin|>']), calls, how)
+    const all = seq(mark('<|tool_calls_section_begin|>'), calls(tools.map(call), '', how), mark('<|tool_calls_section_end|>'))
+    return textThenCalls('<|tool_calls_section_begin|>', all, how)
   },
   *read(scanner) {
     for (let trim = true; yield* scanner.text('text', ['<|tool_calls_section_begin|>'], { trim }); trim = 'end') {
@@ -355,8 +361,8 @@ const generic = {
   shows: () => true,
   answer(tools, how) {
     const call = ({ name, parameters }) => seq(`{"name": ${quoted(name)}, "arguments": `, json(parameters), '}')
-    const calls = seq('{"tool_calls": [', list(oneOf(tools.map(call)), ', '), ']}')
-    return how.calls === 'must' ? calls : oneOf([free(['{"tool_calls"'], { atStart: true }), calls])
+    const all = seq('{"tool_calls": [', calls(tools.map(call), ', ', how), ']}')
+    return how.calls === 'must' ? all : oneOf([free(how.without, ['{"tool_calls"']), all])
   },
   *read(scanner) {
     scanner.begin()

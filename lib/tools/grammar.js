@@ -30,10 +30,10 @@ const digits = { kind: 'repeat', part: { kind: 'class', ranges: ['09'] }, least:
 const mark = (text) => ({ kind: 'mark', text })
 
 /**
- * Any text in which none of `without` occurs; with `atStart`, that does not begin with one of them (after white space). It may end
- * within one. Special tokens do not occur in it.
+ * Any text in which none of `without` occurs, and that does not begin with one of `notAtStart` (after white space). It may end within
+ * one. Special tokens do not occur in it.
  */
-const free = (without, { atStart = false } = {}) => ({ kind: 'free', without, atStart })
+const free = (without, notAtStart = []) => ({ kind: 'free', without, notAtStart })
 
 // What String.prototype.trim() removes.
 const SPACE = [[9, 13], [32, 32], [0xa0, 0xa0], [0x1680, 0x1680], [0x2000, 0x200a], [0x2028, 0x2029], [0x202f, 0x202f], [0x205f, 0x205f], [0x3000, 0x3000], [0xfeff, 0xfeff]]
@@ -72,9 +72,9 @@ function formOf(grammar, tokenOf) {
     }
   }
 
-  const freeForm = ({ without, atStart }) => {
-    const key = JSON.stringify([atStart, without])
-    if (!freeRules.has(key)) freeRules.set(key, (atStart ? textThatDoesNotBegin : textWithout)(without, rules))
+  const freeForm = ({ without, notAtStart }) => {
+    const key = JSON.stringify([without, notAtStart])
+    if (!freeRules.has(key)) freeRules.set(key, addFree(rules, without, notAtStart))
     return { rule: freeRules.get(key) }
   }
 
@@ -82,15 +82,15 @@ function formOf(grammar, tokenOf) {
   return { rules, root }
 }
 
-/** The prefixes of `words` as states: { next: Map of character -> state, isWord, suffix: the state of the longest proper suffix }. */
+/** The prefixes of `words` as states: { prefix, next: Map of character -> state, isWord }, the first one empty. */
 function prefixes(words) {
-  const states = [{ next: new Map(), isWord: false, suffix: 0 }]
+  const states = [{ prefix: '', next: new Map(), isWord: false }]
   for (const word of words) {
     let at = 0
     for (const c of word) {
       if (!states[at].next.has(c)) {
         states[at].next.set(c, states.length)
-        states.push({ next: new Map(), isWord: false, suffix: 0 })
+        states.push({ prefix: states[at].prefix + c, next: new Map(), isWord: false })
       }
       at = states[at].next.get(c)
     }
@@ -99,49 +99,44 @@ function prefixes(words) {
   return states
 }
 
-/** Adds a rule for each state, of a text that may end there or go on by any of `ways`: [form of a character, state]. Returns the first. */
-function automaton(rules, n, ways) {
+/**
+ * Adds rules for free(without, notAtStart), one for each state of an automaton: of a text that may end there or go on with a character and
+ * another state. Returns the first. What was read last is a state, the longest prefix of a word that it ends with; before that, states
+ * are prefixes of what may not stand at the start.
+ */
+function addFree(rules, without, notAtStart) {
+  const words = prefixes(without)
+  const starts = prefixes(notAtStart)
   const first = rules.length
-  for (let state = 0; state < n; state++) {
-    rules.push({ any: ['', ...ways(state).map(([character, to]) => ({ seq: [character, { rule: first + to }] }))] })
-  }
-  return first
-}
+  const firstInside = first + (notAtStart.length > 0 ? starts.length : 0)
+  const stateOf = (text) => words.reduce((best, { prefix }, state) => (text.endsWith(prefix) && prefix.length > words[best].prefix.length ? state : best), 0)
+  const isForbidden = (text) => without.some((word) => text.endsWith(word))
+  const alphabet = [...new Set(without.join(''))]
+  const inside = (text) => ({ rule: firstInside + stateOf(text) })
 
-/** Texts in which none of `words` occurs: what was read last is a state, the longest prefix of a word that it ends with. */
-function textWithout(words, rules) {
-  const states = prefixes(words)
-  const alphabet = [...new Set(words.join(''))]
-  const step = (state, c) => states[state].next.get(c) ?? (state === 0 ? 0 : step(states[state].suffix, c))
-  for (const queue = [0]; queue.length > 0; ) {
-    const state = queue.shift()
-    for (const [c, to] of states[state].next) {
-      states[to].suffix = state === 0 ? 0 : step(states[state].suffix, c)
-      states[to].isWord ||= states[states[to].suffix].isWord
-      queue.push(to)
-    }
-  }
-  return automaton(rules, states.length, (state) => {
+  /** A text that has come as far as `prefix` and goes on anyhow, but for `others`, which are dealt with. */
+  const goOn = (prefix, others) => {
+    const known = others.flatMap((set) => set.class)
+    const isKnown = (c) => known.some(([from, to]) => point(c) >= from && point(c) <= to)
     const byTarget = new Map()
     for (const c of alphabet) {
-      const to = step(state, c)
-      if (!states[to].isWord) byTarget.set(to, [...(byTarget.get(to) ?? []), c])
+      if (isKnown(c) || isForbidden(prefix + c)) continue
+      const state = stateOf(prefix + c)
+      byTarget.set(state, [...(byTarget.get(state) ?? []), c])
     }
-    return [[{ except: anyOf(alphabet).class }, 0], ...[...byTarget].map(([to, characters]) => [anyOf(characters), to])]
-  })
-}
+    const any = { seq: [{ except: [...known, ...anyOf(alphabet).class] }, inside('')] }
+    return [any, ...[...byTarget].map(([state, characters]) => ({ seq: [anyOf(characters), { rule: firstInside + state }] }))]
+  }
 
-/** Texts that, after white space, do not begin with one of `words`, which begin with none. */
-function textThatDoesNotBegin(words, rules) {
-  const states = prefixes(words)
-  const anything = states.length
-  return automaton(rules, states.length + 1, (state) => {
-    if (state === anything) return [[{ except: [] }, anything]]
-    const inside = [...states[state].next]
-    const known = anyOf(inside.map(([c]) => c)).class
-    const on = inside.filter(([, to]) => !states[to].isWord).map(([c, to]) => [anyOf([c]), to])
-    return state === 0 ? [...on, [{ class: SPACE }, 0], [{ except: [...known, ...SPACE] }, anything]] : [...on, [{ except: known }, anything]]
-  })
+  if (notAtStart.length > 0) {
+    for (const [state, { prefix, next }] of starts.entries()) {
+      const on = [...next].filter(([, to]) => !starts[to].isWord && !isForbidden(starts[to].prefix)).map(([c, to]) => ({ seq: [anyOf([c]), { rule: first + to }] }))
+      const blank = state === 0 ? [{ class: SPACE }] : []
+      rules.push({ any: ['', ...on, ...blank.map((set) => ({ seq: [set, { rule: first }] })), ...goOn(prefix, [anyOf([...next.keys()]), ...blank])] })
+    }
+  }
+  for (const { prefix } of words) rules.push({ any: ['', ...goOn(prefix, [])] })
+  return first
 }
 
 module.exports = { alphanumeric, digits, formOf, free, json, list, many, mark, maybe, oneOf, seq }

@@ -13,8 +13,8 @@ class CallSplitter {
   #idOf
 
   /**
-   * `inner`: the splitter of reasoning, whose text is read. `marks`: the texts of special tokens by id, which are part of the form. `idOf(name)`:
-   * the id of the next call, if the text has none.
+   * `inner`: the splitter of reasoning, whose text is read. `marks`: the texts of special tokens by id, which are part of the form. `idOf(name, id)`:
+   * the id of the next call, of which the text says `id`, or undefined.
    */
   constructor({ format, tools, marks, inner, idOf }) {
     this.#inner = inner
@@ -43,8 +43,8 @@ class CallSplitter {
   #read(events) {
     return events.map((event) => {
       if (event.type !== 'toolCall') return event
-      const { name, arguments: args, id = this.#idOf(name) } = event
-      return { type: 'toolCall', text: '', toolCall: { id, name, arguments: args } }
+      const { name, arguments: args, id } = event
+      return { type: 'toolCall', text: '', toolCall: { id: this.#idOf(name, id), name, arguments: args } }
     })
   }
 }

@@ -8,7 +8,12 @@ const quoted = JSON.stringify
 
 // What a template is tried with. The id is one that the strictest templates take.
 const QUESTION = { role: 'user', content: 'question' }
-const PROBE = { type: 'function', function: { name: 'probe_tool', description: 'A probe', parameters: { type: 'object', properties: { probe_key: { type: 'string', description: 'A key' } }, required: ['probe_key'] } } }
+const probeTool = (property) => ({
+  type: 'function',
+  function: { name: 'probe_tool', description: 'A probe', parameters: { type: 'object', properties: { probe_key: property }, required: ['probe_key'] } },
+})
+const PROBE = probeTool({ type: 'string', description: 'A key' })
+const BARE_PROBE = probeTool({ type: 'string' })
 const PROBE_ARGUMENTS = { probe_key: 'probe_value' }
 
 /** The id of the n-th call of a conversation: nine letters and digits suit the strictest templates. */
@@ -18,25 +23,27 @@ const callId = (format, n, name) => format.id?.(n, name) ?? `call${String(n).pad
  * Finds out by rendering small conversations what a template does:
  *   system    shows a system message
  *   tools     shows the definitions of tools
+ *   bare      does so where parameters have no description
  *   calls     shows calls: how it takes arguments, as an 'object' or a 'string'; null if it shows none
  *   content   of a message that has calls and no text: '' or null
  *   parallel  shows several calls of a message
  *   results   shows messages of the role 'tool'
- * `render(messages, variables)` gives the text, or throws, or promises either.
+ * `render(messages, tools)` gives the text, or throws, or promises either.
  */
 async function capabilitiesOf(render, format) {
-  const shown = async (messages, variables = { tools: [PROBE] }) => {
+  const shown = async (messages, tools = [PROBE]) => {
     try {
-      return await render(messages, variables)
+      return await render(messages, tools)
     } catch {
       return ''
     }
   }
   const probeCall = (i, args) => ({ id: callId(format, i, `probe_call${i}`), type: 'function', function: { name: `probe_call${i}`, arguments: args } })
   const answer = (content, ...calls) => ({ role: 'assistant', content, tool_calls: calls })
-  const found = { system: false, tools: false, calls: null, content: '', parallel: false, results: false }
-  found.system = (await shown([{ role: 'system', content: 'probe_system' }, QUESTION], {})).includes('probe_system')
+  const found = { system: false, tools: false, bare: false, calls: null, content: '', parallel: false, results: false }
+  found.system = (await shown([{ role: 'system', content: 'probe_system' }, QUESTION], null)).includes('probe_system')
   found.tools = (await shown([QUESTION])).includes('probe_tool')
+  found.bare = (await shown([QUESTION], [BARE_PROBE])).includes('probe_tool')
   // Text that stands as it was given is best: it is then what the model wrote.
   const isShown = (text) => ['probe_call0', 'probe_key', 'probe_value'].every((part) => text.includes(part))
   const isExact = (text) => text.includes(quoted(PROBE_ARGUMENTS)) && text.includes('probe_call0')
@@ -66,7 +73,19 @@ async function protocolOf(render, source) {
   return { format: generic, can: { ...can, tools: false, calls: null, parallel: false, results: false } }
 }
 
-const definitionOf = ({ name, description = '', parameters }) => ({ type: 'function', function: { name, description, parameters } })
+/** Parameters with what there are templates that need it of each: types where values tell them, and descriptions. */
+function complete(parameters, can) {
+  const typeOf = ({ enum: values, const: value }) => [...new Set((values ?? [value]).map((each) => (each === null ? 'null' : typeof each)))]
+  const property = ([key, schema]) => {
+    if (typeof schema !== 'object') return [key, schema]
+    const [type, ...others] = schema.type === undefined ? typeOf(schema) : []
+    const isTold = ['string', 'number', 'boolean'].includes(type) && others.length === 0
+    return [key, { ...(isTold && { type }), ...(!can.bare && { description: '' }), ...schema }]
+  }
+  return { ...parameters, properties: Object.fromEntries(Object.entries(parameters.properties ?? {}).map(property)) }
+}
+
+const definitionOf = ({ name, description, parameters }, can) => ({ type: 'function', function: { name, description, parameters: complete(parameters, can) } })
 
 /** For templates that have no place for definitions of tools. */
 function instructions(tools, format) {
@@ -79,7 +98,7 @@ function instructions(tools, format) {
 }
 
 /**
- * A conversation in the shape that the template takes: { messages, variables }. `messages` have role and content, those of the assistant
+ * A conversation in the shape that the template takes: { messages, tools }, the latter undefined where they stand in the messages. `messages` have role and content, those of the assistant
  * also `toolCalls` [{ id, name, arguments }], those of the role 'tool' `toolCallId` and `name`; other members are passed on.
  */
 function shape({ format, can }, messages, tools) {
@@ -107,17 +126,19 @@ function shape({ format, can }, messages, tools) {
       }
     } else shaped.push(message)
   }
-  if (tools.length === 0) return { messages: shaped, variables: {} }
-  if (can.tools) return { messages: shaped, variables: { tools: tools.map(definitionOf) } }
-  return { messages: instructed(can, shaped, instructions(tools, format)), variables: {} }
+  if (tools.length === 0) return { messages: shaped }
+  if (can.tools) return { messages: shaped, tools: tools.map((tool) => definitionOf(tool, can)) }
+  return { messages: instructed(can, shaped, instructions(tools, format)) }
 }
 
 function shapeCalls(can, format, { toolCalls: _, ...message }, calls) {
   const text = message.content ?? ''
   if (can.calls === null) return { ...message, content: [text, format.write(calls)].filter((part) => part !== '').join('\n') }
   const args = (value) => (can.calls === 'object' ? value : quoted(value))
+  // One of the two at most is what the template of this form takes in a message that calls.
+  if (format.name === 'harmony' && text !== '' && message.reasoning) message = { ...message, content: '', reasoning: `${message.reasoning}\n${text}` }
   const toolCalls = calls.map(({ id, name, arguments: value }) => ({ id, type: 'function', function: { name, arguments: args(value) } }))
-  return { ...message, content: text === '' ? can.content : text, tool_calls: toolCalls }
+  return { ...message, content: message.content || can.content, tool_calls: toolCalls }
 }
 
 function shapeResults(can, format, results) {

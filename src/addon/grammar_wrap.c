@@ -11,6 +11,7 @@ static const struct {
                                  struct chord_error *err);
 } compilers[] = {
     {"gbnf", chord_grammar_compile_gbnf},
+    {"form", chord_grammar_compile_form},
 };
 #define N_COMPILERS (sizeof compilers / sizeof *compilers)
 

@@ -1,10 +1,10 @@
 #include "sampler/grammar_form.h"
 
+#include "sampler/json_schema.h"
+
 struct form {
     struct grammar_builder *b;
     struct arena arena;
-    grammar_schema_node *schema_node;
-    void *context;
     uint32_t *rules; // [n_rules]: the builder's
     uint32_t n_rules;
 };
@@ -115,7 +115,7 @@ static uint32_t part_node(struct form *f, const struct json_value *part)
     if (json_string_is(of->key, "token"))
         return token_node(f, of);
     if (json_string_is(of->key, "schema"))
-        return f->schema_node(f->b, of, f->context);
+        return json_schema_node(f->b, of, f->arena.account);
     return refuse(f, "a part of no known kind");
 }
 
@@ -136,12 +136,29 @@ static uint32_t root_node(struct form *f, const struct json_value *form)
     return part_node(f, root);
 }
 
-uint32_t grammar_form(struct grammar_builder *builder, const struct json_value *form, grammar_schema_node *schema_node,
-                      void *context, struct memory_account *account)
+uint32_t grammar_form(struct grammar_builder *builder, const struct json_value *form, struct memory_account *account)
 {
-    struct form f = {.b = builder, .schema_node = schema_node, .context = context};
+    struct form f = {.b = builder};
     arena_init(&f.arena, account, MEMORY_SCRATCH);
     const uint32_t node = root_node(&f, form);
     arena_free(&f.arena);
     return node;
+}
+
+enum chord_status grammar_form_compile(const char *text, uint64_t n_bytes, struct memory_account *account,
+                                       struct grammar **out, struct chord_error *err)
+{
+    struct json_document document;
+    struct grammar_builder *builder;
+    *out = NULL;
+    enum chord_status status = json_read(&document, text, n_bytes, "a grammar", account, MEMORY_SCRATCH, err);
+    if (status != CHORD_OK)
+        return status;
+    status = grammar_builder_create(&builder, account, err);
+    if (status == CHORD_OK) {
+        status = grammar_finish(builder, grammar_form(builder, document.root, account), out, err);
+        grammar_builder_free(builder);
+    }
+    json_free(&document);
+    return status;
 }

@@ -9,18 +9,18 @@
 //   {"except": [[first, last], ...]}    one character, of the others
 //   {"rule": index}                     what rules[index] is
 //   {"token": id}                       this special token
-//   {"schema": schema}                  JSON that the JSON Schema describes
+//   {"schema": schema}                  JSON that the JSON Schema describes (json_schema.h)
 #ifndef CHORD_SAMPLER_GRAMMAR_FORM_H
 #define CHORD_SAMPLER_GRAMMAR_FORM_H
 
 #include "base/json.h"
 #include "sampler/grammar.h"
 
-// The node of a JSON Schema; 0 when the builder has failed.
-typedef uint32_t grammar_schema_node(struct grammar_builder *builder, const struct json_value *schema, void *context);
+// The root's node. What is not of this form fails the builder, as do schemas that json_schema.h refuses. `account`: of scratch memory.
+uint32_t grammar_form(struct grammar_builder *builder, const struct json_value *form, struct memory_account *account);
 
-// The root's node. What is not of this form fails the builder, as do schemas that `schema_node` refuses. `account`: of scratch memory.
-uint32_t grammar_form(struct grammar_builder *builder, const struct json_value *form, grammar_schema_node *schema_node,
-                      void *context, struct memory_account *account);
+// The grammar of a form's text.
+enum chord_status grammar_form_compile(const char *text, uint64_t n_bytes, struct memory_account *account,
+                                       struct grammar **out, struct chord_error *err);
 
 #endif

@@ -1,4 +1,4 @@
-// Grammars described by JSON: what is of the form finishes, what is not is refused, and memory is given back.
+// Grammars described by JSON: which texts they have, what is refused, and that memory is given back.
 
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "sampler/grammar_form.h"
+#include "sampler/recognizer.h"
 
 #include <string.h>
 
@@ -26,55 +27,84 @@ static int tear_down(void **state)
     return atomic_load(&account.total) == 0 ? 0 : -1;
 }
 
-// A schema is the text "schema", in place of what it would describe; null is refused.
-static uint32_t schema_node(struct grammar_builder *builder, const struct json_value *schema, void *context)
+static enum chord_status compile(const char *text, struct grammar **out, struct chord_error *err)
 {
-    (*(uint32_t *)context)++;
-    if (schema->type == JSON_NULL)
-        grammar_builder_fail(builder, "a schema of null");
-    return grammar_literal(builder, "schema", 6);
+    return grammar_form_compile(text, strlen(text), &account, out, err);
 }
 
-// The status of reading and finishing a form, and its message.
-static enum chord_status compile(const char *text, struct grammar **out, struct chord_error *err, uint32_t *n_schemas)
+// Whether the grammar has the text.
+static bool has(const struct grammar *grammar, const void *text, size_t n_bytes)
 {
-    struct json_document document;
-    struct grammar_builder *builder;
-    *n_schemas = 0;
-    assert_int_equal(json_read(&document, text, strlen(text), "form", &account, MEMORY_SCRATCH, err), CHORD_OK);
-    assert_int_equal(grammar_builder_create(&builder, &account, err), CHORD_OK);
-    const uint32_t root = grammar_form(builder, document.root, schema_node, n_schemas, &account);
-    json_free(&document);
-    const enum chord_status status = grammar_finish(builder, root, out, err);
-    grammar_builder_free(builder);
-    return status;
+    struct recognizer *recognizer;
+    struct chord_error err;
+    assert_int_equal(recognizer_create(&recognizer, grammar, 0, &account, &err), CHORD_OK);
+    uint32_t state = recognizer_start(recognizer);
+    for (size_t i = 0; i < n_bytes && state != RECOGNIZER_DEAD; i++)
+        state = recognizer_next(recognizer, state, ((const unsigned char *)text)[i]);
+    const bool can_end = state != RECOGNIZER_DEAD && recognizer_can_end(recognizer, state);
+    recognizer_free(recognizer);
+    return can_end;
 }
 
 static void test_forms(void **state)
 {
     static const struct {
-        const char *text;
-        uint32_t n_schemas;
+        const char *form;
+        const char *of[4], *not_of[4];
     } cases[] = {
-        {"{\"rules\":[],\"root\":\"text\"}", 0},
-        {"{\"rules\":[],\"root\":{\"seq\":[\"a\",{\"any\":[\"b\",{\"schema\":{}}]},{\"schema\":true}]}}", 2},
-        {"{\"rules\":[],\"root\":{\"repeat\":[{\"class\":[[48,57],[97,1114111]]},2,9]}}", 0},
-        {"{\"root\":{\"repeat\":[{\"except\":[]},0,null]},\"rules\":[]}", 0},
-        {"{\"rules\":[],\"root\":{\"token\":4294967295}}", 0},
-        {"{\"rules\":[{\"any\":[\"\",{\"seq\":[\"a\",{\"rule\":1}]}]},{\"seq\":[\"b\",{\"rule\":0}]}],\"root\":{"
-         "\"rule\":0}}",
-         0},
+        {"{\"rules\":[],\"root\":\"text\"}", {"text"}, {"", "tex", "texts"}},
+        {"{\"rules\":[],\"root\":{\"seq\":[\"a\",{\"any\":[\"b\",{\"schema\":{\"type\":\"boolean\"}}]}]}}",
+         {"ab", "atrue", "afalse"},
+         {"a", "b", "anull"}},
+        {"{\"rules\":[],\"root\":{\"repeat\":[{\"class\":[[48,57],[252,252]]},2,3]}}",
+         {"12", "1ü3"},
+         {"1", "1234", "ab"}},
+        {"{\"root\":{\"repeat\":[{\"except\":[[97,97]]},0,null]},\"rules\":[]}", {"", "bcd ü"}, {"a", "ba"}},
+        {"{\"rules\":[{\"any\":[\"\",{\"seq\":[\"a\",{\"rule\":1}]}]},{\"seq\":[\"b\",{\"rule\":0}]}],"
+         "\"root\":{\"rule\":0}}",
+         {"", "ab", "abab"},
+         {"a", "aba", "ba"}},
+        {"{\"rules\":[],\"root\":{\"seq\":[{\"schema\":{\"$ref\":\"#/$defs/x\",\"$defs\":{\"x\":{\"const\":1}}}},"
+         "{\"schema\":{\"type\":\"object\",\"properties\":{\"y\":{\"enum\":[\"z\"]}},\"required\":[\"y\"]}}]}}",
+         {"1{\"y\":\"z\"}"},
+         {"1{}", "2{\"y\":\"z\"}"}},
     };
     struct chord_error err = {0};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct grammar *grammar;
-        uint32_t n_schemas;
-        if (compile(cases[i].text, &grammar, &err, &n_schemas) != CHORD_OK)
-            fail_msg("%s: %s", cases[i].text, err.message);
-        assert_int_equal(n_schemas, cases[i].n_schemas);
+        if (compile(cases[i].form, &grammar, &err) != CHORD_OK)
+            fail_msg("%s: %s", cases[i].form, err.message);
+        for (size_t k = 0; k < 4 && cases[i].of[k] != NULL; k++)
+            if (!has(grammar, cases[i].of[k], strlen(cases[i].of[k])))
+                fail_msg("%s lacks '%s'", cases[i].form, cases[i].of[k]);
+        for (size_t k = 0; k < 4 && cases[i].not_of[k] != NULL; k++)
+            if (has(grammar, cases[i].not_of[k], strlen(cases[i].not_of[k])))
+                fail_msg("%s has '%s'", cases[i].form, cases[i].not_of[k]);
         grammar_free(grammar);
     }
+}
+
+// A special token is none of the texts that any characters are.
+static void test_tokens(void **state)
+{
+    static const char form[] =
+        "{\"rules\":[],\"root\":{\"seq\":[{\"repeat\":[{\"except\":[]},0,null]},{\"token\":66051}]}}";
+    static const unsigned char spelled[] = {'a', 0xff, 0x00, 0x01, 0x02, 0x03},
+                               other[] = {0xff, 0x00, 0x01, 0x02, 0x04};
+    struct grammar *grammar;
+    struct chord_error err;
+    unsigned char spelling[GRAMMAR_TOKEN_BYTES];
+    (void)state;
+    grammar_spell_token(66051, spelling);
+    assert_memory_equal(spelling, spelled + 1, sizeof spelling);
+    assert_int_equal(compile(form, &grammar, &err), CHORD_OK);
+    assert_true(has(grammar, spelled, sizeof spelled));
+    assert_true(has(grammar, spelled + 1, sizeof spelled - 1));
+    assert_false(has(grammar, other, sizeof other));
+    assert_false(has(grammar, spelled, sizeof spelled - 1));
+    assert_false(has(grammar, "a", 1));
+    grammar_free(grammar);
 }
 
 static void test_what_is_no_form(void **state)
@@ -101,16 +131,16 @@ static void test_what_is_no_form(void **state)
         {"{\"rules\":[],\"root\":{\"rule\":0}}", "number of a rule"},
         {"{\"rules\":[\"\"],\"root\":{\"rule\":1}}", "number of a rule"},
         {"{\"rules\":[],\"root\":{\"token\":4294967296}}", "id of a token"},
-        {"{\"rules\":[],\"root\":{\"schema\":null}}", "a schema of null"},
+        {"{\"rules\":[],\"root\":{\"schema\":{\"type\":5}}}", "type"},
+        {"{\"rules\":", "expected a value"},
         {"{\"rules\":[{\"rule\":0}],\"root\":{\"rule\":0}}", ""},
     };
     struct chord_error err;
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct grammar *grammar;
-        uint32_t n_schemas;
         memset(&err, 0, sizeof err);
-        if (compile(cases[i].text, &grammar, &err, &n_schemas) != CHORD_INVALID_ARGUMENT ||
+        if (compile(cases[i].text, &grammar, &err) != CHORD_INVALID_ARGUMENT ||
             strstr(err.message, cases[i].message) == NULL)
             fail_msg("%s: %s", cases[i].text, err.message);
     }
@@ -120,6 +150,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_forms, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_tokens, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_is_no_form, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

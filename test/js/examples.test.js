@@ -13,6 +13,7 @@ const EXPECTED = {
   'concurrent.js': /one by one: (\d+) steps, together: (\d+)\n$/,
   'generate.js': /\d+ tokens, [\d.]+ per second, ended by (length|stop)\n$/,
   'perplexity.js': /perplexity of LICENSE: [\d.]+ over \d+ tokens in \d+ windows\nafter .*\n/,
+  'tools.js': /(> read_file\(.*\)\n< \d+ characters\n)?[^]*\d+ tokens, ended by \w+\n$/,
   'wasm.js': /^(layer \d+: \d+ bytes, sum \d+\n)+\d+ reads by a guest of \d+ pages\n$/,
 }
 const INPUT = { 'chat.js': 'Once upon a time\nAnd then?\n' }

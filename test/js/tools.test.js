@@ -4,10 +4,14 @@
 // that has one of them is of its grammar.
 
 const assert = require('node:assert')
+const fs = require('node:fs')
+const path = require('node:path')
 const { test } = require('node:test')
 const { FORMATS, formatOf } = require('../../lib/tools/formats.js')
 const { formOf } = require('../../lib/tools/grammar.js')
 const { Scanner } = require('../../lib/tools/scanner.js')
+const { protocolOf, shape } = require('../../lib/tools/template.js')
+const { CHAT, testWith } = require('./helpers.js')
 
 const TOOLS = [
   {
@@ -180,7 +184,7 @@ function matches({ rules, root }, answer) {
   return ends(root, 0).includes(answer.length)
 }
 
-const grammarOf = (format, calls) => formOf(format.answer(TOOLS, { calls }), () => null)
+const grammarOf = (format, calls, without = [], isOne = false) => formOf(format.answer(TOOLS, { calls, isOne, without }), () => null)
 
 for (const format of FORMATS) {
   test(`${format.name}: its grammar has what is written and free text`, () => {
@@ -193,6 +197,10 @@ for (const format of FORMATS) {
     assert.ok(matches(may, free('Plain text <to, [TOO, {"na\n')))
     assert.ok(matches(may, free('')))
     assert.ok(!matches(must, free('Plain text')) && !matches(must, ''))
+    if (['harmony', 'llama3'].includes(format.name)) return // one call in any case
+    const two = format.write([{ name: 'now', arguments: {} }, { name: 'now', arguments: {} }])
+    const single = grammarOf(format, 'may', [], true)
+    assert.ok(matches(may, two) && matches(must, two) && matches(single, one) && !matches(single, two))
   })
 }
 
@@ -206,3 +214,66 @@ test('free text ends where a form begins', () => {
   for (const answer of ['{"name', '{"nam": 1}', 'a {"name": 1}', ' \n x']) assert.ok(matches(llama, answer), answer)
   for (const answer of ['{"name"', ' \n{"name": 1}', '<|python_tag|>x']) assert.ok(!matches(llama, answer), answer)
 })
+
+test('free text holds no marks of reasoning', () => {
+  for (const name of ['llama3', 'json', 'hermes']) {
+    const grammar = grammarOf(rowOf(name), 'may', ['<think>'])
+    for (const answer of ['<thin', ' <thinx<|python_ta{', 'a<<think', '{<th', '{"name<', '<|python_t<thin']) assert.ok(matches(grammar, answer), `${name}: ${answer}`)
+    for (const answer of ['<think>', ' <think>', 'a<think>', '<|python_ta<think>', '{"nam<think>', '<<think>x']) assert.ok(!matches(grammar, answer), `${name}: ${answer}`)
+  }
+})
+
+// ---- Conversations ----------------------------------------------------------------------------------------------------
+
+const CALLS = [
+  { id: 'call00001', name: 'read_file', arguments: { path: 'a "b".txt' } },
+  { id: 'call00002', name: 'now', arguments: {} },
+]
+const CONVERSATION = [
+  { role: 'user', content: 'What is in it?' },
+  { role: 'assistant', content: '', toolCalls: CALLS },
+  { role: 'tool', toolCallId: 'call00001', name: 'read_file', content: 'FIRST RESULT' },
+  { role: 'tool', toolCallId: 'call00002', name: 'now', content: '"SECOND RESULT"' },
+]
+const DEFINED = TOOLS.map((tool) => ({ description: `Is ${tool.name}.`, ...tool }))
+
+// The files of the fixtures whose templates know tools, their form, and where in a text it begins.
+const TEMPLATES = {
+  'NousResearch-Hermes-3-Llama-3.1-8B-tool_use': ['hermes', '<tool_call>\n{"name": "read'],
+  'Qwen-Qwen2.5-7B-Instruct': ['hermes', '<tool_call>\n{"name": "read'],
+  'Qwen-Qwen3-0.6B': ['hermes', '<tool_call>\n{"name": "read'],
+  'deepseek-ai-DeepSeek-R1-Distill-Qwen-32B': ['deepseek', '<｜Assistant｜><｜tool▁calls▁begin｜>'],
+  'ibm-granite-granite-3.3-2B-Instruct': ['granite', '<|tool_call|>[{"name": "read'],
+  'meta-llama-Llama-3.1-8B-Instruct': ['llama3', '{"name": "read'],
+  'meta-llama-Llama-3.2-3B-Instruct': ['llama3', '{"name": "read'],
+  'mistralai-Mistral-Nemo-Instruct-2407': ['mistral', '[TOOL_CALLS]'],
+  'openai-gpt-oss-120b': ['harmony', ' to=functions.read_file<'],
+  'google-gemma-2-2b-it': ['json', '{"tool_calls": [{"name": "read'],
+  'microsoft-Phi-3.5-mini-instruct': ['json', '{"tool_calls": [{"name": "read'],
+  'HuggingFaceTB-SmolLM3-3B': ['json', '{"tool_calls": [{"name": "read'],
+}
+
+async function conversationOf(source) {
+  const { Template } = require('@huggingface/jinja')
+  const template = new Template(source)
+  const render = (messages, tools) => template.render({ messages, tools, bos_token: '<s>', eos_token: '</s>', add_generation_prompt: true })
+  const protocol = await protocolOf(render, source)
+  const { messages, tools = null } = shape(protocol, CONVERSATION, DEFINED)
+  return { protocol, rendered: render(messages, tools) }
+}
+
+for (const [name, [form, begin]] of Object.entries(TEMPLATES)) {
+  const file = path.join(CHAT, 'templates', `${name}.jinja`)
+  testWith(file, `${name}: definitions, calls and results`, async () => {
+    const { protocol, rendered } = await conversationOf(fs.readFileSync(file, 'utf8'))
+    assert.strictEqual(protocol.format.name, form)
+    for (const { name: tool } of TOOLS) assert.ok(rendered.includes(`Is ${tool}.`), `${tool} is not defined`)
+    assert.ok(rendered.indexOf('SECOND RESULT') > rendered.indexOf('FIRST RESULT') && rendered.includes('FIRST RESULT'))
+    assert.strictEqual(rendered.split('Is read_file.').length, 2)
+    // What stands there is read as the calls that it is of.
+    const found = read(protocol.format, [rendered.slice(rendered.indexOf(begin))]).filter(({ type }) => type === 'toolCall')
+    const isOne = ['llama3', 'harmony'].includes(form) // the second call stands behind the first one's result
+    assert.deepStrictEqual(found.map(({ name: tool, arguments: args }) => [tool, args]), CALLS.slice(0, isOne ? 1 : 2).map(({ name: tool, arguments: args }) => [tool, args]))
+    if (isOne) assert.match(rendered.slice(rendered.indexOf('FIRST RESULT')), /now[^]*SECOND RESULT/)
+  })
+}

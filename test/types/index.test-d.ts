@@ -2,7 +2,7 @@ import { expectAssignable, expectError, expectNotAssignable, expectType } from '
 import { ChordError, inspect, loadModel, loadTokenizer, plan, quantize, systemInfo, wasmCodes } from '../..'
 import type {
   Chat, ChatAnswer, ChatMessage, ChatResult, ChordErrorCode, Generation, GenerateOptions, GgufInfo, LoadOptions, MetadataScalar, Model, PerplexityResult, Plan, QuantizeOptions, QuantizeResult, Result, Session, Stats, SystemInfo, Tensor,
-  TokenEvent, Tokenizer, WasmImports, WasmMemory,
+  TokenEvent, Tokenizer, ToolCall, WasmImports, WasmMemory,
 } from '../..'
 
 const signal = new AbortController().signal
@@ -141,7 +141,7 @@ const answer = chat.send('Hi', { maxTokens: 3 })
 expectType<ChatAnswer>(answer)
 expectType<ChatResult>(await answer)
 expectAssignable<AsyncIterable<string>>(answer)
-expectAssignable<AsyncIterable<{ type: 'text' | 'reasoning'; text: string }>>(answer.events())
+expectAssignable<AsyncIterable<{ type: 'text' | 'reasoning' | 'toolCall' | 'toolResult'; text: string }>>(answer.events())
 expectType<ChatMessage[]>(chat.messages)
 chat.messages = [{ role: 'user', content: [{ type: 'text', text: 'Hi' }] }]
 expectType<ChatMessage[]>(chat.rewind())
@@ -150,3 +150,8 @@ expectType<ChatAnswer>(model.generate([{ role: 'user', content: 'Hi' }], { templ
 expectType<Promise<void>>(chat.save('a.chat'))
 expectType<Promise<Chat>>(model.restoreChat('a.chat', { overflow: 'shift', signal }))
 expectError(chat.send(5))
+const tools = { now: { description: 'The time', parameters: { type: 'object' }, run: async ({ zone }: { zone?: string }) => zone ?? 'UTC' } }
+expectType<Chat>(model.chat({ tools, toolChoice: { name: 'now' }, maxRounds: 3 }))
+expectType<ToolCall[]>((await chat.send('Hi', { tools, toolChoice: 'required' })).toolCalls)
+expectError(chat.send('Hi', { tools: { now: { run: 5 } } }))
+expectError(model.generate('Hi', { tools }))
