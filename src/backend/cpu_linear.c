@@ -115,12 +115,16 @@ static void multiply_prompt(const struct backend *backend, const struct weight *
         columns->out_stride, backend->gemm_scratch + (uint64_t)thread * gemm->scratch_bytes);
 }
 
+// Rows first .. end - 1, which lie in one tile and so in one matrix of the tensor.
 static void multiply_by_scale(const struct weight *weight, uint64_t first, uint64_t end, const struct columns *columns)
 {
-    for (uint32_t c = 0; weight->type->tail_bytes != 0 && c < columns->n; c++) {
+    if (weight->scales == NULL)
+        return;
+    const float scale = weight->scales[first / weight->scale_rows];
+    for (uint32_t c = 0; c < columns->n; c++) {
         float *out = columns->out + c * columns->out_stride;
         for (uint64_t r = first - columns->first_row; r < end - columns->first_row; r++)
-            out[r] *= weight->scale;
+            out[r] *= scale;
     }
 }
 

@@ -99,6 +99,8 @@ static const struct weight *find_tensor(struct graph_builder *b, const char *nam
         return NULL;
     }
     b->tensor_used[tensor_index(b, weight->tensor)] = true;
+    if (weight->scale_tensor != NULL)
+        b->tensor_used[tensor_index(b, weight->scale_tensor)] = true;
     return weight;
 }
 
@@ -525,12 +527,20 @@ static void plan_scratch(struct graph *graph)
     }
 }
 
+// X.input_scale: with it converters of NVFP4 models say how activations may be quantized to 4 bits, which they are not here.
+static bool is_input_scale(const struct gguf_string *name)
+{
+    static const char suffix[] = ".input_scale";
+    const size_t n = sizeof suffix - 1;
+    return name->n_bytes > n && memcmp(name->bytes + name->n_bytes - n, suffix, n) == 0;
+}
+
 static void check_all_tensors_used(struct graph_builder *b)
 {
     for (uint64_t i = 0; b->status == CHORD_OK && i < gguf_n_tensors(b->gguf); i++) {
         const struct gguf_string name = gguf_tensor(b->gguf, i)->name;
         char printable[80];
-        if (!b->tensor_used[i])
+        if (!b->tensor_used[i] && !is_input_scale(&name))
             graph_build_fail(b, CHORD_MODEL_TENSOR,
                              "the file has the tensor '%s', which this architecture does not use: running the model "
                              "without it would give wrong text",

@@ -521,7 +521,7 @@ enum chord_status paging_read_rows(struct paging *paging, const struct weight *w
         count = count < in_tile ? count : in_tile;
         status = read_rows(paging, weight, first + done, count, &rows, err);
         for (uint64_t r = 0; r < count && status == CHORD_OK; r++, done++)
-            weight_dequantize_row(weight, rows + r * weight->row_bytes, out + done * weight->n);
+            weight_dequantize_row(weight, first + done, rows + r * weight->row_bytes, out + done * weight->n);
     }
     uv_mutex_unlock(&paging->mutex);
     return status;

@@ -14,6 +14,7 @@ struct weights {
     enum weights_mode mode;
     struct weight *items; // [n_items], in the order of the directory
     uint64_t n_items;
+    float *scales;     // of all items
     const void **maps; // [n_files]
     uint32_t n_files;
     uint64_t mapped_bytes;
@@ -56,14 +57,32 @@ static uint64_t choose_tile_bytes(const struct gguf *gguf, enum weights_mode mod
     return part < LEAST_TILE_BYTES ? LEAST_TILE_BYTES : part;
 }
 
-static void describe(struct weight *weight, const struct gguf_tensor *tensor, uint64_t tile_bytes)
+// X.scale of X.weight, with one number for all of it or for each of its matrices.
+static const struct gguf_tensor *find_scale_tensor(const struct gguf *gguf, const struct gguf_tensor *tensor)
+{
+    static const char suffix[] = ".weight", replaced[] = ".scale";
+    const size_t n_suffix = sizeof suffix - 1;
+    char name[GGUF_MAX_TENSOR_NAME_BYTES + 1];
+    const size_t n = (size_t)tensor->name.n_bytes;
+    if (n <= n_suffix || n >= sizeof name || memcmp(tensor->name.bytes + n - n_suffix, suffix, n_suffix) != 0)
+        return NULL;
+    memcpy(name, tensor->name.bytes, n - n_suffix);
+    memcpy(name + n - n_suffix, replaced, sizeof replaced);
+    const struct gguf_tensor *scale = gguf_find_tensor(gguf, name);
+    const bool fits = scale != NULL && scale->type == QUANT_F32 && scale->ne[1] * scale->ne[2] * scale->ne[3] == 1 &&
+                      (scale->ne[0] == 1 || scale->ne[0] == tensor->ne[2] * tensor->ne[3]);
+    return fits ? scale : NULL;
+}
+
+static void describe(struct weight *weight, const struct gguf *gguf, const struct gguf_tensor *tensor,
+                     uint64_t tile_bytes)
 {
     weight->tensor = tensor;
     weight->type = quant_traits(tensor->type);
     weight->n = tensor->ne[0];
     weight->n_rows = tensor->ne[1] * tensor->ne[2] * tensor->ne[3]; // cannot overflow: the span was checked
     weight->row_bytes = (tensor->n_bytes - weight->type->tail_bytes) / weight->n_rows;
-    weight->scale = 1.0f;
+    weight->scale_tensor = find_scale_tensor(gguf, tensor);
     weight->tile_rows = rows_of(weight, tensor->ne[2] > 1 ? tensor->ne[1] : weight->n_rows, tile_bytes);
     weight->n_tiles = (weight->n_rows + weight->tile_rows - 1) / weight->tile_rows;
     weight->expert_part = UINT32_MAX;
@@ -88,22 +107,51 @@ static enum chord_status open_paging(struct weights *weights, struct chord_error
     return paging_open(&weights->paging, weights->gguf, widest, weights->account, err);
 }
 
+static uint64_t n_scales(const struct weight *weight)
+{
+    return weight->scale_tensor != NULL ? weight->scale_tensor->ne[0] : weight->type->tail_bytes != 0;
+}
+
+static enum chord_status multiply_by_float_at(const struct weights *weights, const struct gguf_tensor *tensor,
+                                              uint64_t offset, float *out, struct chord_error *err)
+{
+    uint8_t bytes[4];
+    const enum chord_status status =
+        os_file_read(file_of(weights, tensor->file), tensor->offset + offset, bytes, sizeof bytes, err);
+    const uint32_t low = (uint32_t)(bytes[0] | bytes[1] << 8), high = (uint32_t)(bytes[2] | bytes[3] << 8);
+    if (status == CHORD_OK)
+        *out *= float_from_bits(low | high << 16);
+    return status;
+}
+
 static enum chord_status read_scales(struct weights *weights, struct chord_error *err)
 {
-    for (uint64_t i = 0; i < weights->n_items; i++) {
+    uint64_t n = 0;
+    enum chord_status status = CHORD_OK;
+    for (uint64_t i = 0; i < weights->n_items; i++)
+        n += n_scales(&weights->items[i]);
+    if (n == 0)
+        return CHORD_OK;
+    weights->scales = memory_zalloc(weights->account, MEMORY_METADATA, n, sizeof(float));
+    if (weights->scales == NULL)
+        return memory_account_fail(weights->account, err, n * sizeof(float), "the scales of tensors");
+    float *next = weights->scales;
+    for (uint64_t i = 0; i < weights->n_items && status == CHORD_OK; i++) {
         struct weight *weight = &weights->items[i];
-        uint8_t tail[4];
-        if (weight->type->tail_bytes == 0)
+        const uint64_t count = n_scales(weight);
+        if (count == 0)
             continue;
-        const uint64_t at = weight->tensor->offset + weight->n_rows * weight->row_bytes;
-        const enum chord_status status =
-            os_file_read(file_of(weights, weight->tensor->file), at, tail, sizeof tail, err);
-        if (status != CHORD_OK)
-            return status;
-        const uint32_t low = (uint32_t)(tail[0] | tail[1] << 8);
-        weight->scale = float_from_bits(low | (uint32_t)(tail[2] | tail[3] << 8) << 16);
+        weight->scales = next;
+        weight->scale_rows = weight->n_rows / count;
+        for (uint64_t k = 0; k < count && status == CHORD_OK; k++, next++) {
+            *next = 1.0f;
+            if (weight->type->tail_bytes != 0)
+                status = multiply_by_float_at(weights, weight->tensor, weight->n_rows * weight->row_bytes, next, err);
+            if (status == CHORD_OK && weight->scale_tensor != NULL)
+                status = multiply_by_float_at(weights, weight->scale_tensor, 4 * k, next, err);
+        }
     }
-    return CHORD_OK;
+    return status;
 }
 
 enum chord_status weights_open(struct weights **out, const struct gguf *gguf, enum weights_mode mode,
@@ -125,7 +173,7 @@ enum chord_status weights_open(struct weights **out, const struct gguf *gguf, en
     }
     const uint64_t tile_bytes = choose_tile_bytes(gguf, mode);
     for (uint64_t i = 0; i < weights->n_items; i++)
-        describe(&weights->items[i], gguf_tensor(gguf, i), tile_bytes);
+        describe(&weights->items[i], gguf, gguf_tensor(gguf, i), tile_bytes);
     enum chord_status status = mode == WEIGHTS_MAPPED  ? map_files(weights, err)
                                : mode == WEIGHTS_PAGED ? open_paging(weights, err)
                                                        : CHORD_OK;
@@ -148,6 +196,7 @@ void weights_close(struct weights *weights)
         if (weights->maps[i] != NULL)
             os_file_unmap(weights->maps[i], file_of(weights, i)->size);
     memory_free(weights->account, (void *)weights->maps);
+    memory_free(weights->account, weights->scales);
     memory_free(weights->account, weights->items);
     memory_free(weights->account, weights);
 }
@@ -251,11 +300,11 @@ void weights_release(struct weights *weights, const struct weight *weight, uint6
                       n_rows * weight->row_bytes);
 }
 
-void weight_dequantize_row(const struct weight *weight, const void *row, float *out)
+void weight_dequantize_row(const struct weight *weight, uint64_t row, const void *bytes, float *out)
 {
-    weight->type->dequantize_row(row, out, weight->n);
-    for (uint64_t i = 0; weight->type->tail_bytes != 0 && i < weight->n; i++)
-        out[i] *= weight->scale;
+    weight->type->dequantize_row(bytes, out, weight->n);
+    for (uint64_t i = 0; weight->scales != NULL && i < weight->n; i++)
+        out[i] *= weight->scales[row / weight->scale_rows];
 }
 
 // ---- Single rows --------------------------------------------------------------------------------------------------------
@@ -265,7 +314,7 @@ static void read_mapped_rows(const struct weights *weights, const struct weight 
 {
     const char *rows = (const char *)weights->maps[weight->tensor->file] + weight->tensor->offset;
     for (uint64_t r = 0; r < n_rows; r++)
-        weight_dequantize_row(weight, rows + (first + r) * weight->row_bytes, out + r * weight->n);
+        weight_dequantize_row(weight, first + r, rows + (first + r) * weight->row_bytes, out + r * weight->n);
 }
 
 enum chord_status weights_read_rows(struct weights *weights, const struct weight *weight, uint64_t first,

@@ -30,9 +30,13 @@ struct weight {
     uint64_t n; // elements of a row
     uint64_t n_rows;
     uint64_t row_bytes;
-    float
-        scale; // of the whole tensor: products with rows as they lie in tiles are to be multiplied by it; 1 in most types
-    uint64_t tile_rows; // rows of every tile but the last, >= 1
+    // NULL in most files. Else the scale of each scale_rows rows: products with rows as they lie in tiles are to be multiplied
+    // by it. From the tensor's tail (quant/quant.h), or, of X.weight, from the F32 tensor X.scale, which holds one for all or
+    // one for each matrix.
+    const float *scales;
+    uint64_t scale_rows;
+    const struct gguf_tensor *scale_tensor; // the latter, or NULL
+    uint64_t tile_rows;                     // rows of every tile but the last, >= 1
     uint64_t n_tiles;
     // Paged mode: where the numbers of its tiles in the schedule stand, and the schedule of it and those used with it.
     uint32_t slots_at, slots_begin, slots_end;
@@ -147,8 +151,8 @@ enum chord_status weights_acquire(struct weights *weights, const struct weight *
 // n_rows of the tile were used; each row is used once in a pass.
 void weights_release(struct weights *weights, const struct weight *weight, uint64_t tile, uint64_t n_rows);
 
-// One row, as it lies in a tile, by the tensor's scale: out[weight->n].
-void weight_dequantize_row(const struct weight *weight, const void *row, float *out);
+// Row `row`, whose bytes are as in a tile, times its scale: out[weight->n].
+void weight_dequantize_row(const struct weight *weight, uint64_t row, const void *bytes, float *out);
 
 // Dequantizes rows first .. first + n_rows - 1 into out [n_rows, n].
 enum chord_status weights_read_rows(struct weights *weights, const struct weight *weight, uint64_t first,

@@ -296,8 +296,8 @@ static void types_of_floats(void **state)
 static void quantized_types(void **state)
 {
     (void)state;
-    static const uint32_t types[] = {QUANT_Q8_0, QUANT_Q4_0, QUANT_Q4_1, QUANT_Q5_0, QUANT_Q5_1,
-                                     QUANT_Q2_K, QUANT_Q3_K, QUANT_Q4_K, QUANT_Q5_K, QUANT_Q6_K, QUANT_I2_S};
+    static const uint32_t types[] = {QUANT_Q8_0, QUANT_Q4_0, QUANT_Q4_1, QUANT_Q5_0, QUANT_Q5_1, QUANT_Q2_K,
+                                     QUANT_Q3_K, QUANT_Q4_K, QUANT_Q5_K, QUANT_Q6_K, QUANT_I2_S};
     for (size_t i = 0; i < (quick() ? 2 : sizeof types / sizeof *types); i++)
         compare_model((struct tiny_options){.type = types[i],
                                             .arch = i % 2 == 0 ? "llama" : "qwen3",
@@ -324,6 +324,51 @@ static void quantized_experts(void **state)
                                             .n_expert_used = 4,
                                             .n_layer = 1},
                       Q8_BOUND, Q8_TIGHT_BOUND);
+}
+
+// Every matrix divided by a power of two, which its X.scale makes up for: one for all of it, or one for each expert. Not a bit of
+// the results changes.
+static void scale_tensors(void **state)
+{
+    (void)state;
+    enum { n = 40, n_prompt = 33, n_expert = 4 };
+    uint32_t tokens[n];
+    struct rig rig;
+    tiny_init(&m, (struct tiny_options){.n_expert = n_expert});
+    random_tokens(tokens, n, 7);
+    rig_open(&rig, best_tier(), 2);
+    float *expected = run_sequence(&rig, tokens, n, n_prompt, n, n);
+    rig_close(&rig);
+    const uint32_t n_tensors = m.n_tensors;
+    for (uint32_t i = 0; i < n_tensors; i++) {
+        struct tiny_tensor *t = &m.tensors[i];
+        char name[64];
+        float scales[n_expert];
+        const size_t stem = strlen(t->name) - strlen("weight");
+        if (t->ne[1] == 1)
+            continue;
+        for (uint32_t k = 0; k < t->ne[2]; k++)
+            scales[k] = ldexpf(1, (int)((i + k) % 7) - 3);
+        for (uint64_t e = 0; e < t->ne[0] * t->ne[1] * t->ne[2]; e++)
+            t->values[e] /= scales[e / (t->ne[0] * t->ne[1])];
+        memcpy(t->bytes, t->values, t->n_bytes);
+        assert_true(stem + sizeof "input_scale" < sizeof name);
+        memcpy(name, t->name, stem);
+        strcpy(name + stem, "scale");
+        struct tiny_tensor *scale = tiny_add(&m, name, QUANT_F32, t->ne[2], 1, 0, 0);
+        memcpy(scale->bytes, scales, scale->n_bytes);
+        if (i % 2 == 0) { // which says nothing here
+            strcpy(name + stem, "input_scale");
+            tiny_add(&m, name, QUANT_F32, 1, 1, 0, 1);
+        }
+    }
+    rig_open(&rig, best_tier(), 2);
+    float *got = run_sequence(&rig, tokens, n, n_prompt, n, n);
+    assert_memory_equal(got, expected, (size_t)n * m.options.n_vocab * sizeof *got);
+    rig_close(&rig);
+    free(got);
+    free(expected);
+    tiny_free(&m);
 }
 
 // Matrices of several types in one node, as mixtures such as Q4_K_M have them.
@@ -753,6 +798,7 @@ int main(void)
         TEST(types_of_floats),
         TEST(quantized_types),
         TEST(quantized_experts),
+        TEST(scale_tensors),
         TEST(mixed_types),
         TEST(threads_change_nothing),
         TEST(long_contexts_change_nothing),

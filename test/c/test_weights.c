@@ -105,7 +105,7 @@ static void check_against(struct weights *weights, const struct tiny_tensor *t)
     assert_int_equal(w->n, t->ne[0]);
     assert_int_equal(w->n_rows, n_rows);
     assert_int_equal(w->row_bytes * n_rows + w->type->tail_bytes, t->n_bytes);
-    assert_true(w->scale == (w->type->tail_bytes != 0 ? 0x1p-5f : 1.0f));
+    assert_true(w->type->tail_bytes != 0 ? w->scales[0] == 0x1p-5f : w->scales == NULL);
     assert_int_equal(w->type->type, t->type);
     check_tiles(weights, w);
     assert_int_equal(weights_acquire(weights, w, 0, &bytes, NULL), CHORD_OK);
