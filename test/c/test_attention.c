@@ -180,7 +180,7 @@ static double reference(const struct cache *c, const float *q, const struct atte
 // ---- one call --------------------------------------------------------------------------------------------------------
 
 struct shape {
-    uint32_t n_q, n_rows, position, window;
+    uint32_t n_q, n_rows, position, window, n_keys;
     float soft_cap;
     bool sinks;
 };
@@ -191,14 +191,15 @@ static void check_alone(const struct kernels *k, const struct attention_args *al
 {
     struct attention_args args = *all;
     const uint64_t at = row * all->row_stride + (uint64_t)head * all->head_dim;
-    const uint32_t end = all->position + row + 1, floats = attention_partial_floats(all->head_dim);
+    const uint32_t end = all->n_keys != 0 ? all->n_keys : all->position + row + 1;
+    const uint32_t floats = attention_partial_floats(all->head_dim);
     const uint32_t first = all->window != 0 && end > all->window ? end - all->window : 0;
     float out[MAX_HEAD_DIM], merged[MAX_HEAD_DIM];
     args.q = all->q + at;
     args.out = out;
     args.sinks = all->sinks == NULL ? NULL : all->sinks + head;
     args.n_rows = args.n_q = 1;
-    args.position = end - 1;
+    args.position = all->position + row;
     args.next = (const char *)args.blocks[0] + args.k_offset;
     k->attention[type](&args);
     float *partials = malloc(MAX_SPANS * floats * sizeof *partials);
@@ -279,12 +280,14 @@ static void check_shape(const struct kernels *k, const struct cache *c, struct s
                                   .sinks = s.sinks ? sinks : NULL,
                                   .position = s.position,
                                   .window = s.window,
+                                  .n_keys = s.n_keys,
                                   .blocks = c->blocks,
                                   .v_offset = c->v_offset,
                                   .scratch = scratch};
     k->attention[c->type](&args);
     for (uint32_t r = 0; r < s.n_rows; r++) {
-        const uint32_t end = s.position + r + 1, first = s.window != 0 && end > s.window ? end - s.window : 0;
+        const uint32_t end = s.n_keys != 0 ? s.n_keys : s.position + r + 1,
+                       first = s.window != 0 && end > s.window ? end - s.window : 0;
         for (uint32_t i = width; r + 1 < s.n_rows && i < stride; i++)
             assert_int_equal(bits_from_float(out[r * stride + i]), 0xffffffff);
         for (uint32_t h = 0; h < s.n_q; h++) {
@@ -343,7 +346,11 @@ static void attention_of_tier(const struct kernels *k)
             if (long_one && s.n_q > 4)
                 s.n_q = 1 + s.n_q % 4;
             s.n_rows = places[i][1] < ATTENTION_MAX_COLUMNS / s.n_q ? places[i][1] : ATTENTION_MAX_COLUMNS / s.n_q;
-            cache_fill(k, &cache, type, head_dims[d], s.position + s.n_rows, large ? 100.0f : 1.0f);
+            // Rows that see the keys behind them too.
+            if (s.window == 0 && (i + d) % 2 == 0)
+                s.n_keys = s.position + s.n_rows + (uint32_t)(7 * d + i);
+            cache_fill(k, &cache, type, head_dims[d], s.n_keys != 0 ? s.n_keys : s.position + s.n_rows,
+                       large ? 100.0f : 1.0f);
             check_shape(k, &cache, s, large ? 100.0f : 3.0f);
         }
     }

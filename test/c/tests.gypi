@@ -6,6 +6,7 @@
     {'target_name': 'test_base', 'includes': ['test.gypi']},
     {'target_name': 'test_draft', 'includes': ['test.gypi']},
     {'target_name': 'test_choose', 'includes': ['test.gypi']},
+    {'target_name': 'test_embed', 'includes': ['test.gypi']},
     {'target_name': 'test_engine', 'includes': ['test.gypi']},
     {'target_name': 'test_engine_bytes', 'includes': ['test.gypi']},
     {'target_name': 'test_engine_open', 'includes': ['test.gypi']},
