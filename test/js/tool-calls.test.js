@@ -10,7 +10,7 @@ const { makeModel } = require('../../bench/make-model.js')
 const { encodeHeader, encodePair } = require('../../bench/model/gguf.js')
 const { FORMATS } = require('../../lib/tools/formats.js')
 const { test } = require('node:test')
-const { openModel, temporaryFolder } = require('./helpers.js')
+const { STORIES, openModel, temporaryFolder, testWith, withMetadata } = require('./helpers.js')
 
 const NORMAL = 1
 const CONTROL = 3
@@ -332,4 +332,18 @@ test('a model that thinks does so first', async (t) => {
     assert.ok(toolCalls.length > 0 && reasoning !== undefined)
   }
   assert.ok(n > 0)
+})
+
+testWith(STORIES, "with tools the file's template for tools is taken, and tools that a template does not show stand in the messages", async (t) => {
+  const plain = '{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>'
+  const file = withMetadata(t, STORIES, { 'tokenizer.chat_template': plain, 'tokenizer.chat_template.tool_use': FAMILIES.hermes.template })
+  const model = await openModel(t, file)
+  const tools = { now: { description: 'The time' } }
+  assert.strictEqual(model.chat({ tools }).template.name, 'tool_use')
+  const chat = model.chat({ system: 'Be brief.', messages: [{ role: 'user', content: 'Hi' }], template: 'default', tools })
+  const prompt = await chat.render()
+  assert.match(prompt, /^<system>Be brief\.\n\nYou can call these functions[^]*"name":"now"[^]*\{"tool_calls": \[[^]*<user>Hi<assistant>$/)
+  // Without a place for a system message they stand before the first one.
+  const only = model.chat({ template: "{% for m in messages %}{{ raise_exception('no system') if m.role == 'system' }}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>", messages: [{ role: 'user', content: 'Hi' }], tools })
+  assert.match(await only.render(), /^<user>You can call these functions[^]*\n\nHi<assistant>$/)
 })

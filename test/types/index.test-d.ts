@@ -151,7 +151,7 @@ expectType<Promise<void>>(chat.save('a.chat'))
 expectType<Promise<Chat>>(model.restoreChat('a.chat', { overflow: 'shift', signal }))
 expectError(chat.send(5))
 const tools = { now: { description: 'The time', parameters: { type: 'object' }, run: async ({ zone }: { zone?: string }) => zone ?? 'UTC' } }
-expectType<Chat>(model.chat({ tools, toolChoice: { name: 'now' }, maxRounds: 3 }))
+expectType<Chat>(model.chat({ tools, toolChoice: { name: 'now' }, parallelToolCalls: false, maxRounds: 3 }))
 expectType<ToolCall[]>((await chat.send('Hi', { tools, toolChoice: 'required' })).toolCalls)
 expectError(chat.send('Hi', { tools: { now: { run: 5 } } }))
 expectError(model.generate('Hi', { tools }))
