@@ -41,6 +41,8 @@ static int measure(const char *name, const struct sampler_options *options, cons
         fprintf(stderr, "%s: %s\n", name, err.message);
         return 1;
     }
+    for (uint32_t i = 0; i < options->dry_last_n; i++) // a text that repeats itself a little
+        sampler_accept(sampler, i * 7919 % 1021);
     for (int run = 0; run < N_RUNS; run++) {
         uint64_t ns = 0;
         for (int i = 0; i < N_CHOICES; i++) {
@@ -91,6 +93,13 @@ int main(void)
     MEASURE("top-p 0.95", o.top_p = 0.95f);
     MEASURE("typical 0.95", o.typical_p = 0.95f);
     MEASURE("no filter", (void)0);
+    MEASURE("top-n-sigma 1", o.top_n_sigma = 1);
+    MEASURE("mirostat", o.mirostat_tau = 5; o.mirostat_eta = 0.1f);
+    MEASURE("dynamic temperature", o.dynamic_range = 0.5f; o.dynamic_exponent = 1);
+    MEASURE("defaults with XTC", o.top_k = 40; o.top_p = 0.95f; o.min_p = 0.05f; o.xtc_probability = 1;
+            o.xtc_threshold = 0.1f);
+    MEASURE("defaults with DRY over 8192", o.top_k = 40; o.top_p = 0.95f; o.min_p = 0.05f; o.dry_multiplier = 0.8f;
+            o.dry_base = 1.75f; o.dry_allowed_length = 2; o.dry_last_n = 8192);
     fill(logits, &random, 0.01);
     MEASURE("top-p 0.95, flat distribution (the worst)", o.top_p = 0.95f);
     free(logits);
