@@ -397,9 +397,12 @@ static void matvec_of_tier(const struct kernels *k)
         }
         static const uint64_t long_rows[] = {4096, 11008, 2816};
         for (size_t s = 0; s < LENGTH(long_rows); s++) {
-            const struct matvec_case m = {.type = all_types[t], .n = long_rows[s], .n_rows = 2, .place = PLACE_END};
+            const struct matvec_case m = {.type = all_types[t], .n = long_rows[s], .n_rows = 3, .place = PLACE_END};
             check_matvec(k, &m);
         }
+        const struct matvec_case long_rest = {.type = all_types[t], .n = 11008 - 32, .n_rows = 3, .place = PLACE_END};
+        if (long_rest.n % traits->block_size == 0)
+            check_matvec(k, &long_rest);
         const struct matvec_case many_rows = {.type = all_types[t], .n = 512, .n_rows = 33, .place = PLACE_ODD};
         check_matvec(k, &many_rows);
     }

@@ -35,7 +35,7 @@ ALWAYS_INLINE void dot_iq4_xs(const uint8_t *row, uint64_t n, const void *const 
             };
             for (uint32_t c = 0; c < n_columns; c++) {
                 const struct activation_group_32 *y = (const struct activation_group_32 *)columns[c] + 2 * b + g;
-                sums[c][g] = add_products_32(sums[c][g], codes, y, ZERO_SHIFT_128, false);
+                sums[c][g] = add_products_32(sums[c][g], codes, y, _mm512_setzero_ps(), ZERO_SHIFT_128, false);
             }
         }
     }
