@@ -63,7 +63,7 @@ void chord_grammar_free(struct chord_grammar *grammar)
 
 // ---- A model's tokens ------------------------------------------------------------------------------------------------
 
-static enum token_role role_of(void *user, uint32_t token, char *out, uint64_t capacity, uint64_t *n_bytes)
+enum token_role grammar_token_role(void *user, uint32_t token, char *out, uint64_t capacity, uint64_t *n_bytes)
 {
     const struct tokenizer *tokenizer = user;
     const enum token_type type = tokenizer_token_type(tokenizer, token);
@@ -94,7 +94,7 @@ static enum chord_status create_trie(struct chord_model *model, struct chord_err
     tokenizer_info(model->tokenizer.tokenizer, &info);
     const struct token_source source = {
         .n_tokens = info.n_vocab < model->hparams.n_vocab ? info.n_vocab : model->hparams.n_vocab,
-        .token = role_of,
+        .token = grammar_token_role,
         .user = model->tokenizer.tokenizer,
     };
     return token_trie_create(&model->trie, &source, &model->account, err);

@@ -13,6 +13,9 @@ enum chord_status grammar_object_create(grammar_compiler *compile, const char *t
                                         struct chord_grammar **out, struct chord_error *err);
 struct chord_grammar *grammar_object_keep(struct chord_grammar *grammar); // another reference, for chord_grammar_free
 
+// What a token of the tokenizer `user` is to a grammar (struct token_source).
+enum token_role grammar_token_role(void *user, uint32_t token, char *out, uint64_t capacity, uint64_t *n_bytes);
+
 // Sees to it that the job has the constraint of its grammar, and the model its trie. On the run thread.
 enum chord_status job_create_constraint(struct chord_job *job, struct chord_error *err);
 

@@ -205,18 +205,35 @@ bool constraint_has_mask(struct constraint *constraint)
     return constraint_error(c)->code == CHORD_OK && find_mask(c, recognizer_key(c->recognizer, c->state)) != NULL;
 }
 
+// Takes out of logits[n], n <= 64, those whose bit is not set: by what there is less of.
+static void apply_word(uint64_t word, float *logits, uint32_t n)
+{
+    float kept[64];
+    uint32_t n_kept = 0;
+    if (__builtin_popcountll(word) > 32) {
+        for (uint64_t rest = ~word; rest != 0; rest &= rest - 1) {
+            const uint32_t i = (uint32_t)__builtin_ctzll(rest);
+            if (i < n)
+                logits[i] = -INFINITY;
+        }
+        return;
+    }
+    for (uint64_t rest = word; rest != 0; rest &= rest - 1)
+        kept[n_kept++] = logits[__builtin_ctzll(rest)];
+    for (uint32_t i = 0; i < n; i++)
+        logits[i] = -INFINITY;
+    n_kept = 0;
+    for (; word != 0; word &= word - 1)
+        logits[__builtin_ctzll(word)] = kept[n_kept++];
+}
+
 bool constraint_apply(struct constraint *constraint, float *logits)
 {
     const struct constraint *c = constraint;
     const uint64_t *words = constraint_mask(constraint);
     if (words == NULL)
         return false;
-    for (uint32_t i = 0; i < c->n_words; i++) {
-        const uint32_t first = i * 64, n = c->n_vocab - first < 64 ? c->n_vocab - first : 64;
-        if (words[i] == UINT64_MAX)
-            continue;
-        for (uint32_t k = 0; k < n; k++)
-            logits[first + k] = words[i] >> k & 1 ? logits[first + k] : -INFINITY;
-    }
+    for (uint32_t i = 0; i < c->n_words; i++)
+        apply_word(words[i], logits + (uint64_t)i * 64, c->n_vocab - i * 64 < 64 ? c->n_vocab - i * 64 : 64);
     return true;
 }

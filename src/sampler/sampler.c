@@ -297,30 +297,37 @@ static uint32_t head_from(const struct sampler *s, uint32_t at)
     return is_top_k && o->top_k < s->n_vocab && o->top_k <= MOST_ASKED_ABOUT ? o->top_k : 0;
 }
 
-// Takes those of set[n] that are not allowed out of the logits; whether there were any.
-static bool exclude(struct constraint *constraint, const struct candidate *set, uint32_t n, float *logits)
+// Takes those of set[n] that are not allowed out of the logits. How many they were.
+static uint32_t exclude(struct constraint *constraint, const struct candidate *set, uint32_t n, float *logits)
 {
-    bool excluded = false;
+    uint32_t n_excluded = 0;
     for (uint32_t i = 0; i < n; i++)
         if (!constraint_allows(constraint, set[i].token)) {
             logits[set[i].token] = -INFINITY;
-            excluded = true;
+            n_excluded++;
         }
-    return excluded;
+    return n_excluded;
 }
 
 // Takes what is forbidden out of the logits, as far as the samplers from stage `at` on can tell. The head of the order is the same
-// with all of it taken out and with just so much that the head is allowed: so the head is asked about first, some rounds long, and
-// the mask of the whole vocabulary is made when that leads nowhere. False after an error.
-static bool hold(struct sampler *s, struct constraint *constraint, float *logits, uint32_t at)
+// with all of it taken out and with just so much that the head is allowed: so the head is asked about first, some rounds long while
+// most of it is allowed, and the mask of the whole vocabulary is made when that leads nowhere. A head that is allowed is the chain's set. False
+// after an error.
+static bool hold(struct sampler *s, struct chain *chain, struct constraint *constraint, uint32_t at)
 {
     const uint32_t head = head_from(s, at);
     for (int round = 0; head > 0 && round < ROUNDS_BEFORE_MASK && !constraint_has_mask(constraint); round++) {
-        const uint32_t n = candidates_top_k(s->candidates, head, logits, s->n_vocab);
-        if (!exclude(constraint, s->candidates, n, logits))
-            return constraint_error(constraint)->code == CHORD_OK;
+        const uint32_t n = candidates_top_k(s->candidates, head, chain->logits, s->n_vocab);
+        const uint32_t n_excluded = exclude(constraint, s->candidates, n, chain->logits);
+        if (n_excluded == 0 && constraint_error(constraint)->code == CHORD_OK) {
+            chain->n = n;
+            chain->has_set = chain->has_ranks = true;
+            return true;
+        }
+        if (head > 1 && n_excluded > head / 2)
+            break;
     }
-    return constraint_apply(constraint, logits);
+    return constraint_apply(constraint, chain->logits);
 }
 
 // ---- A choice by the chain -------------------------------------------------------------------------------------------
@@ -344,7 +351,7 @@ void sampler_choose_within(struct sampler *sampler, struct constraint *constrain
     sampler_prepare(s, logits, choice);
     for (; at < s->n_stages && only_changes_logits(s->stages[at].kind); at++)
         s->stages[at].kind->apply(&chain, s->stages[at].state);
-    if (constraint != NULL && !hold(s, constraint, logits, at)) {
+    if (constraint != NULL && !hold(s, &chain, constraint, at)) {
         sampler_settle(s, UINT32_MAX, choice);
         return;
     }

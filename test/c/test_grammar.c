@@ -247,7 +247,7 @@ static void test_random_grammars(void **state)
     struct chord_error err;
     int n_compared = 0;
     random_seed(&random, 11);
-    for (int i = 0; i < (quick ? 60 : 600); i++) {
+    for (int i = 0; i < (quick ? 60 : 250); i++) {
         struct random_grammar g;
         struct grammar *grammar;
         struct recognizer *r;
@@ -277,7 +277,7 @@ static void test_random_grammars(void **state)
         grammar_free(grammar);
         n_compared++;
     }
-    assert_true(n_compared > (quick ? 30 : 300));
+    assert_true(n_compared > (quick ? 30 : 120));
 }
 
 // ---- Characters ------------------------------------------------------------------------------------------------------
@@ -327,7 +327,7 @@ static void test_classes(void **state)
             if (status != CHORD_OK)
                 continue;
             assert_int_equal(recognizer_create(&r, grammar, 8, &account, &err), CHORD_OK);
-            for (uint32_t c = 0; c <= 0x10ffff; c += quick && c > 0x3000 ? 97 : 1) {
+            for (uint32_t c = 0; c <= 0x10ffff; c += c > 0x3000 ? (quick ? 97 : 5) : 1) {
                 unsigned char bytes[4];
                 bool in = false;
                 for (int k = 0; k < 3; k++)
@@ -411,7 +411,7 @@ static void test_long_text(void **state)
     assert_int_equal(recognizer_create(&r, grammar, 8, &account, &err), CHORD_OK);
     uint32_t at = recognizer_start(r);
     int depth = 0, n_forgotten = 0;
-    const int n = quick ? 20000 : 400000;
+    const int n = quick ? 20000 : 200000;
     for (int i = 0; i < n; i++) {
         const uint64_t kind = random_next(&random) % 4000;
         unsigned char byte = (unsigned char)('a' + kind % 26);
@@ -433,7 +433,7 @@ static void test_long_text(void **state)
         at = next;
         assert_true(recognizer_can_go_on(r, at));
     }
-    assert_true(quick || n_forgotten > 1);
+    assert_true(quick || n_forgotten > 0);
     assert_true(atomic_load(&account.peak) < 4 * (uint64_t)RECOGNIZER_MAX_BYTES);
     recognizer_free(r);
     grammar_free(grammar);
@@ -628,7 +628,7 @@ static void test_no_text_is_forbidden(void **state)
         "{\"a\":[0,1,2,3,4,5,6,7,8,9]}",
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        for (int cut = 0; cut < (quick ? 5 : 200); cut++) {
+        for (int cut = 0; cut < (quick ? 5 : 60); cut++) {
             struct constraint *c;
             const uint64_t n = strlen(texts[i]);
             assert_int_equal(constraint_create(&c, grammar, trie, v.n, &account, &err), CHORD_OK);

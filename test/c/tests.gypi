@@ -14,6 +14,7 @@
     {'target_name': 'test_expert_pager', 'includes': ['test.gypi']},
     {'target_name': 'test_expert_routes', 'includes': ['test.gypi']},
     {'target_name': 'test_file', 'includes': ['test.gypi']},
+    {'target_name': 'test_gbnf', 'includes': ['test.gypi']},
     {'target_name': 'test_gemm', 'includes': ['test.gypi']},
     {'target_name': 'test_gguf', 'includes': ['test.gypi']},
     {'target_name': 'test_gguf_bad', 'includes': ['test.gypi']},
