@@ -19,6 +19,7 @@ class Generation {
   #signal
   #onAbort = () => this.#settle(this.#signal.reason)
   #withLogprobs
+  #withValue
   #sample // the caller's own sampler
   #state // what it is told, beside logits
 
@@ -41,10 +42,11 @@ class Generation {
    * `prompt`: the tokens, or a promise of them. `submit(tokens, listener)` hands the work to the addon and returns its handle; what
    * it throws this throws, if the tokens are there.
    */
-  constructor(secret, prompt, submit, { signal, withLogprobs, sample }) {
+  constructor(secret, prompt, submit, { signal, withLogprobs, withValue, sample }) {
     if (secret !== SECRET) throw new TypeError('a Generation is made by model.generate()')
     this.#signal = signal
     this.#withLogprobs = withLogprobs
+    this.#withValue = withValue
     this.#sample = sample
     this.#result.catch(() => {}) // whoever awaits sees the error; nobody has to
     if (signal?.aborted) {
@@ -179,8 +181,10 @@ class Generation {
     const { guessedTokens = 0, acceptedTokens = 0, draftedTokens = 0, acceptedDraftTokens = 0 } = final
     this.#settled = true
     this.#release()
+    const text = this.#texts.join('')
     this.#resolve({
-      text: this.#texts.join(''),
+      text,
+      ...(this.#withValue && final.isOfGrammar ? { value: JSON.parse(text) } : {}),
       tokens: chosen.map(({ token }) => token),
       finishReason: final.finish,
       usage: { promptTokens, reusedTokens, completionTokens: generatedTokens },

@@ -9,8 +9,8 @@ const MOST_KEPT = 32
 const kept = new Map()
 
 /**
- * A promise of the addon's handle of a grammar. `kind`: 'gbnf', or 'form' (tools/grammar.js). The work is done off the event loop; of what was compiled lately nothing is
- * compiled again.
+ * A promise of the addon's handle of a grammar. `kind`: 'gbnf', 'schema' (of JSON), or 'form' (tools/grammar.js). The work is done off the event loop; of what was
+ * compiled lately nothing is compiled again.
  */
 function compileGrammar(kind, text) {
   const key = `${kind}\0${text}`

@@ -194,7 +194,9 @@ export class Model {
    *   (the empty text is BOS alone); or token ids, taken as they are; or the messages of a conversation, which the chat template makes a
    *   prompt of ({@link chat} keeps one going)
    */
+  generate<const S extends JsonSchema>(prompt: readonly ChatMessage[], options: GenerateOptions & MessagesOptions & ToolsOptions & { schema: S }): ChatAnswer<ValueOf<S>>
   generate(prompt: readonly ChatMessage[], options?: GenerateOptions & MessagesOptions & ToolsOptions): ChatAnswer
+  generate<const S extends JsonSchema>(prompt: string | ArrayLike<number>, options: GenerateOptions & { schema: S }): Generation<ValueOf<S>>
   generate(prompt: string | ArrayLike<number>, options?: GenerateOptions): Generation
 
   /**
@@ -445,6 +447,25 @@ export interface GenerateOptions {
    * column, code `INVALID_ARGUMENT`. Left recursion (a rule that begins with itself) is refused.
    */
   grammar?: string
+  /**
+   * A JSON Schema: the text is a JSON document that it validates, in the form in which `JSON.stringify` writes it, and the awaited result has it as
+   * `value`. A document that ends early is told by `finishReason`, and then there is no `value`.
+   * ```js
+   * const { value } = await model.generate(prompt, { schema: { type: 'object', properties: { name: { type: 'string' } }, required: ['name'] } })
+   * ```
+   * What the schema says, not what the model knows: say in the prompt what is wanted.
+   *
+   * Of draft 2020-12: `type`, `enum`, `const`, `properties`, `required`, `additionalProperties`, `patternProperties`, `propertyNames`, `minProperties`,
+   * `maxProperties`, `items`, `prefixItems`, `minItems`, `maxItems`, `minLength`, `maxLength`, `pattern` (without look-around, back-references, `\\b` and `\\p`),
+   * `format` (date, time, date-time, uuid, email, ipv4), `minimum`, `maximum`, `exclusiveMinimum`, `exclusiveMaximum`, `multipleOf` (of decimals, as they are
+   * written), `$ref` within the schema, also recursive, `allOf`, `anyOf`, and `oneOf` and `not` where branches can be told apart. What else it
+   * says is refused by name and place, before anything is generated: code `INVALID_ARGUMENT`.
+   *
+   * Narrower than what the schema validates: members come in the order of `properties`; members and elements that it does not mention are
+   * left out, but for those of `additionalProperties` and `items`, unless it mentions none; integers are within 2^53. It is compiled off the event
+   * loop, once for all generations that use it. Not beside `grammar`.
+   */
+  schema?: JsonSchema
   /** Log-probabilities of the chosen tokens, and of this many of the most likely ones (0 to 64). Default: none. */
   logprobs?: number
   /**
@@ -527,6 +548,48 @@ export interface MirostatOptions {
   eta?: number
 }
 
+export type JsonSchema = boolean | { readonly [keyword: string]: unknown }
+
+/**
+ * What a value of a JSON Schema is to TypeScript, as far as `const`, `enum`, `type`, `properties`, `required`, `items`, `prefixItems`, `anyOf` and `oneOf` say
+ * it by themselves; else `unknown`.
+ */
+export type ValueOf<S> = S extends { readonly const: infer C }
+  ? C
+  : S extends { readonly enum: readonly (infer E)[] }
+    ? E
+    : S extends { readonly $ref: unknown } | { readonly allOf: unknown }
+      ? unknown
+      : S extends { readonly type: readonly (infer T)[] }
+        ? ValueOfType<S, T>
+        : S extends { readonly type: infer T }
+          ? ValueOfType<S, T>
+          : S extends { readonly properties: object }
+            ? ValueOfType<S, 'object'>
+            : S extends { readonly anyOf: readonly (infer B)[] } | { readonly oneOf: readonly (infer B)[] }
+              ? ValueOf<B>
+              : unknown
+
+type ValueOfType<S, T> = string extends T ? unknown : T extends keyof SimpleTypes ? SimpleTypes[T] : T extends 'array' ? ArrayOf<S> : T extends 'object' ? ObjectOf<S> : unknown
+
+interface SimpleTypes {
+  null: null
+  boolean: boolean
+  integer: number
+  number: number
+  string: string
+}
+
+type ArrayOf<S> = S extends { readonly prefixItems: unknown } ? unknown[] : S extends { readonly items: infer I } ? ValueOf<I>[] : unknown[]
+
+type RequiredOf<S> = S extends { readonly required: readonly (infer R)[] } ? R : never
+
+type ObjectOf<S> = S extends { readonly properties: infer P }
+  ? { -readonly [K in keyof P as K extends RequiredOf<S> ? K : never]: ValueOf<P[K]> } & {
+      -readonly [K in keyof P as K extends RequiredOf<S> ? never : K]?: ValueOf<P[K]>
+    }
+  : Record<string, unknown>
+
 export interface SpeculateOptions {
   /** Guess from prompt and text. Default true. */
   lookup?: boolean
@@ -556,6 +619,7 @@ export class Session {
    * A generation that is cancelled or fails leaves the prompt and what was generated; one that ends before it began leaves the session as it
    * was. One generation at a time: else `BUSY`.
    */
+  generate<const S extends JsonSchema>(prompt: string | ArrayLike<number>, options: GenerateOptions & { schema: S }): Generation<ValueOf<S>>
   generate(prompt: string | ArrayLike<number>, options?: GenerateOptions): Generation
 
   /** Another session with the same text. The two share memory as far as their texts are the same. `BUSY` while a generation runs. */
@@ -706,6 +770,10 @@ export class Chat {
    * Control tokens that are written out in messages stay text, but where the template changes texts too much to tell them apart: then
    * the result has a warning.
    */
+  send<const S extends JsonSchema>(
+    message: string | ChatMessage | readonly ChatMessage[] | undefined,
+    options: GenerateOptions & ToolsOptions & { schema: S },
+  ): ChatAnswer<ValueOf<S>>
   send(message?: string | ChatMessage | readonly ChatMessage[], options?: GenerateOptions & ToolsOptions): ChatAnswer
 
   /** Takes back the last turns, each a message of the user with all that followed. Returns the messages. `BUSY` while an answer is given. */
@@ -733,7 +801,7 @@ export class Chat {
  * An answer being given: iterating yields the text in pieces, awaiting gives the {@link ChatResult}, as with a {@link Generation}. To leave
  * a loop early cancels the answer, and goes on when the chat is at rest.
  */
-export class ChatAnswer implements AsyncIterable<string>, PromiseLike<ChatResult> {
+export class ChatAnswer<V = unknown> implements AsyncIterable<string>, PromiseLike<ChatResult<V>> {
   private constructor()
 
   /** Stops the answer. The result then has what was said so far, and the finish reason `'cancelled'`. */
@@ -747,12 +815,12 @@ export class ChatAnswer implements AsyncIterable<string>, PromiseLike<ChatResult
 
   [Symbol.asyncIterator](): AsyncGenerator<string, void, undefined>
 
-  then<A = ChatResult, B = never>(
-    onFulfilled?: ((result: ChatResult) => A | PromiseLike<A>) | null,
+  then<A = ChatResult<V>, B = never>(
+    onFulfilled?: ((result: ChatResult<V>) => A | PromiseLike<A>) | null,
     onRejected?: ((error: unknown) => B | PromiseLike<B>) | null,
   ): Promise<A | B>
-  catch<B = never>(onRejected?: ((error: unknown) => B | PromiseLike<B>) | null): Promise<ChatResult | B>
-  finally(onFinally?: (() => void) | null): Promise<ChatResult>
+  catch<B = never>(onRejected?: ((error: unknown) => B | PromiseLike<B>) | null): Promise<ChatResult<V> | B>
+  finally(onFinally?: (() => void) | null): Promise<ChatResult<V>>
 }
 
 /** `token` is null of text that was held back, since it might have become a mark of reasoning or a stop string. */
@@ -765,7 +833,7 @@ export type ChatEvent = TokenEvent &
   )
 
 /** Of the last answer, where tools were run between several; `usage` is of all. */
-export interface ChatResult extends Omit<Result, 'speculation' | 'timings' | 'finishReason'> {
+export interface ChatResult<V = unknown> extends Omit<Result<V>, 'speculation' | 'timings' | 'finishReason'> {
   /** The answer, without its reasoning and without calls. */
   text: string
   /** As of a {@link Result}, and `'toolCalls'` where the answer calls tools. */
@@ -800,7 +868,7 @@ export interface TransferOptions {
  *
  * An error that nobody awaits is not reported as an unhandled rejection.
  */
-export class Generation implements AsyncIterable<string>, PromiseLike<Result> {
+export class Generation<V = unknown> implements AsyncIterable<string>, PromiseLike<Result<V>> {
   private constructor()
 
   /** Stops the generation. The result then has what was generated so far, and the finish reason `'cancelled'`. */
@@ -814,12 +882,12 @@ export class Generation implements AsyncIterable<string>, PromiseLike<Result> {
 
   [Symbol.asyncIterator](): AsyncGenerator<string, void, undefined>
 
-  then<A = Result, B = never>(
-    onFulfilled?: ((result: Result) => A | PromiseLike<A>) | null,
+  then<A = Result<V>, B = never>(
+    onFulfilled?: ((result: Result<V>) => A | PromiseLike<A>) | null,
     onRejected?: ((error: unknown) => B | PromiseLike<B>) | null,
   ): Promise<A | B>
-  catch<B = never>(onRejected?: ((error: unknown) => B | PromiseLike<B>) | null): Promise<Result | B>
-  finally(onFinally?: (() => void) | null): Promise<Result>
+  catch<B = never>(onRejected?: ((error: unknown) => B | PromiseLike<B>) | null): Promise<Result<V> | B>
+  finally(onFinally?: (() => void) | null): Promise<Result<V>>
 }
 
 export interface TokenEvent {
@@ -838,8 +906,10 @@ export interface TokenLogprob {
   logprob: number
 }
 
-export interface Result {
+export interface Result<V = unknown> {
   text: string
+  /** With the option `schema`: what the text is, parsed. Only when the document is whole: with `finishReason` `'stop'`, and no stop string has cut it. */
+  value?: V
   /** What was generated, without the prompt and without an end-of-generation token. */
   tokens: number[]
   /** `'stop'`: the model or a stop string ended the text. `'length'`: `maxTokens` or the context did. `'cancelled'`: you did. */

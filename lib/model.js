@@ -252,20 +252,22 @@ class Model {
   /** A generation by `submit(tokens, options of the addon, listener)`, from a prompt or from `tokens()`, which may give a promise. */
   #generate(prompt, options, submit, tokens = () => this.#promptTokens(prompt)) {
     this.#assertOpen()
-    const { signal, logitBias, grammar, sample, speculate = { lookup: true }, draft = this.#draft, ...given } = v.options('generate()', options, GENERATE)
+    const { signal, logitBias, grammar, schema, sample, speculate = { lookup: true }, draft = this.#draft, ...given } = v.options('generate()', options, GENERATE)
     if (sample) checkNoSampling(given)
+    if (grammar !== undefined && schema !== undefined) throw v.invalid("generate(): the options 'grammar' and 'schema' exclude each other")
     const native = { ...nativeSampling(given), speculate, callerChooses: sample !== undefined }
     if (draft && speculate) native.draft = this.#draftHandle(draft, options?.draft !== undefined)
     if (logitBias) {
       for (const token of logitBias.tokens) v.tokenIds("option 'logitBias' of generate(), keys", [token], this.#info.vocabulary)
       Object.assign(native, { biasTokens: logitBias.tokens, biasValues: logitBias.values })
     }
-    const held = options?.[FORM] ? ['form', options[FORM]] : grammar !== undefined ? ['gbnf', grammar] : null
+    const held = options?.[FORM] ? ['form', options[FORM]] : schema !== undefined ? ['schema', schema] : grammar !== undefined ? ['gbnf', grammar] : null
     const ready = held ? this.#withGrammar(tokens(), held, native) : tokens()
     return startGeneration(ready, (ids, listener) => submit(ids, native, listener), {
       signal,
       withLogprobs: native.logprobs !== undefined,
       sample,
+      withValue: schema !== undefined,
     })
   }
 

@@ -31,6 +31,7 @@ const GENERATE = {
   stop: v.strings,
   logitBias: v.logitBias,
   grammar: v.string,
+  schema: v.jsonSchema,
   logprobs: v.integer({ least: 0, most: 64 }),
   speculate: v.speculate,
   draft: v.draft,

@@ -126,6 +126,20 @@ function guestMemory(name, value) {
   return value
 }
 
+/** A JSON Schema, as its JSON text. */
+function jsonSchema(name, value) {
+  const expected = 'a JSON Schema: an object, or true'
+  if (typeof value !== 'boolean' && (typeof value !== 'object' || value === null || Array.isArray(value))) throw invalidOption(name, expected, value)
+  let text
+  try {
+    text = JSON.stringify(value)
+  } catch (error) {
+    throw invalid(`${name}: expected ${expected}, that JSON can be made of: ${error.message}`)
+  }
+  if (text === undefined) throw invalid(`${name}: expected ${expected}, that JSON can be made of`)
+  return text
+}
+
 function signal(name, value) {
   const fits = typeof value === 'object' && value !== null && typeof value.aborted === 'boolean' && typeof value.addEventListener === 'function'
   if (!fits) throw invalidOption(name, 'an AbortSignal', value)
@@ -253,6 +267,6 @@ function tokenIds(name, value, limit = 2 ** 32) {
 }
 
 module.exports = {
-  boolean, callback, closest, draft, filePath, guestMemory, integer, invalid, invalidOption, list, logitBias, memory, models, number, objectSchema, oneOf, options, plainObject,
+  boolean, callback, closest, draft, filePath, guestMemory, integer, invalid, invalidOption, jsonSchema, list, logitBias, memory, models, number, objectSchema, oneOf, options, plainObject,
   routes, signal, size, sizeOrAuto, speculate, string, strings, tokenIds,
 }

@@ -218,6 +218,9 @@ enum chord_status chord_grammar_compile_gbnf(const char *text, uint64_t n_bytes,
 // The same of a form (sampler/grammar_form.h), which may hold special tokens and JSON Schemas.
 enum chord_status chord_grammar_compile_form(const char *text, uint64_t n_bytes, struct chord_grammar **out,
                                              struct chord_error *err);
+// JSON Schema, as JSON (sampler/json_schema.h): the texts are JSON documents that it validates. Likewise; where is a JSON pointer.
+enum chord_status chord_grammar_compile_schema(const char *text, uint64_t n_bytes, struct chord_grammar **out,
+                                               struct chord_error *err);
 // Gives it back; generations under way go on with it. NULL is fine.
 void chord_grammar_free(struct chord_grammar *grammar);
 
@@ -337,6 +340,7 @@ struct chord_output {
     uint64_t n_asked;
     // From here on valid when finish != CHORD_RUNNING.
     struct chord_error error;              // with CHORD_FINISH_ERROR
+    bool is_of_grammar;                    // there was a grammar, and the text is one of it, whole
     uint64_t n_prompt, n_generated;        // tokens; an end-of-generation token is not counted and not in the events
     uint64_t n_reused;                     // of n_prompt, not computed: the session or another job had them
     uint64_t n_guessed, n_accepted;        // guesses computed, and those of them that came true

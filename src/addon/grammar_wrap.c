@@ -12,6 +12,7 @@ static const struct {
 } compilers[] = {
     {"gbnf", chord_grammar_compile_gbnf},
     {"form", chord_grammar_compile_form},
+    {"schema", chord_grammar_compile_schema},
 };
 #define N_COMPILERS (sizeof compilers / sizeof *compilers)
 

@@ -82,6 +82,7 @@ static napi_value make_final(napi_env env, const struct chord_output *output)
               util_set_double(env, final, "generateSeconds", output->generate_seconds) &&
               util_set_double(env, final, "nll", output->nll) &&
               util_set_double(env, final, "scored", (double)output->n_scored);
+    ok = ok && util_set_bool(env, final, "isOfGrammar", output->is_of_grammar);
     if (ok && output->finish == CHORD_FINISH_ERROR)
         ok = util_set(env, final, "error", util_make_error(env, &output->error));
     if (ok && output->logits != NULL)

@@ -2,6 +2,7 @@
 
 #include "sampler/gbnf.h"
 #include "sampler/grammar_form.h"
+#include "sampler/json_schema.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -44,6 +45,12 @@ enum chord_status chord_grammar_compile_form(const char *text, uint64_t n_bytes,
                                              struct chord_error *err)
 {
     return grammar_object_create(grammar_form_compile, text, n_bytes, out, err);
+}
+
+enum chord_status chord_grammar_compile_schema(const char *text, uint64_t n_bytes, struct chord_grammar **out,
+                                               struct chord_error *err)
+{
+    return grammar_object_create(json_schema_compile, text, n_bytes, out, err);
 }
 
 struct chord_grammar *grammar_object_keep(struct chord_grammar *grammar)

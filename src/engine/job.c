@@ -88,6 +88,8 @@ void chord_job_take(struct chord_job *job, struct chord_output *out)
     }
     if (job->finish != CHORD_RUNNING) {
         out->error = job->error;
+        out->is_of_grammar = job->finish == CHORD_FINISH_STOP && !job->is_cut && job->constraint != NULL &&
+                             constraint_can_end(job->constraint);
         out->n_prompt = job->n_prompt;
         out->n_generated = job->n_generated;
         out->n_reused = job->n_reused;
@@ -168,6 +170,7 @@ static void release_held(struct chord_job *job)
     uint64_t n;
     const uint64_t n_piece = detokenizer_finish(&job->detokenizer, job->piece);
     const bool stopped = stop_matcher_push(job->stop, job->piece, n_piece, job->released, &n);
+    job->is_cut |= stopped;
     uv_mutex_lock(&job->mutex);
     bool stored = append_text(job, job->released, n);
     if (!stopped) {
@@ -224,6 +227,7 @@ static enum chord_finish accept_token(struct chord_job *job)
         constraint_accept(job->constraint, choice->token); // allowed, as it was chosen
     const uint64_t n_piece = detokenizer_push(&job->detokenizer, choice->token, job->piece);
     const bool stopped = stop_matcher_push(job->stop, job->piece, n_piece, job->released, &n_released);
+    job->is_cut |= stopped;
     uv_mutex_lock(&job->mutex);
     job->n_generated++;
     const bool stored = append_text(job, job->released, n_released) && append_event(job, choice, n_released);

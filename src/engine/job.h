@@ -69,6 +69,7 @@ struct chord_job {
     struct sampler *sampler;
     struct chord_grammar *grammar; // NULL: none
     struct constraint *constraint; // of the grammar; NULL before the first token
+    bool is_cut;                   // a stop string ended the text
     struct stop_matcher *stop;
     struct detokenizer detokenizer;
     char *piece;    // [detokenizer_max_bytes]

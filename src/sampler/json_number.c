@@ -120,7 +120,8 @@ bool decimal_is_multiple(const struct decimal *value, const struct decimal *unit
 
 #define MAX_FRACTION 20u
 #define MAX_WHOLE 16u // digits of JSON_MAX_INTEGER
-#define MAX_MODULUS 500u
+#define MAX_MODULUS 4096u
+#define MAX_REMAINDERS 3000u // that are counted, in all places of a number
 #define N_DIGITS (MAX_WHOLE + MAX_FRACTION)
 
 // Magnitudes from lo to hi, multiples of `modulus` as integers of all their digits: n_whole before the point, then up to n_fraction, of
@@ -168,6 +169,28 @@ static uint32_t any_digits(const struct range *r, uint32_t at)
     return pair(r, whole, optional(r, pair(r, json_text_plain(r->text, "."), digits_of(r, 1, r->n_fraction))));
 }
 
+static uint64_t common_divisor(uint64_t a, uint64_t b)
+{
+    while (b != 0) {
+        const uint64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+// What remainders are told apart by with so many digits to come: n * 10^n_left is a multiple of the modulus if n is one of this.
+static uint64_t modulus_before(uint64_t modulus, uint32_t n_left)
+{
+    for (; n_left > 0 && modulus > 1; n_left--) {
+        const uint64_t shared = common_divisor(modulus, 10);
+        if (shared == 1)
+            break;
+        modulus /= shared;
+    }
+    return modulus;
+}
+
 static uint32_t rest_of(struct range *r, uint32_t at, bool at_lo, bool at_hi, uint64_t remainder);
 
 // What may follow where neither bound matters any more: a rule per remainder.
@@ -176,7 +199,9 @@ static uint32_t free_rest(struct range *r, uint32_t at, uint64_t remainder)
     struct grammar_builder *b = r->text->builder;
     if (r->modulus == 1)
         return any_digits(r, at);
-    uint32_t *rule = &r->free_rules[(r->n_whole + r->n_fraction - at) * r->modulus + remainder];
+    const uint32_t n_left = r->n_whole + r->n_fraction - at;
+    remainder %= modulus_before(r->modulus, n_left);
+    uint32_t *rule = &r->free_rules[n_left * r->modulus + remainder];
     if (*rule == 0) {
         const uint32_t made = grammar_rule(b, "multiples");
         *rule = made + 1;
@@ -473,13 +498,7 @@ static const char *write_multiples(struct range *r, const struct number_bounds *
                 return "a unit of more than nine digits behind the point";
         // Integers that are multiples of 2.5 are those of 5, and so on.
         if (bounds->is_integer) {
-            int64_t scale = (int64_t)power_of_10(shift), a = unit, b = scale;
-            while (b != 0) {
-                const int64_t rest = a % b;
-                a = b;
-                b = rest;
-            }
-            unit /= a;
+            unit /= (int64_t)common_divisor((uint64_t)unit, power_of_10(shift));
             shift = 0;
         }
     }
@@ -497,12 +516,15 @@ static const char *write_multiples(struct range *r, const struct number_bounds *
     r->modulus = (uint64_t)unit;
     const bool has_zero = lo <= 0 && hi >= 0;
     uint32_t n_zeros = 0; // at the end of all multiples but 0 itself
-    for (; shift == 0 && r->modulus > MAX_MODULUS && r->modulus % 10 == 0; r->modulus /= 10) {
+    for (; shift == 0 && r->modulus % 10 == 0; r->modulus /= 10) {
         n_zeros++;
         lo = lo / 10 + (lo > 0 && lo % 10 != 0);
         hi = hi / 10 - (hi < 0 && hi % 10 != 0);
     }
-    if (r->modulus > MAX_MODULUS)
+    uint64_t n_remainders = 0;
+    for (uint32_t n_left = 1; n_left < MAX_WHOLE + shift; n_left++)
+        n_remainders += modulus_before(r->modulus, n_left);
+    if (r->modulus > MAX_MODULUS || (r->modulus > 1 && n_remainders > MAX_REMAINDERS))
         return list_multiples(r, lo, hi, n_zeros, node);
     if (r->modulus > 1) {
         r->free_rules = arena_alloc(r->text->arena, (N_DIGITS + 1) * r->modulus, sizeof *r->free_rules);

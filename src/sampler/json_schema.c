@@ -447,7 +447,7 @@ uint32_t json_schema_node(struct grammar_builder *builder, const struct json_val
         grammar_builder_fail_with(builder, &error);
     } else {
         c->reader = (struct schema_reader){.arena = &arena, .root = root, .err = &error};
-        c->text = (struct json_text){builder, &arena};
+        c->text = (struct json_text){.builder = builder, .arena = &arena};
         node = compile(c);
         if (schema_failed(c))
             grammar_builder_fail_with(builder, &error);
@@ -456,8 +456,8 @@ uint32_t json_schema_node(struct grammar_builder *builder, const struct json_val
     return node;
 }
 
-enum chord_status json_schema_compile(struct grammar **out, const char *schema, uint64_t n_bytes,
-                                      struct memory_account *account, struct chord_error *err)
+enum chord_status json_schema_compile(const char *schema, uint64_t n_bytes, struct memory_account *account,
+                                      struct grammar **out, struct chord_error *err)
 {
     struct json_document document;
     struct grammar_builder *builder;

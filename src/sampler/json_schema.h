@@ -21,8 +21,8 @@
 #include "sampler/grammar.h"
 
 // `schema`: JSON text. INVALID_ARGUMENT names what is not supported or not sound, and where; or that no document is valid.
-enum chord_status json_schema_compile(struct grammar **out, const char *schema, uint64_t n_bytes,
-                                      struct memory_account *account, struct chord_error *err);
+enum chord_status json_schema_compile(const char *schema, uint64_t n_bytes, struct memory_account *account,
+                                      struct grammar **out, struct chord_error *err);
 
 // A node of `builder` for the schema `root`, within which $ref stays; 0 when it has failed, as for the reasons above it then has.
 uint32_t json_schema_node(struct grammar_builder *builder, const struct json_value *root,

@@ -261,6 +261,14 @@ static const struct keyword {
     {"nullable", FALSE_ONLY, 0, 0},
 };
 
+static const struct keyword *find_keyword(struct json_string name)
+{
+    for (size_t i = 0; i < sizeof keywords / sizeof keywords[0]; i++)
+        if (json_string_is(name, keywords[i].name))
+            return &keywords[i];
+    return NULL;
+}
+
 // Keywords without a field of their own. `additionalItems` has a meaning beside an array of `items` only.
 static bool read_other(struct schema_reader *r, const struct json_value *value, struct schema *s)
 {
@@ -314,11 +322,8 @@ static bool read_keyword(struct schema_reader *r, const struct json_value *value
                                          [SOME_SCHEMAS] = "an array of schemas",
                                          [OBJECT] = "an object",
                                          [NAMES] = "an array of names"};
-    const struct keyword *keyword = NULL;
+    const struct keyword *keyword = find_keyword(value->key);
     char name[64];
-    for (size_t i = 0; i < sizeof keywords / sizeof keywords[0] && keyword == NULL; i++)
-        if (json_string_is(value->key, keywords[i].name))
-            keyword = &keywords[i];
     if (keyword == NULL)
         return schema_fail(r, value, "'%s' is not supported",
                            chord_printable(name, sizeof name, value->key.bytes, value->key.n_bytes)) != NULL;
@@ -355,29 +360,80 @@ static bool read_keyword(struct schema_reader *r, const struct json_value *value
     return fits || schema_fail(r, value, "expected %s", wanted[keyword->kind]) != NULL;
 }
 
+static bool says_nothing(const struct json_value *member)
+{
+    const struct keyword *keyword = find_keyword(member->key);
+    return keyword != NULL && keyword->kind == IGNORED;
+}
+
 static bool is_bare(const struct json_value *json)
 {
-    for (const struct json_value *member = json->first; member != NULL; member = member->next)
-        for (size_t i = 0; i < sizeof keywords / sizeof keywords[0]; i++)
-            if (json_string_is(member->key, keywords[i].name) && keywords[i].kind != IGNORED &&
-                keywords[i].kind != FALSE_ONLY && keywords[i].field != FIELD(ref) && keywords[i].field != FIELD(all_of))
-                return false;
+    for (const struct json_value *member = json->first; member != NULL; member = member->next) {
+        const struct keyword *keyword = find_keyword(member->key);
+        if (keyword->kind != IGNORED && keyword->kind != FALSE_ONLY && keyword->field != FIELD(ref) &&
+            keyword->field != FIELD(all_of))
+            return false;
+    }
     return true;
 }
 
-const struct schema *schema_read(struct schema_reader *reader, const struct json_value *json)
+// ---- Schemas that say the same ---------------------------------------------------------------------------------------
+
+static bool are_alike(const struct json_value *a, const struct json_value *b)
 {
-    const struct schema **bucket = &reader->buckets[((uintptr_t)json >> 4) % SCHEMA_BUCKETS];
-    if (reader->status != CHORD_OK)
+    if (a->type != b->type || a->n != b->n || json_string_compare(a->text, b->text) != 0)
+        return false;
+    for (a = a->first, b = b->first; a != NULL; a = a->next, b = b->next)
+        if (json_string_compare(a->key, b->key) != 0 || !are_alike(a, b))
+            return false;
+    return true;
+}
+
+// The next member from `member` on that says something.
+static const struct json_value *said(const struct json_value *member)
+{
+    while (member != NULL && says_nothing(member))
+        member = member->next;
+    return member;
+}
+
+static bool say_the_same(const struct json_value *a, const struct json_value *b)
+{
+    if (a->type != b->type)
+        return false;
+    const struct json_value *x = said(a->first), *y = said(b->first);
+    for (; x != NULL && y != NULL; x = said(x->next), y = said(y->next))
+        if (json_string_compare(x->key, y->key) != 0 || !are_alike(x, y))
+            return false;
+    return x == NULL && y == NULL;
+}
+
+static uint32_t hash_text(uint32_t hash, struct json_string text)
+{
+    for (uint32_t i = 0; i < text.n_bytes; i++)
+        hash = (hash ^ (unsigned char)text.bytes[i]) * 16777619u;
+    return hash;
+}
+
+static uint32_t hash_said(const struct json_value *json)
+{
+    uint32_t hash = 2166136261u + json->type;
+    for (const struct json_value *x = said(json->first); x != NULL; x = said(x->next))
+        hash = (hash_text(hash_text(hash, x->key), x->text) ^ (uint32_t)x->type ^ x->n) * 16777619u;
+    return hash;
+}
+
+static struct schema *read_new(struct schema_reader *reader, const struct json_value *json)
+{
+    if (json->type != JSON_OBJECT && json->type != JSON_TRUE && json->type != JSON_FALSE) {
+        schema_fail(reader, json, "expected a schema: an object, true or false");
         return NULL;
-    for (const struct schema *s = *bucket; s != NULL; s = s->next_in_bucket)
-        if (s->json == json)
-            return s;
-    if (json->type != JSON_OBJECT && json->type != JSON_TRUE && json->type != JSON_FALSE)
-        return schema_fail(reader, json, "expected a schema: an object, true or false");
+    }
     struct schema *s = arena_alloc(reader->arena, 1, sizeof *s);
-    if (s == NULL)
-        return schema_no_memory(reader);
+    if (s == NULL) {
+        schema_no_memory(reader);
+        return NULL;
+    }
     s->json = json;
     s->is_false = json->type == JSON_FALSE;
     s->max_length = s->max_items = s->max_properties = UINT32_MAX;
@@ -385,9 +441,37 @@ const struct schema *schema_read(struct schema_reader *reader, const struct json
         if (!read_keyword(reader, member, s))
             return NULL;
     s->is_bare = !s->is_false && is_bare(json);
-    s->next_in_bucket = *bucket;
-    *bucket = s;
     return s;
+}
+
+const struct schema *schema_read(struct schema_reader *reader, const struct json_value *json)
+{
+    struct schema_entry **place = &reader->by_place[((uintptr_t)json >> 4) % SCHEMA_BUCKETS];
+    if (reader->status != CHORD_OK)
+        return NULL;
+    for (const struct schema_entry *e = *place; e != NULL; e = e->next_by_place)
+        if (e->json == json)
+            return e->schema;
+    const uint32_t hash = hash_said(json);
+    struct schema_entry **alike = &reader->by_hash[(hash ^ hash >> 16) % SCHEMA_BUCKETS];
+    struct schema_entry *entry = arena_alloc(reader->arena, 1, sizeof *entry);
+    if (entry == NULL)
+        return schema_no_memory(reader);
+    for (const struct schema_entry *e = *alike; e != NULL && entry->schema == NULL; e = e->next_by_hash)
+        if (e->hash == hash && say_the_same(e->json, json))
+            entry->schema = e->schema;
+    if (entry->schema == NULL) {
+        entry->schema = read_new(reader, json);
+        if (entry->schema == NULL)
+            return NULL;
+        entry->next_by_hash = *alike;
+        *alike = entry;
+    }
+    entry->json = json;
+    entry->hash = hash;
+    entry->next_by_place = *place;
+    *place = entry;
+    return entry->schema;
 }
 
 // ---- References ------------------------------------------------------------------------------------------------------

@@ -30,17 +30,24 @@ struct schema {
     const struct json_value *items, *prefix_items, *pattern, *format;
     uint32_t min_length, max_length, min_items, max_items, min_properties, max_properties; // max: UINT32_MAX where none
     struct number_bounds bounds;                                                           // but for is_integer
-    const struct schema *next_in_bucket;
-    const struct regex *regex, *format_regex; // of pattern and format
-    const struct regex **pattern_regexes;     // of patternProperties, in their order
+    const struct regex *regex, *format_regex;                                              // of pattern and format
+    const struct regex **pattern_regexes; // of patternProperties, in their order
 };
 
 #define SCHEMA_BUCKETS 1024u
 
+// A place in the document that has been read. Schemas that say the same share what was read first, so that they are compiled once.
+struct schema_entry {
+    const struct json_value *json;
+    const struct schema *schema;
+    uint32_t hash; // of what the schema says
+    struct schema_entry *next_by_place, *next_by_hash;
+};
+
 struct schema_reader {
     struct arena *arena;
     const struct json_value *root;
-    const struct schema *buckets[SCHEMA_BUCKETS];
+    struct schema_entry *by_place[SCHEMA_BUCKETS], *by_hash[SCHEMA_BUCKETS];
     enum chord_status status; // of what failed first
     struct chord_error *err;
 };

@@ -89,10 +89,27 @@ static uint32_t all_escapes(struct json_text *text)
                                                    {'n', 'n'}, {'r', 'r'},   {'t', 't'}};
     static const struct grammar_range below_16[] = {{'0', '7'}, {'b', 'b'}, {'e', 'f'}};
     static const struct grammar_range below_32[] = {{'0', '9'}, {'a', 'f'}};
+    if (text->escapes > 0)
+        return grammar_reference(text->builder, text->escapes - 1);
     const uint32_t one_letter[2] = {json_text_plain(text, "\\"), grammar_class(text->builder, letters, 7, false)};
     const uint32_t alternatives[3] = {grammar_sequence(text->builder, one_letter, 2),
                                       hex_escapes(text, '0', below_16, 3), hex_escapes(text, '1', below_32, 2)};
-    return grammar_choice(text->builder, alternatives, 3);
+    const uint32_t rule = grammar_rule(text->builder, "escape");
+    grammar_define(text->builder, rule, grammar_choice(text->builder, alternatives, 3));
+    text->escapes = rule + 1;
+    return grammar_reference(text->builder, rule);
+}
+
+// Every character beyond ASCII: a rule, as spelling them out takes some work wherever it is done.
+static uint32_t all_beyond_ascii(struct json_text *text)
+{
+    if (text->beyond_ascii == 0) {
+        const uint32_t rule = grammar_rule(text->builder, "beyond ASCII");
+        grammar_define(text->builder, rule,
+                       grammar_class(text->builder, &(struct grammar_range){0x80, LAST_CODE_POINT}, 1, false));
+        text->beyond_ascii = rule + 1;
+    }
+    return grammar_reference(text->builder, text->beyond_ascii - 1);
 }
 
 static bool ranges_have(const struct grammar_range *ranges, uint32_t n, uint32_t c)
@@ -108,20 +125,27 @@ uint32_t json_text_class(struct json_text *text, const struct grammar_range *ran
     // What stands for itself: the ranges without what is below 0x20 and the two that are escaped.
     static const struct grammar_range plain[] = {{0x20, '"' - 1}, {'"' + 1, '\\' - 1}, {'\\' + 1, LAST_CODE_POINT}};
     struct grammar_range *kept = arena_alloc(text->arena, 3 * (uint64_t)n_ranges + 1, sizeof *kept);
-    uint32_t n_kept = 0, alternatives[35], n = 0, n_escaped = 0;
+    uint32_t n_kept = 0, alternatives[36], n = 0, n_escaped = 0;
+    bool goes_beyond = false;
     char escaped[6];
     if (kept == NULL)
         return json_text_no_memory(text);
+    for (uint32_t i = 0; i < n_ranges; i++)
+        goes_beyond |= ranges[i].first <= 0x80 && ranges[i].last == LAST_CODE_POINT;
     for (uint32_t i = 0; i < n_ranges; i++) {
         for (int k = 0; k < 3; k++) {
             const uint32_t first = ranges[i].first > plain[k].first ? ranges[i].first : plain[k].first;
-            const uint32_t last = ranges[i].last < plain[k].last ? ranges[i].last : plain[k].last;
+            uint32_t last = ranges[i].last < plain[k].last ? ranges[i].last : plain[k].last;
+            if (goes_beyond && last >= 0x80)
+                last = 0x7f;
             if (first <= last)
                 kept[n_kept++] = (struct grammar_range){first, last};
         }
     }
     if (n_kept > 0)
         alternatives[n++] = grammar_class(text->builder, kept, n_kept, false);
+    if (goes_beyond)
+        alternatives[n++] = all_beyond_ascii(text);
     for (uint32_t c = 0; c <= '\\'; c++)
         n_escaped += escape_of(c, escaped) > 0 && ranges_have(ranges, n_ranges, c);
     if (n_escaped == 34) {

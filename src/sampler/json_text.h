@@ -13,6 +13,7 @@
 struct json_text {
     struct grammar_builder *builder;
     struct arena *arena;
+    uint32_t escapes, beyond_ascii; // rules that many strings share: + 1; 0: not made
 };
 
 // Fails the builder for want of memory; returns 0.

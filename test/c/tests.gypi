@@ -1,6 +1,7 @@
 # One executable per module test. Built with -Dchord_tests=1.
 {
   'targets': [
+    {'target_name': 'json_writer', 'includes': ['test.gypi']}, # for test/js/schema.test.js
     {'target_name': 'test_attention', 'includes': ['test.gypi']},
     {'target_name': 'test_backend', 'includes': ['test.gypi']},
     {'target_name': 'test_base', 'includes': ['test.gypi']},
@@ -41,6 +42,7 @@
     {'target_name': 'test_quantize', 'includes': ['test.gypi']},
     {'target_name': 'test_chain', 'includes': ['test.gypi']},
     {'target_name': 'test_routes', 'includes': ['test.gypi']},
+    {'target_name': 'test_regex', 'includes': ['test.gypi']},
     {'target_name': 'test_sampler', 'includes': ['test.gypi']},
     {'target_name': 'test_session', 'includes': ['test.gypi']},
     {'target_name': 'test_session_file', 'includes': ['test.gypi']},

@@ -11,6 +11,7 @@ const EXPECTED = {
   'chat.js': /\(\d+ tokens of prompt, 0 of them reused\)[^]*\(\d+ tokens of prompt, [1-9]\d* of them reused\)/,
   'cancel.js': /^break: .*\ncancel: (cancelled|stop|length) after \d+ tokens\nsignal: .*\n$/,
   'concurrent.js': /one by one: (\d+) steps, together: (\d+)\n$/,
+  'extract.js': /^(.+, \d+, \d{4}-\d\d-\d\d, (glad|sad|unknown); [0-3] places|no whole answer: length)\n$/,
   'generate.js': /\d+ tokens, [\d.]+ per second, ended by (length|stop)\n$/,
   'perplexity.js': /perplexity of LICENSE: [\d.]+ over \d+ tokens in \d+ windows\nafter .*\n/,
   'tools.js': /(> read_file\(.*\)\n< \d+ characters\n)?[^]*\d+ tokens, ended by \w+\n$/,

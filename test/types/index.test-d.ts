@@ -58,6 +58,24 @@ export async function stream() {
 }
 expectType<ReadableStream<string>>(generation.readable)
 
+// Values of a schema.
+const typed = await model.generate('Ada', {
+  schema: {
+    type: 'object',
+    properties: { name: { type: 'string' }, born: { type: ['integer', 'null'] }, tags: { type: 'array', items: { enum: ['a', 'b'] } }, size: { anyOf: [{ const: 1 }, { type: 'boolean' }] } },
+    required: ['name', 'born'],
+  },
+})
+expectAssignable<{ name: string; born: number | null; tags?: ('a' | 'b')[]; size?: 1 | boolean } | undefined>(typed.value)
+expectType<string | undefined>(typed.value?.name)
+expectType<number | null | undefined>(typed.value?.born)
+expectType<('a' | 'b')[] | undefined>(typed.value?.tags)
+expectError(typed.value?.age)
+expectType<unknown>((await model.generate('Ada', { schema: { $ref: '#/$defs/a', $defs: { a: { type: 'string' } } } })).value)
+expectType<unknown>((await model.generate('Ada', { schema: JSON.parse('{}') as Record<string, unknown> })).value)
+expectType<string | undefined>((await model.generate([{ role: 'user', content: 'Hi' }], { schema: { type: 'string' } })).value)
+expectError(model.generate('Ada', { schema: 'string' }))
+
 expectType<Generation>(model.infill('function f() {', '}', { maxTokens: 8 }))
 expectError(model.infill('function f() {'))
 
