@@ -124,7 +124,7 @@ export interface Progress {
 export type QuantizeType =
   | 'F32' | 'F16' | 'BF16' | 'Q8_0' | 'Q4_0' | 'Q4_1' | 'Q5_0' | 'Q5_1'
   | 'Q2_K' | 'Q2_K_S' | 'Q3_K_S' | 'Q3_K_M' | 'Q3_K_L' | 'Q4_K_S' | 'Q4_K_M' | 'Q5_K_S' | 'Q5_K_M' | 'Q6_K'
-  | 'IQ4_NL' | 'IQ4_XS' | 'TQ1_0' | 'TQ2_0'
+  | 'IQ4_NL' | 'IQ4_XS' | 'TQ1_0' | 'TQ2_0' | 'I2_S'
 
 export interface QuantizeOptions {
   type: QuantizeType | (string & {})

@@ -6,6 +6,7 @@
 #include "os/output.h"
 #include "quantize/mixes.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 // A tensor of the input and what becomes of it.
@@ -15,6 +16,8 @@ struct quantize_item {
     uint64_t offset;                 // of its data in the output, from the start of the data
     uint64_t n_bytes;                // in the output
     uint64_t first_piece;            // pieces of all tensors before it
+    uint64_t first_measure;          // the same of pieces that are measured
+    _Atomic uint32_t largest;        // bits of the largest magnitude of what was measured
 };
 
 // Where the data begin: after a header for these items, at a multiple of the file's alignment. 0: beyond 64 bits.

@@ -11,7 +11,7 @@ static const struct mix mixes[] = {
     {"Q2_K", "Q2_K", 10},   {"Q2_K_S", "Q2_K", 21}, {"Q3_K_S", "Q3_K", 11},   {"Q3_K_M", "Q3_K", 12},
     {"Q3_K_L", "Q3_K", 13}, {"Q4_K_S", "Q4_K", 14}, {"Q4_K_M", "Q4_K", 15},   {"Q5_K_S", "Q5_K", 16},
     {"Q5_K_M", "Q5_K", 17}, {"Q6_K", "Q6_K", 18},   {"IQ4_NL", "IQ4_NL", 25}, {"IQ4_XS", "IQ4_XS", 30},
-    {"TQ1_0", "TQ1_0", 36}, {"TQ2_0", "TQ2_0", 37},
+    {"TQ1_0", "TQ1_0", 36}, {"TQ2_0", "TQ2_0", 37}, {"I2_S", "I2_S", 40},
 };
 #define N_MIXES (sizeof mixes / sizeof *mixes)
 
@@ -250,7 +250,10 @@ static const char *attention_output_type(const struct mix *mix, const struct mix
 static const char *wanted_type(const struct mix *mix, const struct mix_model *model, const struct gguf_tensor *tensor,
                                const struct name *name)
 {
-    switch (role_of(name, model->is_tied)) {
+    const enum role role = role_of(name, model->is_tied);
+    if (is_mix(mix, "I2_S") && (role == OUTPUT || role == EMBEDDING))
+        return "F16";
+    switch (role) {
     case OUTPUT:
         return output_type(mix, model, tensor);
     case EMBEDDING:
@@ -272,9 +275,9 @@ static const char *wanted_type(const struct mix *mix, const struct mix_model *mo
 // For rows that are no whole number of blocks: the type of 32 elements with as many bits or more; then F16.
 static const char *type_for_row(const char *type, uint64_t n)
 {
-    static const char *const instead[][2] = {{"Q2_K", "Q4_0"},  {"Q3_K", "Q4_0"},     {"TQ2_0", "Q4_0"},
-                                             {"TQ1_0", "Q4_0"}, {"IQ4_XS", "IQ4_NL"}, {"Q4_K", "Q5_0"},
-                                             {"Q5_K", "Q5_1"},  {"Q6_K", "Q8_0"}};
+    static const char *const instead[][2] = {{"Q2_K", "Q4_0"},  {"Q3_K", "Q4_0"}, {"TQ2_0", "Q4_0"},
+                                             {"TQ1_0", "Q4_0"}, {"I2_S", "Q4_0"}, {"IQ4_XS", "IQ4_NL"},
+                                             {"Q4_K", "Q5_0"},  {"Q5_K", "Q5_1"}, {"Q6_K", "Q8_0"}};
     if (n % quant_traits_by_name(type)->block_size == 0)
         return type;
     for (size_t i = 0; i < sizeof instead / sizeof *instead; i++)

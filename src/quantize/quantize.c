@@ -4,6 +4,7 @@
 #include "base/half.h"
 #include "os/pool.h"
 #include "os/thread.h"
+#include "quant/i2_s.h"
 #include "quant/quant.h"
 #include "quantize/header.h"
 
@@ -29,7 +30,9 @@ struct quantizer {
     struct bench *benches; // [n_threads]
     struct os_output output;
     uint64_t data_at, output_bytes, input_bytes;
-    uint64_t n_pieces, next_piece;
+    uint64_t
+        n_measures; // pieces of tensors whose type has one scale for all of them: each is read beforehand, to find the scale
+    uint64_t n_pieces, next_piece; // measures, then the pieces of all tensors
     uint64_t input_bytes_done;
 
     // Of the round under way.
@@ -47,6 +50,12 @@ static const struct quant_traits *input_type(const struct quantize_item *item)
 static bool is_copied(const struct quantize_item *item)
 {
     return item->type->type == item->tensor->type;
+}
+
+// To a type of one scale for the whole tensor.
+static bool is_measured(const struct quantize_item *item)
+{
+    return item->type->tail_bytes != 0 && !is_copied(item);
 }
 
 static bool is_float_type(const struct quant_traits *type)
@@ -96,14 +105,18 @@ static enum chord_status choose_types(struct quantizer *q, bool requantize, stru
                 shown_name(item->tensor, name), input_type(item)->name);
         }
         item->offset = offset;
+        const uint64_t n_pieces = (n_elements(item->tensor) + QUANTIZE_PIECE - 1) / QUANTIZE_PIECE;
         item->first_piece = q->n_pieces;
-        q->n_pieces += (n_elements(item->tensor) + QUANTIZE_PIECE - 1) / QUANTIZE_PIECE;
-        q->input_bytes += item->tensor->n_bytes;
+        item->first_measure = q->n_measures;
+        q->n_pieces += n_pieces;
+        q->n_measures += is_measured(item) ? n_pieces : 0;
+        q->input_bytes += item->tensor->n_bytes * (is_measured(item) ? 2 : 1);
         const uint64_t n_rows = n_elements(item->tensor) / item->tensor->ne[0];
         if (!quant_tensor_bytes(item->type->type, item->tensor->ne[0], n_rows, &item->n_bytes) ||
             !checked_add(offset, item->n_bytes, &offset) || !checked_align(offset, alignment, &offset))
             return chord_fail(err, CHORD_GGUF_LIMIT, "the new file would be larger than 2^64 bytes");
     }
+    q->n_pieces += q->n_measures;
     q->data_at = quantize_data_at(q->gguf, q->mix, q->items);
     if (q->data_at == 0 || !checked_add(q->data_at, offset, &q->output_bytes))
         return chord_fail(err, CHORD_GGUF_LIMIT, "the new file would be larger than 2^64 bytes");
@@ -203,13 +216,14 @@ uint64_t quantizer_output_bytes(const struct quantizer *q)
 
 // -------------------------------------------------------------------------------------------------------------- pieces
 
-// The tensor that a piece belongs to: the last whose first piece is not behind it. (Every tensor has a piece.)
-static const struct quantize_item *item_of_piece(const struct quantizer *q, uint64_t piece)
+// The tensor that a piece, or a measure, belongs to: the last whose first one is not behind it. (Every tensor has a piece.)
+static struct quantize_item *item_of(const struct quantizer *q, uint64_t index, bool measure)
 {
     uint64_t low = 0, high = gguf_n_tensors(q->gguf);
     while (high - low > 1) {
         const uint64_t middle = low + (high - low) / 2;
-        if (q->items[middle].first_piece <= piece)
+        const uint64_t first = measure ? q->items[middle].first_measure : q->items[middle].first_piece;
+        if (first <= index)
             low = middle;
         else
             high = middle;
@@ -247,36 +261,77 @@ static enum chord_status multiply_by_scale(const struct quantizer *q, const stru
     return status;
 }
 
-static enum chord_status convert_piece(struct quantizer *q, uint64_t piece, struct bench *bench,
-                                       struct chord_error *err)
+// Values first .. first + n - 1 as they are in the input: as bytes, and as floats where they are not to be copied. `tail` bytes more
+// are read.
+static enum chord_status read_values(struct quantizer *q, const struct quantize_item *item, uint64_t first, uint64_t n,
+                                     uint64_t tail, struct bench *bench, struct chord_error *err)
 {
-    const struct quantize_item *item = item_of_piece(q, piece);
-    const struct quant_traits *from = input_type(item), *to = item->type;
-    const uint64_t first = (piece - item->first_piece) * QUANTIZE_PIECE;
-    const uint64_t left = n_elements(item->tensor) - first;
-    const uint64_t n = left < QUANTIZE_PIECE ? left : QUANTIZE_PIECE;
-    const uint64_t tail = is_copied(item) && n == left ? from->tail_bytes : 0;
+    const struct quant_traits *from = input_type(item);
+    const uint64_t at = item->tensor->offset + first / from->block_size * from->block_bytes;
     const uint64_t n_read = n / from->block_size * from->block_bytes + tail;
-    const uint64_t n_written = n / to->block_size * to->block_bytes + tail;
-    const uint64_t read_at = item->tensor->offset + first / from->block_size * from->block_bytes;
-    const uint64_t write_at = q->data_at + item->offset + first / to->block_size * to->block_bytes;
-    const unsigned char *result = bench->read;
-    enum chord_status status =
-        os_file_read(&gguf_file(q->gguf, item->tensor->file)->os, read_at, bench->read, n_read, err);
+    enum chord_status status = os_file_read(&gguf_file(q->gguf, item->tensor->file)->os, at, bench->read, n_read, err);
     if (status == CHORD_OK && !is_copied(item)) {
         from->dequantize_row(bench->read, bench->values, n);
         if (from->tail_bytes != 0)
             status = multiply_by_scale(q, item->tensor, bench->values, n, err);
         if (status == CHORD_OK)
             status = check_values(item, bench->values, n, first, err);
-        if (status == CHORD_OK)
-            to->quantize_row(bench->values, bench->written, n);
-        result = bench->written;
+    }
+    const bool is_last = first + n == n_elements(item->tensor);
+    if (status == CHORD_OK)
+        atomic_fetch_add(&q->round_bytes, n_read - tail + (is_last ? from->tail_bytes : 0));
+    return status;
+}
+
+static enum chord_status measure_piece(struct quantizer *q, uint64_t measure, struct bench *bench,
+                                       struct chord_error *err)
+{
+    struct quantize_item *item = item_of(q, measure, true);
+    const uint64_t first = (measure - item->first_measure) * QUANTIZE_PIECE;
+    const uint64_t left = n_elements(item->tensor) - first;
+    const uint64_t n = left < QUANTIZE_PIECE ? left : QUANTIZE_PIECE;
+    const enum chord_status status = read_values(q, item, first, n, 0, bench, err);
+    uint32_t largest = 0; // magnitudes order like their bits
+    for (uint64_t i = 0; status == CHORD_OK && i < n; i++) {
+        const uint32_t magnitude = bits_from_float(bench->values[i]) & 0x7fffffffu;
+        largest = magnitude > largest ? magnitude : largest;
+    }
+    uint32_t before = atomic_load(&item->largest);
+    while (before < largest && !atomic_compare_exchange_weak(&item->largest, &before, largest))
+        ;
+    return status;
+}
+
+static void set_tail(unsigned char *tail, uint32_t n_bytes, uint32_t scale)
+{
+    memset(tail, 0, n_bytes);
+    for (int i = 0; i < 4; i++)
+        tail[i] = (unsigned char)(scale >> 8 * i);
+}
+
+static enum chord_status convert_piece(struct quantizer *q, uint64_t piece, struct bench *bench,
+                                       struct chord_error *err)
+{
+    const struct quantize_item *item = item_of(q, piece, false);
+    const struct quant_traits *to = item->type;
+    const uint64_t first = (piece - item->first_piece) * QUANTIZE_PIECE;
+    const uint64_t left = n_elements(item->tensor) - first;
+    const uint64_t n = left < QUANTIZE_PIECE ? left : QUANTIZE_PIECE;
+    const uint64_t tail = n == left ? to->tail_bytes : 0;
+    const uint64_t n_rows_bytes = n / to->block_size * to->block_bytes;
+    const uint64_t write_at = q->data_at + item->offset + first / to->block_size * to->block_bytes;
+    enum chord_status status = read_values(q, item, first, n, is_copied(item) ? tail : 0, bench, err);
+    if (status == CHORD_OK && is_measured(item)) {
+        const uint32_t scale = atomic_load(&item->largest);
+        quant_quantize_i2_s(bench->values, float_from_bits(scale), bench->written, n);
+        if (tail != 0)
+            set_tail(bench->written + n_rows_bytes, (uint32_t)tail, scale);
+    } else if (status == CHORD_OK && !is_copied(item)) {
+        to->quantize_row(bench->values, bench->written, n);
     }
     if (status == CHORD_OK)
-        status = os_output_write(&q->output, write_at, result, n_written, err);
-    if (status == CHORD_OK)
-        atomic_fetch_add(&q->round_bytes, n_read);
+        status = os_output_write(&q->output, write_at, is_copied(item) ? bench->read : bench->written,
+                                 n_rows_bytes + tail, err);
     return status;
 }
 
@@ -291,8 +346,11 @@ static void piece_work(void *context, uint32_t chunk, uint32_t thread)
     struct chord_error error;
     if (atomic_load(&q->has_failed) || is_cancelled(q))
         return;
-    if (convert_piece(q, q->next_piece + chunk, &q->benches[thread], &error) != CHORD_OK &&
-        !atomic_exchange(&q->has_failed, true))
+    const uint64_t piece = q->next_piece + chunk;
+    const enum chord_status status = piece < q->n_measures
+                                         ? measure_piece(q, piece, &q->benches[thread], &error)
+                                         : convert_piece(q, piece - q->n_measures, &q->benches[thread], &error);
+    if (status != CHORD_OK && !atomic_exchange(&q->has_failed, true))
         q->error = error;
 }
 
@@ -322,7 +380,9 @@ enum chord_status quantizer_run(struct quantizer *q, double seconds, const _Atom
     q->cancel = cancel;
     q->stop = stop;
     do {
-        const uint64_t left = q->n_pieces - q->next_piece;
+        // Measures end with a round: what follows builds on them.
+        const uint64_t end_of_kind = q->next_piece < q->n_measures ? q->n_measures : q->n_pieces;
+        const uint64_t left = end_of_kind - q->next_piece;
         const uint64_t most = (uint64_t)pool_n_threads(q->pool) * PIECES_PER_THREAD;
         const uint32_t n = (uint32_t)(left < most ? left : most);
         atomic_store(&q->round_bytes, 0);

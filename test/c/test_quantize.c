@@ -236,6 +236,9 @@ static void test_mixes(void **state)
         {"TQ2_0", "token_embd.weight", 4096, "Q4_K", "Q4_K", "Q4_K", "Q4_K", "Q6_K"},
         {"TQ2_0", "output.weight", 4096, "Q6_K", "Q6_K", "Q6_K", "Q8_0", "Q6_K"},
         {"TQ2_0", "blk.3.ffn_down.weight", 4096, "TQ2_0", "TQ2_0", "TQ2_0", "TQ2_0", "TQ2_0"},
+        {"I2_S", "token_embd.weight", 4096, "F16", "F16", "F16", "F16", "F16"},
+        {"I2_S", "blk.3.attn_q.weight", 96, "Q4_0", "Q4_0", "Q4_0", "Q4_0", "Q4_0"},
+        {"I2_S", "blk.3.ffn_up.weight", 384, "I2_S", "I2_S", "I2_S", "I2_S", "I2_S"},
         {"TQ1_0", "blk.3.attn_q.weight", 96, "Q4_0", "Q4_0", "Q4_0", "Q4_0", "Q4_0"},
         {"IQ4_XS", "blk.3.attn_v.weight", 4096, "IQ4_XS", "Q5_K", "Q8_0", "Q5_K", "Q5_K"},
         {"IQ4_XS", "blk.1.ffn_down.weight", 4096, "Q5_K", "Q5_K", "Q5_K", "Q5_K", "Q5_K"},
@@ -264,6 +267,20 @@ static const struct made_tensor small[] = {
     {"blk.1.ffn_gate_inp.weight", QUANT_F16, 256, 5}, {"output.weight", QUANT_F32, 256, 300},
 };
 #define N_SMALL (sizeof small / sizeof *small)
+
+// Written down once more: codes in blocks of 128, then the scale, a float, and zeros.
+static void quantize_i2_s(const float *x, unsigned char *out, uint64_t n)
+{
+    float scale = 0;
+    memset(out, 0, n / 4 + 32);
+    for (uint64_t e = 0; e < n; e++)
+        scale = fabsf(x[e]) > scale ? fabsf(x[e]) : scale;
+    for (uint64_t e = 0; e < n; e++) {
+        const unsigned code = 1 + (x[e] * (1 / scale) >= 0.5f) - (x[e] * (1 / scale) <= -0.5f);
+        out[e / 128 * 32 + e % 32] |= (unsigned char)(code << (6 - e % 128 / 32 * 2));
+    }
+    memcpy(out + n / 4, &scale, 4);
+}
 
 static void check_output(const char *input, const char *output, const char *type, uint32_t alignment)
 {
@@ -296,7 +313,10 @@ static void check_output(const char *input, const char *output, const char *type
         assert_int_equal(os_file_read(&gguf_file(from, 0)->os, a->offset, in, a->n_bytes, &err), CHORD_OK);
         assert_int_equal(os_file_read(&gguf_file(to, 0)->os, b->offset, out, b->n_bytes, &err), CHORD_OK);
         quant_traits(a->type)->dequantize_row(in, x, n);
-        quant_traits(b->type)->quantize_row(x, expected, n);
+        if (b->type == QUANT_I2_S)
+            quantize_i2_s(x, expected, n);
+        else
+            quant_traits(b->type)->quantize_row(x, expected, n);
         assert_memory_equal(out, expected, b->n_bytes);
         free(in);
         free(out);
@@ -311,8 +331,8 @@ static void check_output(const char *input, const char *output, const char *type
 static void test_whole_files(void **state)
 {
     (void)state;
-    static const char *const types[] = {"F32",  "F16",  "BF16", "Q8_0",   "Q4_0",  "Q4_1",
-                                        "Q5_0", "Q5_1", "Q2_K", "Q4_K_M", "TQ2_0", "IQ4_XS"};
+    static const char *const types[] = {"F32",  "F16",  "BF16",   "Q8_0",  "Q4_0",   "Q4_1", "Q5_0",
+                                        "Q5_1", "Q2_K", "Q4_K_M", "TQ2_0", "IQ4_XS", "I2_S"};
     struct chord_error err;
     char input[600], output[600];
     strcpy(input, write_model("in.gguf", small, N_SMALL, 2, 64));
@@ -330,6 +350,52 @@ static void test_whole_files(void **state)
         free(three);
     }
     assert_int_equal(files_in_folder(), 2);
+}
+
+// From a type whose scale stands behind the tensor's last row: copied whole, and as values with the scale.
+static void test_from_i2_s(void **state)
+{
+    (void)state;
+    struct memory_account account;
+    struct chord_error err;
+    struct gguf *from, *to;
+    char input[600], ternary[600], output[600];
+    strcpy(input, write_model("in.gguf", small, N_SMALL, 2, 32));
+    strcpy(ternary, test_path("ternary.gguf"));
+    strcpy(output, test_path("out.gguf"));
+    memory_account_init(&account, UINT64_MAX);
+    assert_int_equal(quantize(input, ternary, "I2_S", 2, &err), CHORD_OK);
+    if (quantize_in(&account, ternary, output, "F32", 2, true, &err) != CHORD_OK)
+        fail_msg("%s", err.message);
+    assert_int_equal(gguf_open(&from, ternary, &account, &err), CHORD_OK);
+    assert_int_equal(gguf_open(&to, output, &account, &err), CHORD_OK);
+    const struct gguf_tensor *a = gguf_find_tensor(from, "blk.0.ffn_down.weight");
+    const struct gguf_tensor *b = gguf_find_tensor(to, "blk.0.ffn_down.weight");
+    const uint64_t n = 768 * 256;
+    unsigned char *codes = malloc(a->n_bytes);
+    float *values = malloc(n * sizeof *values), *got = malloc(b->n_bytes), scale;
+    assert_int_equal(a->type, QUANT_I2_S);
+    assert_int_equal(a->n_bytes, n / 4 + 32);
+    assert_int_equal(b->n_bytes, n * sizeof *got);
+    assert_int_equal(os_file_read(&gguf_file(from, 0)->os, a->offset, codes, a->n_bytes, &err), CHORD_OK);
+    assert_int_equal(os_file_read(&gguf_file(to, 0)->os, b->offset, got, b->n_bytes, &err), CHORD_OK);
+    memcpy(&scale, codes + n / 4, 4);
+    quant_traits(QUANT_I2_S)->dequantize_row(codes, values, n);
+    for (uint64_t e = 0; e < n; e++)
+        assert_true(got[e] == values[e] * scale);
+    gguf_close(to);
+    assert_int_equal(quantize(ternary, output, "I2_S", 3, &err), CHORD_OK);
+    assert_int_equal(gguf_open(&to, output, &account, &err), CHORD_OK);
+    b = gguf_find_tensor(to, "blk.0.ffn_down.weight");
+    assert_int_equal(b->n_bytes, a->n_bytes);
+    assert_int_equal(os_file_read(&gguf_file(to, 0)->os, b->offset, values, b->n_bytes, &err), CHORD_OK);
+    assert_memory_equal(values, codes, a->n_bytes);
+    gguf_close(from);
+    gguf_close(to);
+    free(codes);
+    free(values);
+    free(got);
+    unlink(ternary);
 }
 
 // Memory is what quantize.h says, however large the tensors.
@@ -505,9 +571,9 @@ static void test_no_room(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_mixes),     cmocka_unit_test(test_whole_files), cmocka_unit_test(test_bounded_memory),
-        cmocka_unit_test(test_no_memory), cmocka_unit_test(test_refused),     cmocka_unit_test(test_bad_values),
-        cmocka_unit_test(test_cancel),    cmocka_unit_test(test_no_room),
+        cmocka_unit_test(test_mixes),      cmocka_unit_test(test_whole_files), cmocka_unit_test(test_bounded_memory),
+        cmocka_unit_test(test_from_i2_s),  cmocka_unit_test(test_no_memory),   cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_bad_values), cmocka_unit_test(test_cancel),      cmocka_unit_test(test_no_room),
     };
     return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);
 }
