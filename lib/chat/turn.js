@@ -89,7 +89,11 @@ class Speaker {
       emit(event)
     }
     onCancel(() => generation.cancel())
-    for await (const event of generation.events()) splitter.push(event).forEach(take)
+    try {
+      for await (const event of generation.events()) splitter.push(event).forEach(take)
+    } catch (error) {
+      throw form ? await use.located(error) : error
+    }
     splitter.end().forEach(take)
     const result = await generation
     onCancel(null)

@@ -1,5 +1,7 @@
 'use strict'
 
+const { ChordError } = require('../errors.js')
+const { compileGrammar } = require('../grammar.js')
 const { choose } = require('./definitions.js')
 const { formOf, free, mark, maybe, oneOf, seq } = require('./grammar.js')
 const { CallSplitter } = require('./splitter.js')
@@ -66,6 +68,16 @@ class ToolUse {
     const { callable, calls } = this.#chosen
     const answer = format.answer(callable, { calls, isOne: this.#isOne, without: thinks ? [block.open, block.close] : [] })
     return JSON.stringify(formOf(thinks ? afterThought(answer, block, isOpen) : answer, (text) => hiddenToken(this.#tokenizer, text)))
+  }
+
+  /** An error of the grammar, as one that names the tool whose parameters it is about. */
+  async located(error) {
+    if (error.code !== 'INVALID_ARGUMENT' || !/^schema\b/.test(error.message)) return error
+    for (const { name, parameters } of this.#chosen.callable) {
+      const own = await compileGrammar('form', JSON.stringify({ rules: [], root: { schema: parameters } })).catch((reason) => reason)
+      if (own.message === error.message) return new ChordError(`tool '${name}', parameters: ${error.message}`, { code: error.code, cause: error })
+    }
+    return error
   }
 
   /** For a call of `name`; `given`: of the model's text, if it has one. */

@@ -17,9 +17,12 @@ static uint32_t refuse(struct form *f, const char *what)
 
 static void *allocate(struct form *f, uint32_t count, size_t bytes)
 {
+    struct chord_error error;
     void *room = arena_alloc(&f->arena, count == 0 ? 1 : count, bytes);
-    if (room == NULL)
-        grammar_builder_fail(f->b, "there is no memory for a grammar");
+    if (room == NULL) {
+        memory_account_fail(f->arena.account, &error, count * bytes, "a grammar");
+        grammar_builder_fail_with(f->b, &error);
+    }
     return room;
 }
 

@@ -315,7 +315,7 @@ test('tools run, or their calls are the result', async (t) => {
 
   await t.test('a schema that is not supported is refused by name', async () => {
     const parameters = { type: 'object', properties: { a: { type: 'array', uniqueItems: true } } }
-    await assert.rejects(model.chat().send('Hi', { tools: { a: { parameters } } }).then(), { code: 'INVALID_ARGUMENT', message: /uniqueItems/ })
+    await assert.rejects(model.chat().send('Hi', { tools: { b: {}, a: { parameters } } }).then(), { code: 'INVALID_ARGUMENT', message: /^tool 'a', parameters: .*uniqueItems/ })
   })
 })
 
