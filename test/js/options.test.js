@@ -109,7 +109,7 @@ const BAD_GENERATE = [
   [{ signal: 'x' }, /'signal'.*AbortSignal, got "x"/],
   [{ max_tokens: 5 }, /unknown option 'max_tokens' of generate\(\): did you mean 'maxTokens'\?/],
   [{ tempature: 5 }, /did you mean 'temperature'\?/],
-  [{ schema: {} }, /unknown option 'schema' of generate\(\): there are maxTokens/],
+  [{ quux: {} }, /unknown option 'quux' of generate\(\): there are maxTokens/],
 ]
 
 testWith(STORIES, 'options of generate', async () => {
