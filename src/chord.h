@@ -270,7 +270,7 @@ struct chord_generate_options {
     // by an end-of-generation token where the grammar allows the end, and by itself where it allows nothing else.
     struct chord_grammar *grammar;
 };
-// INVALID_ARGUMENT when `draft` cannot draft for `model`, saying why: they are the same, or their vocabularies differ in more than
+// INVALID_ARGUMENT when `draft` cannot draft for `model`, saying why: they are the same, it is an encoder, or their vocabularies differ in more than
 // tokens of no text at the end. chord_generate asks it.
 enum chord_status chord_model_check_draft(const struct chord_model *model, const struct chord_model *draft,
                                           struct chord_error *err);

@@ -103,6 +103,12 @@ enum chord_status chord_model_check_draft(const struct chord_model *model, const
     if (model == drafter)
         return chord_fail(err, CHORD_INVALID_ARGUMENT,
                           "a model can't draft for itself: load a smaller one with the same vocabulary");
+    if (!model_has_head(drafter))
+        return chord_fail(
+            err, CHORD_INVALID_ARGUMENT,
+            "the draft model is an encoder ('%s'), which foretells no tokens: load a smaller model of the "
+            "kind of the one it drafts for",
+            drafter->arch->name);
     tokenizer_info(ours, &our);
     tokenizer_info(theirs, &their);
     if (strcmp(our.model, their.model) != 0)

@@ -303,6 +303,10 @@ static void an_encoder_has_no_head(void **state)
     assert_int_equal(chord_evaluate(model, tokens, 3, &job, &err), CHORD_INVALID_ARGUMENT);
     assert_int_equal(chord_score(model, tokens, 3, 1, &job, &err), CHORD_INVALID_ARGUMENT);
     uint32_t many[65] = {0};
+    struct chord_model *other = open_path(test_path("embed.gguf"), (struct chord_model_options){0});
+    assert_int_equal(chord_model_check_draft(other, model, &err), CHORD_INVALID_ARGUMENT);
+    assert_non_null(strstr(err.message, "the draft model is an encoder ('nomic-bert')"));
+    chord_model_close(other);
     assert_int_equal(chord_embed(model, many, 65, &(struct chord_embed_options){0}, &job, &err), CHORD_CONTEXT_FULL);
     assert_non_null(strstr(err.message, "65 tokens do not fit the context of 64"));
     close_tiny();

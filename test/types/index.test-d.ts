@@ -1,7 +1,7 @@
 import { expectAssignable, expectError, expectNotAssignable, expectType } from 'tsd'
 import { ChordError, inspect, loadModel, loadTokenizer, plan, quantize, systemInfo, wasmCodes } from '../..'
 import type {
-  Chat, ChatAnswer, ChatMessage, ChatResult, ChordErrorCode, Generation, GenerateOptions, GgufInfo, LoadOptions, MetadataScalar, Model, PerplexityResult, Plan, QuantizeOptions, QuantizeResult, Result, Session, Stats, SystemInfo, Tensor,
+  Chat, ChatAnswer, ChatMessage, ChatResult, ChordErrorCode, Generation, GenerateOptions, GgufInfo, LoadOptions, MetadataScalar, Model, PerplexityResult, Plan, QuantizeOptions, QuantizeResult, RankedDocument, Result, Session, Stats, SystemInfo, Tensor,
   TokenEvent, Tokenizer, ToolCall, WasmImports, WasmMemory,
 } from '../..'
 
@@ -133,6 +133,12 @@ expectError(model.wasmImports({ memory: 1 }))
 
 // The rest of a model.
 expectType<Promise<Float32Array>>(model.evaluate([1, 2]))
+expectType<Promise<Float32Array>>(model.embed('text', { normalize: false, dimensions: 64, pooling: 'cls' }))
+expectType<Promise<Float32Array[]>>(model.embed(['a', 'b']))
+expectType<Promise<RankedDocument[]>>(model.rerank('query', ['a', 'b']))
+expectError(model.embed('text', { pooling: 'rank' }))
+expectError(model.rerank('query', 'document'))
+expectType<'mean' | 'cls' | 'last' | 'rank'>(model.info.pooling)
 expectType<Promise<PerplexityResult>>(model.perplexity('text', { context: 128, stride: 64, onProgress: ({ perplexity }) => perplexity.toFixed(2) }))
 expectType<number[]>(model.tokenize('text', { special: true, bos: false }))
 expectType<string>(model.detokenize([1, 2], { special: true }))
