@@ -593,6 +593,7 @@ function metadataOf(g, mixName, fileType, quantized) {
         [`${a}.rope.freq_base`, 'f32', g.ropeBase],
         [`${a}.vocab_size`, 'u32', g.nVocab],
         ...(g.pooling ? [[`${a}.pooling_type`, 'u32', g.pooling]] : []),
+        ...(g.nLabels > 1 ? [[`${a}.classifier.output_labels`, 'strings', ['yes', 'no']]] : []),
         ...(ARCHITECTURES[a].keys?.(g) ?? []).map(([key, ...rest]) => [`${a}.${key}`, ...rest]),
     );
     if (g.ropeScaling) {

@@ -18,7 +18,10 @@ static graph_value add_token_types(struct graph_builder *b, const struct hparams
 {
     static const char name[] = "token_types.weight";
     const struct gguf_tensor *types = gguf_find_tensor(b->gguf, name);
-    return graph_token_type(b, x, graph_matrix(b, name, h->n_embd, types != NULL ? types->ne[1] : 1));
+    uint32_t n_types = types != NULL && types->ne[1] < UINT32_MAX ? (uint32_t)types->ne[1] : 1;
+    if (b->status == CHORD_OK)
+        b->status = gguf_get_u32_or(b->gguf, "tokenizer.ggml.token_type_count", n_types, &n_types, b->err);
+    return graph_token_type(b, x, graph_matrix(b, name, h->n_embd, n_types));
 }
 
 static graph_value build_encoder(struct graph_builder *b, const struct hparams *h, graph_value x,

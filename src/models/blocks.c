@@ -274,14 +274,16 @@ static graph_value build_layer(struct graph_builder *b, const struct hparams *h,
 static graph_value build_classifier(struct graph_builder *b, const struct hparams *h, graph_value x)
 {
     static const char output_name[] = "cls.output.weight";
-    const struct gguf_tensor *output = gguf_find_tensor(b->gguf, output_name);
-    const uint64_t n_labels = output != NULL ? output->ne[1] : 1;
+    char key[96];
+    snprintf(key, sizeof key, "%s.classifier.output_labels", h->arch);
+    const struct gguf_value *labels = gguf_find(b->gguf, key);
+    const uint64_t n_labels = labels != NULL ? labels->n_elements : 1;
     struct graph_linear linear;
-    if (n_labels > 2) {
-        graph_build_fail(b, CHORD_MODEL_TENSOR,
-                         "'%s' has %llu rows: a classifier of texts; chord runs models for ranking, which have one "
-                         "row, or two, of yes and no",
-                         output_name, (unsigned long long)n_labels);
+    if (n_labels < 1 || n_labels > 2) {
+        graph_build_fail(b, CHORD_MODEL_HPARAMS,
+                         "'%s' has %llu labels: a classifier of texts; chord runs models for ranking, which have one "
+                         "label, or two, of yes and no",
+                         key, (unsigned long long)n_labels);
         return x;
     }
     if (graph_has_tensor(b, "cls.weight")) {

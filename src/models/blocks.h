@@ -109,7 +109,8 @@ graph_value build_head(struct graph_builder *b, const struct hparams *h, graph_v
                        enum presence bias);
 
 // The embedding part over rows x of the trunk: final norm where `normed`, and the classifier of models for ranking: cls.weight [n_embd,
-// n_embd] and tanh, where the file has it, then cls.output.weight, of one or two rows.
+// n_embd] and tanh, where the file has it, then cls.output.weight, one row for each
+// of classifier.output_labels, or one.
 void build_embedding(struct graph_builder *b, const struct hparams *h, graph_value x, bool normed);
 
 // For load_hparams. LAYER_NORM in place of RMS_NORM.
