@@ -127,7 +127,7 @@ napi_value wrap_tokenizer_of_model(napi_env env, napi_callback_info info)
 
 // Of a file: a template longer than this is cut, for what has more is refused when it is used (lib/chat/renderer.js).
 #define MOST_TEMPLATE_BYTES ((uint64_t)4 << 20)
-#define MOST_TEMPLATES 64
+#define MOST_TEMPLATES 16
 
 static bool add_template(napi_env env, napi_value list, uint32_t at, const struct chord_chat_template *found)
 {

@@ -191,7 +191,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     if (n < 2)
         return 0;
     const int kind = only_kind >= 0 ? only_kind : data[0] % N_KINDS;
-    const struct encode_options options = {.parse_special = data[1] & 1, .bos = TOKENIZER_BOS_NEVER};
+    struct encode_options options = {.parse_special = data[1] & 1, .bos = TOKENIZER_BOS_NEVER};
+    uint64_t cuts[16], cut = 0;
+    if (data[1] & 64) { // the text's own bytes say where it is cut
+        for (uint32_t i = 0; i < 16; i++)
+            cuts[i] = cut += i + 2 < n ? data[i + 2] % 8 : 1;
+        options.cuts = cuts;
+        options.n_cuts = 16;
+    }
     const uint64_t held = atomic_load(&account.total);
     struct token_list list = {.account = &account};
     if (data[1] & 2) // an allocation fails
