@@ -196,6 +196,8 @@ void job_finish(struct chord_job *job, enum chord_finish finish, const struct ch
         session_take_back(job);
     else
         kv_cache_free(&job->kv);
+    constraint_free(job->constraint);
+    job->constraint = NULL;
     uv_mutex_lock(&job->mutex);
     job->finished_ns = os_now_ns();
     job->finish = finish;
