@@ -54,7 +54,7 @@ static inline struct grammar_rule *builder_rule(const struct grammar_builder *b,
 
 static inline const uint32_t *builder_children(const struct grammar_builder *b, const struct grammar_node *node)
 {
-    return (const uint32_t *)b->children.items + node->first;
+    return b->children.n > 0 ? (const uint32_t *)b->children.items + node->first : NULL;
 }
 
 static inline const char *builder_rule_name(const struct grammar_builder *b, uint32_t rule)

@@ -274,10 +274,11 @@ static bool strings_apart(struct compiler *c, const struct terms *a, const struc
         return false;
     struct arena work;
     arena_init(&work, c->reader.arena->account, c->reader.arena->region);
-    const bool is_empty =
-        automaton_make(&work, parts, n_a + n_b, MAX_STATES, &automaton) == AUTOMATON_DONE && automaton.is_empty;
+    const enum automaton_result result = automaton_make(&work, parts, n_a + n_b, MAX_STATES, &automaton);
     arena_free(&work);
-    return is_empty;
+    if (result == AUTOMATON_NO_MEMORY)
+        schema_no_memory(&c->reader);
+    return result == AUTOMATON_DONE && automaton.is_empty;
 }
 
 static bool is_below(const struct number_bounds *a, const struct number_bounds *b)

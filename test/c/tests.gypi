@@ -24,6 +24,7 @@
     {'target_name': 'test_grammar_form', 'includes': ['test.gypi']},
     {'target_name': 'test_graph', 'includes': ['test.gypi']},
     {'target_name': 'test_json', 'includes': ['test.gypi']},
+    {'target_name': 'test_json_schema', 'includes': ['test.gypi']},
     {'target_name': 'test_i2_s', 'includes': ['test.gypi']},
     {'target_name': 'test_kernels', 'includes': ['test.gypi']},
     {'target_name': 'test_kv', 'includes': ['test.gypi']},
