@@ -5,7 +5,8 @@
 // Tensors stream through in pieces of QUANTIZE_PIECE values, each read, converted and written by one thread, so that memory
 // does not grow with the model: besides the input's header (gguf/gguf.h) a quantizer holds QUANTIZE_TENSOR_BYTES for each
 // tensor and QUANTIZE_THREAD_BYTES for each thread, and QUANTIZE_OTHER_BYTES. A block's result depends on its own values
-// alone, so the file is the same with any number of threads.
+// alone, or, of I2_S, on the largest magnitude of its tensor too, for which that is read beforehand: so the file is the same with
+// any number of threads.
 //
 // The output grows under a temporary name beside its own (os/output.h) and takes its name when it is whole.
 #ifndef CHORD_QUANTIZE_QUANTIZE_H
