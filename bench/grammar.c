@@ -3,12 +3,14 @@
 // For each grammar, means over the text's tokens, the text being written from its beginning by a new constraint:
 //   choose  one choice with the default chain within the grammar, and its share of a step; without the grammar beside it
 //   mask    the mask of the whole vocabulary for the same states: made (the trie is walked) and known already
+// And compile: a JSON Schema of 200 properties of eight kinds.
 // Logits are random, with the text's next token likely and a third of the tokens before it in the order forbidden ones.
 
 #include "engine/grammars.h"
 #include "gguf/gguf.h"
 #include "os/thread.h"
 #include "sampler/gbnf.h"
+#include "sampler/json_schema.h"
 #include "sampler/random.h"
 
 #include <math.h>
@@ -208,6 +210,43 @@ static int measure_all(struct bench *b)
     return 0;
 }
 
+// The median of compiling a schema of 200 properties.
+static int measure_schema(struct bench *b)
+{
+    enum { N_PROPERTIES = 200, ROUNDS = 21 };
+    static const char *const kinds[] = {
+        "{\"type\":\"string\"}",
+        "{\"type\":\"integer\",\"minimum\":0,\"maximum\":%d}",
+        "{\"type\":\"number\",\"minimum\":-1.%d}",
+        "{\"enum\":[\"a\",\"b%d\",\"c\"]}",
+        "{\"type\":\"array\",\"items\":{\"type\":\"string\",\"maxLength\":%d},\"maxItems\":10}",
+        "{\"type\":\"string\",\"pattern\":\"^[A-Z]{2}-[0-9]{%d}$\"}",
+        "{\"type\":\"string\",\"format\":\"date-time\"}",
+        "{\"type\":\"object\",\"properties\":{\"x%d\":{\"type\":\"boolean\"},\"y\":{\"type\":[\"string\",\"null\"]}},"
+        "\"required\":[\"y\"]}",
+    };
+    static char schema[N_PROPERTIES * 160];
+    double times[ROUNDS];
+    size_t n = (size_t)sprintf(schema, "{\"type\":\"object\",\"properties\":{");
+    for (int i = 0; i < N_PROPERTIES; i++) {
+        n += (size_t)sprintf(schema + n, "%s\"property%d\":", i > 0 ? "," : "", i);
+        n += (size_t)sprintf(schema + n, kinds[i % 8], i + 1);
+    }
+    n += (size_t)sprintf(schema + n, "}}");
+    for (int i = 0; i < ROUNDS; i++) {
+        struct grammar *grammar;
+        struct chord_error err;
+        const uint64_t started = os_now_ns();
+        if (json_schema_compile(schema, n, &b->account, &grammar, &err) != CHORD_OK)
+            return fail("schema", &err);
+        times[i] = us_since(started);
+        grammar_free(grammar);
+    }
+    qsort(times, ROUNDS, sizeof times[0], ascending);
+    printf("schema of %d properties: compiled in %.0f us\n", N_PROPERTIES, times[ROUNDS / 2]);
+    return 0;
+}
+
 int main(int n_arguments, char **arguments)
 {
     struct bench b = {.step_us = n_arguments > 2 ? atof(arguments[2]) * 1000 : 25000};
@@ -227,7 +266,7 @@ int main(int n_arguments, char **arguments)
     for (uint32_t i = 0; !failed && i < b.n_vocab; i++) // mostly far below a few likely ones
         b.logits[i] =
             (float)(3 * sqrt(-2 * log(1 - random_unit(&random))) * cos(6.283185307179586 * random_unit(&random)));
-    failed = failed || measure_all(&b);
+    failed = failed || measure_all(&b) || measure_schema(&b);
     free(b.logits);
     free(b.copy);
     token_trie_free(b.trie, &b.account);

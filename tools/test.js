@@ -79,7 +79,7 @@ const SUITES = {
 }
 
 // Tests of code that runs on one thread: ThreadSanitizer has nothing to say about them, and takes its time.
-const SINGLE_THREADED = /^test_(attention|kernels|gemm|quant|sampler|stop|tokenizer|gguf|bpe|spm|vocabularies|unicode|pretokenizers|base|half)/
+const SINGLE_THREADED = /^test_(attention|kernels|gemm|quant|json|regex|sampler|stop|tokenizer|gguf|bpe|spm|vocabularies|unicode|pretokenizers|base|half)/
 
 // ---- Building --------------------------------------------------------------------------------------------------------
 
