@@ -88,8 +88,7 @@ void chord_job_take(struct chord_job *job, struct chord_output *out)
     }
     if (job->finish != CHORD_RUNNING) {
         out->error = job->error;
-        out->is_of_grammar = job->finish == CHORD_FINISH_STOP && !job->is_cut && job->constraint != NULL &&
-                             constraint_can_end(job->constraint);
+        out->is_of_grammar = job->is_of_grammar;
         out->n_prompt = job->n_prompt;
         out->n_generated = job->n_generated;
         out->n_reused = job->n_reused;
@@ -196,9 +195,12 @@ void job_finish(struct chord_job *job, enum chord_finish finish, const struct ch
         session_take_back(job);
     else
         kv_cache_free(&job->kv);
+    const bool is_of_grammar = finish == CHORD_FINISH_STOP && !job->is_cut && job->constraint != NULL &&
+                               constraint_can_end(job->constraint);
     constraint_free(job->constraint);
     job->constraint = NULL;
     uv_mutex_lock(&job->mutex);
+    job->is_of_grammar = is_of_grammar;
     job->finished_ns = os_now_ns();
     job->finish = finish;
     if (error != NULL)

@@ -70,6 +70,7 @@ struct chord_job {
     struct chord_grammar *grammar; // NULL: none
     struct constraint *constraint; // of the grammar; NULL before the first token
     bool is_cut;                   // a stop string ended the text
+    bool is_of_grammar;            // at the end: the text is one of the grammar, whole
     struct stop_matcher *stop;
     struct detokenizer detokenizer;
     char *piece;    // [detokenizer_max_bytes]
