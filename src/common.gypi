@@ -28,7 +28,7 @@
     }],
     ['chord_sanitize!=""', {
       'cflags_c': [
-        '-fsanitize=<(chord_sanitize)', '-fno-sanitize-recover=all', '-g', '-O1', '-fno-omit-frame-pointer',
+        '-fsanitize=<(chord_sanitize)', '-fno-sanitize-recover=all', '-g1', '-Og', '-fno-omit-frame-pointer',
       ],
       'ldflags': ['-fsanitize=<(chord_sanitize)'],
     }],

@@ -18,7 +18,7 @@
 
 static void add_norm(const char *name)
 {
-    char full[64];
+    char full[80];
     snprintf(full, sizeof full, "%s.weight", name);
     tiny_add(&m, full, QUANT_F32, N_EMBD, 1, 1, 0.3);
     snprintf(full, sizeof full, "%s.bias", name);

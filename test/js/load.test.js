@@ -30,6 +30,8 @@ testWith(STORIES, 'a model tells what it is', async () => {
     feedForward: 172,
     heads: 8,
     headsKv: 4,
+    encoder: false,
+    pooling: 'last',
     mode: 'mapped',
     threads: 1,
   })
