@@ -29,6 +29,7 @@
     ['chord_sanitize!=""', {
       'cflags_c': [
         '-fsanitize=<(chord_sanitize)', '-fno-sanitize-recover=all', '-g1', '-Og', '-fno-omit-frame-pointer',
+        '-Wno-maybe-uninitialized', # what it says depends on the optimizer
       ],
       'ldflags': ['-fsanitize=<(chord_sanitize)'],
     }],
