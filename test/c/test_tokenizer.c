@@ -545,6 +545,7 @@ static void test_unigram(void **state)
 static void test_character_maps_that_mean_harm(void **state)
 {
     (void)state;
+    static const char text[] = "the ﬁ Ａ！ e\xcc\x81…\xff";
     uint64_t random = 1;
     for (int turn = 0; turn < 300; turn++) {
         struct made *m = calloc(1, sizeof *m);
@@ -566,7 +567,7 @@ static void test_character_maps_that_mean_harm(void **state)
         const enum chord_status status = tokenizer_create(&m->tokenizer, m->gguf, &account, &err);
         assert_true(turn == 0 ? status == CHORD_OK : status == CHORD_OK || status == CHORD_TOKENIZER);
         if (status == CHORD_OK)
-            encode(m, "the ﬁ Ａ！ e\xcc\x81…\xff", 24, plain);
+            encode(m, text, sizeof text - 1, plain);
         done(m);
     }
 }
