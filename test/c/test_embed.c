@@ -18,10 +18,10 @@
 
 static void add_norm(const char *name)
 {
-    char full[80];
-    snprintf(full, sizeof full, "%s.weight", name);
+    char full[64];
+    snprintf(full, sizeof full, "%.50s.weight", name);
     tiny_add(&m, full, QUANT_F32, N_EMBD, 1, 1, 0.3);
-    snprintf(full, sizeof full, "%s.bias", name);
+    snprintf(full, sizeof full, "%.50s.bias", name);
     tiny_add(&m, full, QUANT_F32, N_EMBD, 1, 0, 0.3);
 }
 
