@@ -10,7 +10,10 @@ const { root } = require('./build.js')
 const KERNELS = ['test_attention', 'test_gemm', 'test_kernels']
 
 // Not emulated: what takes minutes there and depends on no processor, and what needs fixtures.
-const NATIVE_ONLY = ['test_engine_bytes', 'test_engine_open', 'test_paged', 'test_paged_experts', 'test_pager_faults', 'test_vocabularies']
+const NATIVE_ONLY = [
+  'test_choose', 'test_draft', 'test_engine_bytes', 'test_engine_open', 'test_paged', 'test_paged_experts', 'test_pager_faults',
+  'test_prefix', 'test_speculate', 'test_spill', 'test_vocabularies',
+]
 
 // CHORD_TEST_QUICK leaves out combinations, CHORD_EXPECT_TIER is checked by test_kernels.
 const environment = (tier) => ({ CHORD_TEST_QUICK: '1', ...(tier ? { CHORD_EXPECT_TIER: tier } : {}) })
