@@ -375,7 +375,7 @@ static uint32_t parse_sequence(struct parser *p)
     p->n_nodes = first;
     if (failed(p))
         return 0;
-    return n == 1 ? p->nodes[first] : grammar_sequence(p->b, p->nodes + first, n);
+    return n == 1 ? p->nodes[first] : grammar_sequence(p->b, n > 0 ? p->nodes + first : NULL, n);
 }
 
 // Whether a | follows, perhaps in a later line: then the place is behind it.
