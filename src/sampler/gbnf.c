@@ -214,8 +214,7 @@ static uint32_t parse_literal(struct parser *p)
     if (p->n_nodes == first)
         return grammar_literal(p->b, piece, n);
     push_node(p, grammar_literal(p->b, piece, n));
-    const uint32_t n = p->n_nodes - first;
-    const uint32_t node = grammar_sequence(p->b, n > 0 ? p->nodes + first : NULL, n);
+    const uint32_t node = grammar_sequence(p->b, p->nodes + first, p->n_nodes - first);
     p->n_nodes = first;
     return node;
 }
