@@ -11,6 +11,8 @@ const fs = require('node:fs')
 const path = require('node:path')
 const { BuildError, ensureAddon, root } = require('./build.js')
 
+const TAKE_DEPENDENCIES = ['chat'] // the others also run where no registry can be reached
+
 function ensureDependencies() {
   const { dependencies = {} } = require('../package.json')
   const missing = Object.keys(dependencies).filter((name) => !fs.existsSync(path.join(root, 'node_modules', name)))
@@ -23,7 +25,7 @@ function ensureDependencies() {
 }
 
 async function main() {
-  ensureDependencies()
+  if (TAKE_DEPENDENCIES.includes(process.argv[2])) ensureDependencies()
   await ensureAddon()
   const child = spawn(process.execPath, [path.join(root, 'lib', 'cli', 'main.js'), ...process.argv.slice(2)], { stdio: 'inherit' })
   // Ctrl-C in a terminal reaches the command by itself; a signal sent to this process alone is passed on.
