@@ -1,34 +1,15 @@
 // The CPU backend: forward passes of tiny models against a reference in double precision, and results that do not depend on
 // batches, threads or neighbours.
 
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <setjmp.h> // cmocka.h needs these four before it
-#include <cmocka.h>
-
 #include "backend/backend.h"
 #include "backend/tuning.h"
 #include "os/cpu.h"
 #include "test_folder.h"
 #include "tiny_graph.h"
 #include "tiny_reference.h"
+#include "account_helpers.h"
 
-static struct memory_account account;
 static struct tiny_model m;
-
-static int set_up(void **state)
-{
-    (void)state;
-    memory_account_init(&account, UINT64_MAX);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    return atomic_load(&account.total) == 0 ? 0 : -1;
-}
 
 // A backend with all it stands on.
 struct rig {
@@ -788,7 +769,6 @@ static void bytes_of_experts_are_counted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         TEST(llama),
         TEST(qwen2),
         TEST(qwen3),
@@ -810,7 +790,6 @@ int main(void)
         TEST(a_failed_reserve_leaves_what_was),
         TEST(weight_bytes_are_counted),
         TEST(bytes_of_experts_are_counted),
-#undef TEST
     };
     return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);
 }

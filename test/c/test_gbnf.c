@@ -1,34 +1,13 @@
 // GBNF: what grammars in text accept, what is wrong with others and where, and random inputs.
 
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <setjmp.h> // cmocka.h needs these four before it
-#include <cmocka.h>
-
 #include "sampler/gbnf.h"
 #include "sampler/random.h"
 #include "sampler/recognizer.h"
+#include "account_helpers.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static struct memory_account account;
-
-static int set_up(void **state)
-{
-    (void)state;
-    memory_account_init(&account, UINT64_MAX);
-    return 0;
-}
-
-// Every test gives back what it took.
-static int tear_down(void **state)
-{
-    (void)state;
-    return atomic_load(&account.total) == 0 ? 0 : -1;
-}
 
 static bool accepts(const struct grammar *grammar, const char *text, uint64_t n)
 {
@@ -227,10 +206,10 @@ static void test_random_inputs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_texts, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_errors, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_sizes, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_random_inputs, set_up, tear_down),
+        TEST(test_texts),
+        TEST(test_errors),
+        TEST(test_sizes),
+        TEST(test_random_inputs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,41 +1,20 @@
 // Grammars against a naive matcher that tries everything, on random grammars and all short texts over a tiny alphabet; masks of random
 // vocabularies against asking about every token.
 
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <setjmp.h> // cmocka.h needs these four before it
-#include <cmocka.h>
-
 #include "sampler/constraint.h"
 #include "sampler/gbnf.h"
 #include "sampler/grammar.h"
 #include "sampler/random.h"
 #include "sampler/recognizer.h"
 #include "sampler/sampler.h"
+#include "account_helpers.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static struct memory_account account;
 static bool quick; // under slow emulation
-
-static int set_up(void **state)
-{
-    (void)state;
-    memory_account_init(&account, UINT64_MAX);
-    quick = getenv("CHORD_TEST_QUICK") != NULL;
-    return 0;
-}
-
-// Every test gives back what it took.
-static int tear_down(void **state)
-{
-    (void)state;
-    return atomic_load(&account.total) == 0 ? 0 : -1;
-}
 
 // ---- Random grammars and the naive matcher ---------------------------------------------------------------------------
 
@@ -752,17 +731,11 @@ static void test_no_memory(void **state)
 
 int main(void)
 {
+    quick = getenv("CHORD_TEST_QUICK") != NULL;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_random_grammars, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_classes, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_counts, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_long_text, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_refusals, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_ambiguity, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_masks, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_no_text_is_forbidden, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_sampling, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_no_memory, set_up, tear_down),
+        TEST(test_random_grammars), TEST(test_classes),   TEST(test_counts), TEST(test_long_text),
+        TEST(test_refusals),        TEST(test_ambiguity), TEST(test_masks),  TEST(test_no_text_is_forbidden),
+        TEST(test_sampling),        TEST(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

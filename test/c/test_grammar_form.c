@@ -1,31 +1,10 @@
 // Grammars described by JSON: which texts they have, what is refused, and that memory is given back.
 
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <setjmp.h> // cmocka.h needs these four before it
-#include <cmocka.h>
-
 #include "sampler/grammar_form.h"
 #include "sampler/recognizer.h"
+#include "account_helpers.h"
 
 #include <string.h>
-
-static struct memory_account account;
-
-static int set_up(void **state)
-{
-    (void)state;
-    memory_account_init(&account, UINT64_MAX);
-    return 0;
-}
-
-// Every test gives back what it took.
-static int tear_down(void **state)
-{
-    (void)state;
-    return atomic_load(&account.total) == 0 ? 0 : -1;
-}
 
 static enum chord_status compile(const char *text, struct grammar **out, struct chord_error *err)
 {
@@ -149,9 +128,9 @@ static void test_what_is_no_form(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_forms, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_tokens, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_what_is_no_form, set_up, tear_down),
+        TEST(test_forms),
+        TEST(test_tokens),
+        TEST(test_what_is_no_form),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

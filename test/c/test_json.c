@@ -1,32 +1,11 @@
 // The reader of JSON: what it accepts and gives, what it refuses and where, and that memory is given back.
 
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <setjmp.h> // cmocka.h needs these four before it
-#include <cmocka.h>
-
 #include "base/json.h"
+#include "account_helpers.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static struct memory_account account;
-
-static int set_up(void **state)
-{
-    (void)state;
-    memory_account_init(&account, UINT64_MAX);
-    return 0;
-}
-
-// Every test gives back what it took.
-static int tear_down(void **state)
-{
-    (void)state;
-    return atomic_load(&account.total) == 0 ? 0 : -1;
-}
 
 // From a copy of the exact size, so that the sanitizer sees a byte too many.
 static enum chord_status read_text(struct json_document *out, const char *text, size_t n, struct chord_error *err)
@@ -219,13 +198,10 @@ static void test_memory_failures(void **state)
         n_bytes += (size_t)sprintf(text + n_bytes, "1,");
     n_bytes += (size_t)sprintf(text + n_bytes, "{}]");
     for (;; n++) {
-        atomic_store(&account.fail_after, n);
+        fail_allocation(n);
         enum chord_status status = read_text(&d, text, n_bytes, &err);
-        atomic_store(&account.fail_after, -1);
-        if (status == CHORD_OK)
+        if (!allocation_failed(status))
             break;
-        assert_int_equal(status, CHORD_OUT_OF_MEMORY);
-        assert_int_equal(atomic_load(&account.total), 0);
     }
     assert_true(n > 3);
     json_free(&d);
@@ -234,13 +210,8 @@ static void test_memory_failures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_values, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_strings, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_refused, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_prefixes, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_depth, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_members, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_memory_failures, set_up, tear_down),
+        TEST(test_values), TEST(test_strings), TEST(test_refused),         TEST(test_prefixes),
+        TEST(test_depth),  TEST(test_members), TEST(test_memory_failures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

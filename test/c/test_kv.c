@@ -1,30 +1,10 @@
 // The KV cache: where keys and values lie in a block, growth, failures.
 
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <setjmp.h> // cmocka.h needs these four before it
-#include <cmocka.h>
-
 #include "graph/kv.h"
+#include "account_helpers.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static struct memory_account account;
-
-static int set_up(void **state)
-{
-    (void)state;
-    memory_account_init(&account, UINT64_MAX);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    return atomic_load(&account.total) == 0 ? 0 : -1;
-}
 
 static const uint32_t shapes[][3] = {{1, 1, 1}, {1, 1, 64}, {2, 3, 5}, {5, 4, 8}, {3, 8, 128}, {1, 2, 512}, {7, 1, 80}};
 
@@ -259,13 +239,11 @@ static void a_failed_share_leaves_both_caches(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         TEST(keys_and_values_fill_the_block),    TEST(clearing_takes_whole_positions),
         TEST(bytes_are_of_whole_blocks),         TEST(growth_keeps_what_is_there),
         TEST(a_zeroed_cache_can_be_freed),       TEST(every_failed_allocation_leaves_the_cache),
         TEST(the_budget_is_a_ceiling),           TEST(shared_blocks_are_held_once),
         TEST(a_failed_share_leaves_both_caches),
-#undef TEST
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,29 +1,10 @@
 // Architectures: hyperparameters good and bad, frequencies of RoPE, what the graphs of files with odd parts look like.
 
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <setjmp.h> // cmocka.h needs these four before it
-#include <cmocka.h>
-
 #include "test_folder.h"
 #include "tiny_graph.h"
+#include "account_helpers.h"
 
-static struct memory_account account;
 static struct tiny_model m;
-
-static int set_up(void **state)
-{
-    (void)state;
-    memory_account_init(&account, UINT64_MAX);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    return atomic_load(&account.total) == 0 ? 0 : -1;
-}
 
 static const char *const arch_names[] = {"llama", "qwen2", "qwen2moe", "qwen3", "qwen3moe"};
 #define N_ARCHS (sizeof arch_names / sizeof *arch_names)
@@ -611,16 +592,13 @@ static void every_failed_allocation_is_reported(void **state)
     tiny_init(&m, (struct tiny_options){.arch = "llama", .biases = true, .rope_freqs = true});
     for (int64_t n = 0;; n++) {
         struct chord_error err = {0};
-        atomic_store(&account.fail_after, n);
+        fail_allocation(n);
         const enum chord_status status = build_mapped(&built, &m, test_path("failing.gguf"), &account, &err);
-        atomic_store(&account.fail_after, -1);
-        if (status == CHORD_OK) {
+        if (!allocation_failed(status)) {
             assert_true(n > 20);
             built_free(&built);
             break;
         }
-        assert_int_equal(status, CHORD_OUT_OF_MEMORY);
-        assert_int_equal(atomic_load(&account.total), 0);
     }
     tiny_free(&m);
 }
@@ -628,7 +606,6 @@ static void every_failed_allocation_is_reported(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         TEST(every_value_is_read),
         TEST(absent_values_have_defaults),
         TEST(a_missing_value_is_named),
@@ -649,7 +626,6 @@ int main(void)
         TEST(output_is_tied_where_the_file_has_none),
         TEST(biases_are_optional_one_by_one),
         TEST(every_failed_allocation_is_reported),
-#undef TEST
     };
     return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);
 }

@@ -4,12 +4,8 @@
 #define _GNU_SOURCE // off64_t
 #endif
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
-
 #include "weights/pager.h"
+#include "account_helpers.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -69,16 +65,14 @@ ssize_t pread64(int fd, void *out, size_t n_bytes, off64_t offset)
     return (ssize_t)count;
 }
 
-static struct memory_account account;
 static struct pager_tile tiles[N_TILES];
 static struct os_stream stream;
 
-static int set_up(void **state)
+static int set_up_disk(void **state)
 {
-    (void)state;
+    set_up(state);
     memset(&disk, 0, sizeof disk);
     atomic_store(&disk.fails_from, UINT64_MAX);
-    memory_account_init(&account, UINT64_MAX);
     uint64_t at = 77;
     for (uint32_t i = 0; i < N_TILES; i++) {
         tiles[i] = (struct pager_tile){.offset = at,
@@ -96,11 +90,10 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
+static int tear_down_disk(void **state)
 {
-    (void)state;
     free(disk.bytes);
-    return atomic_load(&account.total) == 0 ? 0 : -1;
+    return tear_down(state);
 }
 
 static struct pager *make_pager(enum pager_policy policy, uint64_t memory)
@@ -323,14 +316,14 @@ static void a_million_operations(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST_ON_DISK(name) cmocka_unit_test_setup_teardown(name, set_up_disk, tear_down_disk)
     const struct CMUnitTest tests[] = {
-        TEST(short_and_interrupted_reads_are_gone_on_with),
-        TEST(a_disk_that_fails_for_a_while),
-        TEST(preloading_tells_what_fails),
-        TEST(a_million_operations),
+        TEST_ON_DISK(short_and_interrupted_reads_are_gone_on_with),
+        TEST_ON_DISK(a_disk_that_fails_for_a_while),
+        TEST_ON_DISK(preloading_tells_what_fails),
+        TEST_ON_DISK(a_million_operations),
     };
-#undef TEST
+#undef TEST_ON_DISK
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
 

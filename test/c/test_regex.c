@@ -1,32 +1,23 @@
 // Regular expressions and their automata: which texts they are of, how long these are, and what is refused.
 
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <setjmp.h> // cmocka.h needs these four before it
-#include <cmocka.h>
-
 #include "sampler/automaton.h"
+#include "account_helpers.h"
 
 #include <string.h>
 
-static struct memory_account account;
 static struct arena arena;
 
-static int set_up(void **state)
+static int set_up_arena(void **state)
 {
-    (void)state;
-    memory_account_init(&account, UINT64_MAX);
+    set_up(state);
     arena_init(&arena, &account, MEMORY_SCRATCH);
     return 0;
 }
 
-// Every test gives back what it took.
-static int tear_down(void **state)
+static int tear_down_arena(void **state)
 {
-    (void)state;
     arena_free(&arena);
-    return atomic_load(&account.total) == 0 ? 0 : -1;
+    return tear_down(state);
 }
 
 static struct json_string string_of(const char *text)
@@ -294,14 +285,14 @@ static void test_memory_failures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_texts, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_refused, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_deep_groups, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_lengths, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_with_length, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_parts, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_limits, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_memory_failures, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_texts, set_up_arena, tear_down_arena),
+        cmocka_unit_test_setup_teardown(test_refused, set_up_arena, tear_down_arena),
+        cmocka_unit_test_setup_teardown(test_deep_groups, set_up_arena, tear_down_arena),
+        cmocka_unit_test_setup_teardown(test_lengths, set_up_arena, tear_down_arena),
+        cmocka_unit_test_setup_teardown(test_with_length, set_up_arena, tear_down_arena),
+        cmocka_unit_test_setup_teardown(test_parts, set_up_arena, tear_down_arena),
+        cmocka_unit_test_setup_teardown(test_limits, set_up_arena, tear_down_arena),
+        cmocka_unit_test_setup_teardown(test_memory_failures, set_up_arena, tear_down_arena),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,32 +1,12 @@
 // The weight store: tiles cover every row once, rows read as the format defines them, changed files are noticed.
 
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <setjmp.h> // cmocka.h needs these four before it
-#include <cmocka.h>
-
 #include "test_folder.h"
 #include "tiny_model.h"
 #include "weights/weights.h"
+#include "account_helpers.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
-
-static struct memory_account account;
-
-static int set_up(void **state)
-{
-    (void)state;
-    memory_account_init(&account, UINT64_MAX);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    return atomic_load(&account.total) == 0 ? 0 : -1;
-}
 
 struct store {
     struct gguf *gguf;
@@ -343,7 +323,6 @@ static void every_failed_allocation_is_reported(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         TEST(every_shape_and_type),
         TEST(tiles_of_experts),
         TEST(split_files),
@@ -352,7 +331,6 @@ int main(void)
         TEST(a_changed_file_is_noticed),
         TEST(pages_come_and_go),
         TEST(every_failed_allocation_is_reported),
-#undef TEST
     };
     return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);
 }

@@ -2,21 +2,13 @@
 #ifndef CHORD_TEST_TOKENIZER_HELPERS_H
 #define CHORD_TEST_TOKENIZER_HELPERS_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h> // needs the four before it
-
 #include "tokenizer/tokenizer.h"
 #include "tokenizer/unicode.h"
 #include "vocabulary_maker.h"
+#include "account_helpers.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static struct memory_account account;
 
 // A tokenizer with the file it reads from.
 struct made {
@@ -26,20 +18,6 @@ struct made {
     struct tokenizer *tokenizer;
     struct token_list list;
 };
-
-static inline int set_up(void **state)
-{
-    (void)state;
-    memory_account_init(&account, UINT64_MAX);
-    return 0;
-}
-
-// Every test gives back what it took.
-static inline int tear_down(void **state)
-{
-    (void)state;
-    return atomic_load(&account.total) == 0 ? 0 : -1;
-}
 
 static inline void made_open(struct made *m, const char *model, unsigned parts)
 {
@@ -196,7 +174,5 @@ static inline uint64_t random_characters(uint64_t *state, uint32_t n, char *out)
     }
     return at;
 }
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 #endif
