@@ -157,6 +157,8 @@ static void offer_drafts(struct job_offers *out, uint32_t n, float rate, double 
 static double computing_share(struct chord_model *model)
 {
     struct chord_stats stats;
+    if (weights_mode(model->weights) != WEIGHTS_PAGED)
+        return 1; // without asking the system about every page of the mapping, as the figures do
     chord_model_stats(model, &stats);
     const double all = stats.compute_seconds + stats.stall_seconds;
     return all > 0 ? stats.compute_seconds / all : 1;
