@@ -19,11 +19,6 @@ static inline f32x4 lanes_of(float x)
     return (f32x4){x, x, x, x};
 }
 
-static inline f32x4 lanes_load(const float *x) // any alignment
-{
-    return (f32x4){x[0], x[1], x[2], x[3]};
-}
-
 static inline float lanes_sum(f32x4 x)
 {
     return (x[0] + x[2]) + (x[1] + x[3]);
