@@ -1,6 +1,7 @@
 #include "sampler/gbnf.h"
 
 #include "base/hash.h"
+#include "sampler/grammar_builder.h"
 
 #include <string.h>
 
@@ -18,15 +19,11 @@ struct name {
 struct parser {
     const char *text; // [n]
     uint32_t n, at;
-    struct memory_account *account;
-    struct grammar_builder *b; // its error is the parser's
-    struct string_table table; // names by their text
-    struct name *names;
-    uint32_t n_names, names_capacity;
-    uint32_t *nodes; // of the sequences and choices that are open, one behind the other
-    uint32_t n_nodes, nodes_capacity;
-    struct grammar_range *ranges; // of a class
-    uint32_t n_ranges, ranges_capacity;
+    struct grammar_builder *b;  // its error is the parser's
+    struct string_table table;  // names by their text
+    struct grammar_list names;  // struct name
+    struct grammar_list nodes;  // of the sequences and choices that are open, one behind the other
+    struct grammar_list ranges; // of a class
     uint32_t n_groups;
 };
 
@@ -51,26 +48,29 @@ static bool failed(const struct parser *p)
     return grammar_builder_failed(p->b);
 }
 
-// Room for one more element of a list.
-static bool grow(struct parser *p, void **list, uint32_t n, uint32_t *capacity, uint32_t size)
+// Room for one more element of a list, which has no more than the grammar has bytes.
+static bool grow(struct parser *p, struct grammar_list *list, uint32_t size)
 {
-    if (n < *capacity)
-        return true;
-    const uint32_t wanted = *capacity == 0 ? 32 : *capacity * 2; // n is at most GBNF_MAX_BYTES
-    void *grown = memory_resize(p->account, MEMORY_SCRATCH, *list, (uint64_t)wanted * size);
-    if (grown == NULL) {
-        grammar_builder_fail(p->b, "there is no memory left for the grammar");
-        return false;
-    }
-    *list = grown;
-    *capacity = wanted;
-    return true;
+    return grammar_list_reserve(p->b, list, 1, size, GBNF_MAX_BYTES, "parts");
+}
+
+static struct name *name_at(const struct parser *p, uint32_t index)
+{
+    return (struct name *)p->names.items + index;
 }
 
 static void push_node(struct parser *p, uint32_t node)
 {
-    if (!failed(p) && grow(p, (void **)&p->nodes, p->n_nodes, &p->nodes_capacity, sizeof *p->nodes))
-        p->nodes[p->n_nodes++] = node;
+    if (grow(p, &p->nodes, sizeof node))
+        ((uint32_t *)p->nodes.items)[p->nodes.n++] = node;
+}
+
+// Takes the nodes from `first` on, *n of them, off the list, where they stay until the next is pushed.
+static const uint32_t *take_nodes(struct parser *p, uint32_t first, uint32_t *n)
+{
+    *n = p->nodes.n - first;
+    p->nodes.n = first;
+    return *n > 0 ? (const uint32_t *)p->nodes.items + first : NULL;
 }
 
 // ---- Characters ------------------------------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ static uint32_t encode(uint32_t c, char out[4])
 // Long texts are gathered in pieces.
 static uint32_t parse_literal(struct parser *p)
 {
-    const uint32_t start = p->at++, first = p->n_nodes;
+    const uint32_t start = p->at++, first = p->nodes.n;
     char piece[64];
     uint32_t n = 0;
     while (!failed(p) && peek(p) != '"') {
@@ -211,12 +211,12 @@ static uint32_t parse_literal(struct parser *p)
         }
     }
     p->at++;
-    if (p->n_nodes == first)
+    if (p->nodes.n == first)
         return grammar_literal(p->b, piece, n);
     push_node(p, grammar_literal(p->b, piece, n));
-    const uint32_t node = grammar_sequence(p->b, p->nodes + first, p->n_nodes - first);
-    p->n_nodes = first;
-    return node;
+    uint32_t n_pieces;
+    const uint32_t *pieces = take_nodes(p, first, &n_pieces);
+    return grammar_sequence(p->b, pieces, n_pieces);
 }
 
 static uint32_t parse_class(struct parser *p)
@@ -224,7 +224,7 @@ static uint32_t parse_class(struct parser *p)
     const uint32_t start = p->at++;
     const bool negated = peek(p) == '^';
     p->at += negated;
-    p->n_ranges = 0;
+    p->ranges.n = 0;
     while (!failed(p) && peek(p) != ']') {
         if (peek(p) < 0 || peek(p) == '\n') {
             fail_at(p, start, "this class has no closing bracket");
@@ -236,18 +236,18 @@ static uint32_t parse_class(struct parser *p)
             p->at++;
             last = read_character(p);
         }
-        if (failed(p) || !grow(p, (void **)&p->ranges, p->n_ranges, &p->ranges_capacity, sizeof *p->ranges))
+        if (failed(p) || !grow(p, &p->ranges, sizeof(struct grammar_range)))
             return 0;
         if (first > last) {
             fail_at(p, range_at, "this range descends");
             return 0;
         }
-        p->ranges[p->n_ranges++] = (struct grammar_range){first, last};
+        ((struct grammar_range *)p->ranges.items)[p->ranges.n++] = (struct grammar_range){first, last};
     }
     p->at++;
-    if (p->n_ranges == 0 && !negated)
+    if (p->ranges.n == 0 && !negated)
         fail_at(p, start, "this class is empty: no character is of it");
-    return grammar_class(p->b, p->ranges, p->n_ranges, negated);
+    return grammar_class(p->b, p->ranges.items, p->ranges.n, negated);
 }
 
 // The index of the name at the parser's place in `names`.
@@ -260,14 +260,14 @@ static uint32_t parse_name(struct parser *p)
     const int64_t known = string_table_find(&p->table, p->text + start, p->at - start);
     if (known >= 0)
         return (uint32_t)known;
-    if (!grow(p, (void **)&p->names, p->n_names, &p->names_capacity, sizeof *p->names))
+    if (!grow(p, &p->names, sizeof(struct name)))
         return 0;
     chord_printable(printable, sizeof printable, p->text + start, p->at - start);
-    p->names[p->n_names] = (struct name){
+    *name_at(p, p->names.n) = (struct name){
         .text = p->text + start, .n_bytes = p->at - start, .rule = grammar_rule(p->b, printable), .first_at = start};
-    if (!failed(p) && !string_table_insert(&p->table, p->text + start, p->at - start, p->n_names))
+    if (!failed(p) && !string_table_insert(&p->table, p->text + start, p->at - start, p->names.n))
         grammar_builder_fail(p->b, "the grammar has more than %u rules", GRAMMAR_MAX_RULES);
-    return p->n_names++;
+    return p->names.n++;
 }
 
 static uint32_t parse_count(struct parser *p)
@@ -347,7 +347,7 @@ static uint32_t parse_group(struct parser *p)
 static uint32_t parse_sequence(struct parser *p)
 {
     static const struct grammar_range all = {0, LAST_CODE_POINT};
-    const uint32_t first = p->n_nodes;
+    const uint32_t first = p->nodes.n;
     while (!failed(p)) {
         const int c = peek(p);
         uint32_t node;
@@ -362,7 +362,7 @@ static uint32_t parse_sequence(struct parser *p)
             node = grammar_class(p->b, &all, 1, false);
         } else if (is_word(c)) {
             const uint32_t name = parse_name(p);
-            node = failed(p) ? 0 : grammar_reference(p->b, p->names[name].rule);
+            node = failed(p) ? 0 : grammar_reference(p->b, name_at(p, name)->rule);
         } else {
             if (c == '*' || c == '+' || c == '?' || c == '{')
                 fail_at(p, p->at, "there is nothing before this that could be repeated");
@@ -371,11 +371,11 @@ static uint32_t parse_sequence(struct parser *p)
         skip_space(p, p->n_groups > 0);
         push_node(p, parse_repeats(p, node));
     }
-    const uint32_t n = p->n_nodes - first;
-    p->n_nodes = first;
+    uint32_t n;
+    const uint32_t *nodes = take_nodes(p, first, &n);
     if (failed(p))
         return 0;
-    return n == 1 ? p->nodes[first] : grammar_sequence(p->b, n > 0 ? p->nodes + first : NULL, n);
+    return n == 1 ? nodes[0] : grammar_sequence(p->b, nodes, n);
 }
 
 // Whether a | follows, perhaps in a later line: then the place is behind it.
@@ -394,15 +394,15 @@ static bool parse_bar(struct parser *p)
 
 static uint32_t parse_alternatives(struct parser *p)
 {
-    const uint32_t first = p->n_nodes;
+    const uint32_t first = p->nodes.n;
     do
         push_node(p, parse_sequence(p));
     while (!failed(p) && parse_bar(p));
-    const uint32_t n = p->n_nodes - first;
-    p->n_nodes = first;
+    uint32_t n;
+    const uint32_t *nodes = take_nodes(p, first, &n);
     if (failed(p))
         return 0;
-    return n == 1 ? p->nodes[first] : grammar_choice(p->b, p->nodes + first, n);
+    return n == 1 ? nodes[0] : grammar_choice(p->b, nodes, n);
 }
 
 // ---- Rules -----------------------------------------------------------------------------------------------------------
@@ -418,17 +418,17 @@ static void parse_rule(struct parser *p)
     skip_space(p, false);
     if (!failed(p) && (p->n - p->at < 3 || memcmp(p->text + p->at, "::=", 3) != 0))
         fail_at(p, p->at, "expected ::= after the name of a rule");
-    if (!failed(p) && p->names[name].is_defined)
+    if (!failed(p) && name_at(p, name)->is_defined)
         fail_at(p, start, "a rule of this name is defined already");
     if (failed(p))
         return;
     p->at += 3;
-    p->names[name].is_defined = true;
+    name_at(p, name)->is_defined = true;
     skip_space(p, true);
     const uint32_t node = parse_alternatives(p);
     if (failed(p))
         return;
-    grammar_define(p->b, p->names[name].rule, node);
+    grammar_define(p->b, name_at(p, name)->rule, node);
     if (peek(p) >= 0 && peek(p) != '\n' && peek(p) != '\r')
         fail_at(p, p->at, "expected an item, | or the end of the line");
 }
@@ -443,19 +443,19 @@ static uint32_t parse_grammar(struct parser *p)
     }
     if (failed(p))
         return 0;
-    for (uint32_t i = 0; i < p->n_names && !failed(p); i++)
-        if (!p->names[i].is_defined)
-            fail_at(p, p->names[i].first_at, "this rule is not defined");
+    for (uint32_t i = 0; i < p->names.n && !failed(p); i++)
+        if (!name_at(p, i)->is_defined)
+            fail_at(p, name_at(p, i)->first_at, "this rule is not defined");
     const int64_t root = string_table_find(&p->table, "root", 4);
     if (root < 0)
         grammar_builder_fail(p->b, "the grammar has no rule 'root', which is the whole text");
-    return failed(p) ? 0 : grammar_reference(p->b, p->names[root].rule);
+    return failed(p) ? 0 : grammar_reference(p->b, name_at(p, (uint32_t)root)->rule);
 }
 
 enum chord_status gbnf_compile(const char *text, uint64_t n_bytes, struct memory_account *account, struct grammar **out,
                                struct chord_error *err)
 {
-    struct parser p = {.text = text, .n = (uint32_t)n_bytes, .account = account};
+    struct parser p = {.text = text, .n = (uint32_t)n_bytes};
     *out = NULL;
     if (n_bytes > GBNF_MAX_BYTES)
         return chord_fail(err, CHORD_INVALID_ARGUMENT, "a grammar of %llu bytes is too large: at most %u",
@@ -472,8 +472,8 @@ enum chord_status gbnf_compile(const char *text, uint64_t n_bytes, struct memory
     status = grammar_finish(p.b, root, out, err);
     string_table_free(&p.table, account);
     grammar_builder_free(p.b);
-    memory_free(account, p.names);
-    memory_free(account, p.nodes);
-    memory_free(account, p.ranges);
+    memory_free(account, p.names.items);
+    memory_free(account, p.nodes.items);
+    memory_free(account, p.ranges.items);
     return status;
 }

@@ -1,4 +1,5 @@
-// What a builder has gathered: shared by grammar.c, which gathers it, and grammar_compile.c, which finishes it. Internal to the sampler.
+// What a builder has gathered: shared by grammar.c, which gathers it, and grammar_compile.c, which finishes it. gbnf.c gathers in its lists
+// too. Internal to the sampler.
 #ifndef CHORD_SAMPLER_GRAMMAR_BUILDER_H
 #define CHORD_SAMPLER_GRAMMAR_BUILDER_H
 
