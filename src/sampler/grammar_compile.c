@@ -23,7 +23,7 @@ struct compiler {
 
 // ---- Steps and sets --------------------------------------------------------------------------------------------------
 
-// Finds an element equal to *item in the list, or adds it. UINT32_MAX on failure.
+// Finds an element equal to *item in the list, or adds it: its index. 0 when the builder has failed.
 static uint32_t intern(struct compiler *c, struct grammar_list *list, uint32_t **slots, uint32_t *n_slots,
                        const void *item, uint32_t size, const char *what)
 {

@@ -14,7 +14,7 @@ struct member {
 struct object {
     struct compiler *c;
     struct member *members;
-    uint32_t n_members, capacity;
+    uint32_t n_members;
     uint32_t others; // a member that is not named, as a node
     bool has_others;
     uint32_t min, max; // members; max UINT32_MAX
@@ -58,11 +58,10 @@ static void add_member(struct object *o, const struct terms *terms, struct json_
     const bool is_required = terms_require(terms, name);
     if (schema_failed(c) || !terms_of_member(c, terms, name, &value))
         return;
-    if ((value.is_false || !may_be_named(c, terms, name)) && !is_required)
+    const bool may_be = !value.is_false && may_be_named(c, terms, name);
+    if (!may_be && !is_required)
         return;
-    const uint32_t reference = value.is_false || !may_be_named(c, terms, name)
-                                   ? grammar_choice(c->text.builder, NULL, 0)
-                                   : terms_reference(c, &value, at);
+    const uint32_t reference = may_be ? terms_reference(c, &value, at) : grammar_choice(c->text.builder, NULL, 0);
     const uint32_t parts[3] = {json_text_string(&c->text, name), json_text_plain(&c->text, ":"), reference};
     o->members[o->n_members++] = (struct member){name, is_required, grammar_sequence(c->text.builder, parts, 3)};
 }

@@ -109,21 +109,29 @@ static uint32_t hash_words(uint64_t a, uint64_t b)
     return (uint32_t)mix(a + 0x9e3779b97f4a7c15u * mix(b + 1));
 }
 
-// Twice as many slots, when they are half full. The caller fills them.
-static uint32_t *grow_slots(struct recognizer *r, uint32_t *n_slots, uint32_t n_used, bool *grown)
+typedef uint32_t hash_of_item(const struct recognizer *r, uint32_t id);
+
+// Room for one more of items 1..n_items - 1 in the slots: twice as many when they are half full. False: no memory.
+static bool grow_slots(struct recognizer *r, uint32_t **slots, uint32_t *n_slots, uint32_t n_items, hash_of_item *hash)
 {
-    *grown = false;
-    if (((uint64_t)n_used + 1) * 2 <= *n_slots)
-        return NULL;
+    if (((uint64_t)n_items + 1) * 2 <= *n_slots)
+        return true;
     const uint32_t n = *n_slots == 0 ? 256 : *n_slots * 2;
-    uint32_t *slots = memory_zalloc(r->account, MEMORY_SCRATCH, n, sizeof *slots);
-    if (slots == NULL) {
-        fail_memory(r, (uint64_t)n * sizeof *slots);
-        return NULL;
+    uint32_t *grown = memory_zalloc(r->account, MEMORY_SCRATCH, n, sizeof *grown);
+    if (grown == NULL) {
+        fail_memory(r, (uint64_t)n * sizeof *grown);
+        return false;
     }
+    for (uint32_t i = 1; i < n_items; i++) {
+        uint32_t at = hash(r, i) & (n - 1);
+        while (grown[at] != 0)
+            at = (at + 1) & (n - 1);
+        grown[at] = i;
+    }
+    memory_free(r->account, *slots);
+    *slots = grown;
     *n_slots = n;
-    *grown = true;
-    return slots;
+    return true;
 }
 
 // ---- Frames ----------------------------------------------------------------------------------------------------------
@@ -131,6 +139,11 @@ static uint32_t *grow_slots(struct recognizer *r, uint32_t *n_slots, uint32_t n_
 static uint32_t frame_hash(const struct frame *f)
 {
     return hash_words((uint64_t)f->below << 32 | f->step, (uint64_t)f->count << 2 | f->is_loop << 1 | f->is_fresh);
+}
+
+static uint32_t hash_of_frame(const struct recognizer *r, uint32_t id)
+{
+    return frame_hash(frame_at(r, id));
 }
 
 // Counts that differ only where n_ahead turns do not reach are the same to the key.
@@ -162,19 +175,7 @@ static bool frames_equal(const struct frame *a, const struct frame *b)
 // UNKNOWN when there is no room.
 static uint32_t intern_frame(struct recognizer *r, struct frame f)
 {
-    bool grown;
-    uint32_t *slots = grow_slots(r, &r->n_frame_slots, r->frames.n, &grown);
-    if (grown) {
-        for (uint32_t i = 1; i < r->frames.n; i++) {
-            uint32_t at = frame_hash(frame_at(r, i)) & (r->n_frame_slots - 1);
-            while (slots[at] != 0)
-                at = (at + 1) & (r->n_frame_slots - 1);
-            slots[at] = i;
-        }
-        memory_free(r->account, r->frame_slots);
-        r->frame_slots = slots;
-    }
-    if (r->error.code != CHORD_OK)
+    if (!grow_slots(r, &r->frame_slots, &r->n_frame_slots, r->frames.n, hash_of_frame) || r->error.code != CHORD_OK)
         return UNKNOWN;
     uint32_t at = frame_hash(&f) & (r->n_frame_slots - 1);
     for (; r->frame_slots[at] != 0; at = (at + 1) & (r->n_frame_slots - 1))
@@ -368,25 +369,18 @@ static const struct way *ways_of(const struct recognizer *r, const struct state 
     return (const struct way *)r->ways.items + state->first;
 }
 
+static uint32_t hash_of_state(const struct recognizer *r, uint32_t id)
+{
+    return ways_hash(ways_of(r, state_at(r, id)), state_at(r, id)->n);
+}
+
 // The state of the last ways, from `first` on. They are dropped where it is known. UNKNOWN: there is no room.
 static uint32_t intern_state(struct recognizer *r, uint32_t first)
 {
-    bool grown;
     struct state new = {.first = first, .n = r->ways.n - first};
     if (new.n == 0)
         return RECOGNIZER_DEAD;
-    uint32_t *slots = grow_slots(r, &r->n_state_slots, r->states.n, &grown);
-    if (grown) {
-        for (uint32_t i = 1; i < r->states.n; i++) {
-            uint32_t at = ways_hash(ways_of(r, state_at(r, i)), state_at(r, i)->n) & (r->n_state_slots - 1);
-            while (slots[at] != 0)
-                at = (at + 1) & (r->n_state_slots - 1);
-            slots[at] = i;
-        }
-        memory_free(r->account, r->state_slots);
-        r->state_slots = slots;
-    }
-    if (r->error.code != CHORD_OK)
+    if (!grow_slots(r, &r->state_slots, &r->n_state_slots, r->states.n, hash_of_state) || r->error.code != CHORD_OK)
         return UNKNOWN;
     const struct way *ways = ways_of(r, &new);
     uint32_t at = ways_hash(ways, new.n) & (r->n_state_slots - 1);
