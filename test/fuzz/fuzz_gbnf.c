@@ -3,20 +3,9 @@
 // is given back.
 #include "sampler/gbnf.h"
 #include "sampler/recognizer.h"
+#include "target.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-
-static void require(bool holds, const char *what)
-{
-    if (!holds) {
-        fprintf(stderr, "does not hold: %s\n", what);
-        abort();
-    }
-}
 
 static void read_text(const struct grammar *grammar, const uint8_t *text, size_t n, struct memory_account *account)
 {

@@ -2,13 +2,9 @@
 // that a wrong length shows as an access outside the header. The first byte of the input chooses how to open.
 #include "gguf/header.h"
 #include "quant/quant.h"
+#include "target.h"
 
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 struct input {
     const uint8_t *bytes;
@@ -16,14 +12,6 @@ struct input {
 };
 
 static volatile uint64_t sink; // keeps the reads
-
-static void require(bool holds, const char *what)
-{
-    if (!holds) {
-        fprintf(stderr, "does not hold: %s\n", what);
-        abort();
-    }
-}
 
 static enum chord_status read_input(const void *context, uint64_t offset, void *out, uint64_t n_bytes,
                                     struct chord_error *err)

@@ -5,19 +5,7 @@
 #include "sampler/json_schema.h"
 #include "sampler/recognizer.h"
 #include "sampler/regex.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-
-#define REQUIRE(holds)                                                                 \
-    do {                                                                               \
-        if (!(holds)) {                                                                \
-            fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #holds); \
-            abort();                                                                   \
-        }                                                                              \
-    } while (0)
+#include "target.h"
 
 static struct memory_account account;
 

@@ -2,25 +2,14 @@
 // is behind them is reached, and which allocation fails.
 #include "base/xxh64.h"
 #include "engine/session_file.h"
+#include "target.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 struct input {
     const uint8_t *bytes;
     uint64_t n;
 };
-
-static void require(bool holds, const char *what)
-{
-    if (!holds) {
-        fprintf(stderr, "does not hold: %s\n", what);
-        abort();
-    }
-}
 
 static enum chord_status read_input(const void *context, uint64_t offset, void *out, uint64_t n_bytes,
                                     struct chord_error *err)

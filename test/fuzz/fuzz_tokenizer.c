@@ -8,19 +8,11 @@
 //   - all memory is given back, also when an allocation fails.
 #include "../c/vocabulary_maker.h"
 #include "tokenizer/unicode.h"
+#include "target.h"
 
 #include <time.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-
 #define N_KINDS 13
-#define REQUIRE(holds)                                                                 \
-    do {                                                                               \
-        if (!(holds)) {                                                                \
-            fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #holds); \
-            abort();                                                                   \
-        }                                                                              \
-    } while (0)
 
 #define WORDPIECE "wordpiece"
 #define UNIGRAM "unigram"

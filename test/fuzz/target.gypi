@@ -7,7 +7,6 @@
   'include_dirs': ['<(DEPTH)/test/fuzz'],
   'dependencies': ['<(DEPTH)/binding.gyp:chord_core'],
   'cflags_c': ['-fsanitize=fuzzer'],
-  'cflags_c!': ['-Wmissing-prototypes'], # LLVMFuzzerTestOneInput is declared nowhere
   'ldflags': ['-fsanitize=fuzzer'],
   'libraries': ['-luv', '-lm'],
 }
