@@ -35,28 +35,37 @@ function samplers(name, value) {
   return [...value]
 }
 
-/** The options of a generation that decide on the next token. */
-const SAMPLING = {
-  temperature: v.number({ least: 0 }),
-  dynamicTemperature: v.objectSchema('dynamicTemperature', { range: v.number({ least: 0 }), exponent: v.number({ above: 0 }) }),
-  topK: v.integer({ least: 0, most: 2 ** 31 }),
-  topP: v.number({ above: 0, most: 1 }),
-  minP: v.number({ least: 0, most: 1 }),
-  typicalP: v.number({ above: 0, most: 1 }),
-  topNSigma: v.number({ least: 0 }),
-  xtc: v.objectSchema('xtc', { probability: v.number({ least: 0, most: 1 }), threshold: v.number({ above: 0, most: 0.5 }) }),
-  mirostat: v.objectSchema('mirostat', { tau: v.number({ above: 0 }), eta: v.number({ above: 0 }) }),
-  repeatPenalty: v.number({ above: 0 }),
-  frequencyPenalty: v.number(),
-  presencePenalty: v.number(),
-  penaltyLastN: v.integer({ least: 0, most: 2 ** 31 - 1 }),
-  dry: v.objectSchema('dry', {
+// Of the options that are objects.
+const PARTS = {
+  dynamicTemperature: { range: v.number({ least: 0 }), exponent: v.number({ above: 0 }) },
+  xtc: { probability: v.number({ least: 0, most: 1 }), threshold: v.number({ above: 0, most: 0.5 }) },
+  mirostat: { tau: v.number({ above: 0 }), eta: v.number({ above: 0 }) },
+  dry: {
     multiplier: v.number({ least: 0 }),
     base: v.number({ least: 1 }),
     allowedLength: v.integer({ least: 1, most: 2 ** 31 - 1 }),
     penaltyLastN: v.integer({ least: 0, most: 2 ** 31 - 1 }),
     sequenceBreakers: v.strings,
-  }),
+  },
+}
+const part = (name) => v.objectSchema(name, PARTS[name])
+
+/** The options of a generation that decide on the next token. */
+const SAMPLING = {
+  temperature: v.number({ least: 0 }),
+  dynamicTemperature: part('dynamicTemperature'),
+  topK: v.integer({ least: 0, most: 2 ** 31 }),
+  topP: v.number({ above: 0, most: 1 }),
+  minP: v.number({ least: 0, most: 1 }),
+  typicalP: v.number({ above: 0, most: 1 }),
+  topNSigma: v.number({ least: 0 }),
+  xtc: part('xtc'),
+  mirostat: part('mirostat'),
+  repeatPenalty: v.number({ above: 0 }),
+  frequencyPenalty: v.number(),
+  presencePenalty: v.number(),
+  penaltyLastN: v.integer({ least: 0, most: 2 ** 31 - 1 }),
+  dry: part('dry'),
   samplers,
   seed: v.integer({ least: 0 }),
 }
@@ -112,4 +121,4 @@ function checkNoSampling(given) {
   if (name) throw contradict('sample', name)
 }
 
-module.exports = { SAMPLING, checkNoSampling, nativeSampling }
+module.exports = { PARTS, SAMPLERS, SAMPLING, checkNoSampling, nativeSampling }

@@ -3,7 +3,8 @@
 const readline = require('node:readline')
 const { LOAD_OPTIONS, UsageError, loadOptions, pick, text } = require('./command.js')
 const { figure, printable, seconds } = require('./format.js')
-const { DEMO, SAMPLING, generateOptions } = require('./run.js')
+const { DEMO } = require('./run.js')
+const { GENERATION, generateOptions } = require('./sampling.js')
 
 const HELP = `/help         this list
 /undo         takes back the last message and its answer
@@ -188,13 +189,13 @@ module.exports = {
   name: 'chat',
   words: '[MODEL] [MESSAGE]',
   counts: { least: 0, most: Infinity },
-  summary: 'A conversation, line by line. With MESSAGE, one answer to it. Without a model, with the demo model, which has little to say.',
+  summary: 'A conversation, line by line; with MESSAGE, one answer. The demo model has little to say.',
   options: {
     system: { value: 'TEXT', help: 'the system prompt', read: text },
     template: { value: 'NAME', help: "one of the file's chat templates, or a text in Jinja (default: the file's)", read: text },
     restore: { value: 'FILE', help: 'goes on with a conversation that /save has saved', read: text },
     shift: { help: 'forget the oldest turns when the context is full' },
-    ...SAMPLING,
+    ...GENERATION,
     ...LOAD_OPTIONS,
     stats: { help: 'tokens and speed of each answer, on standard error' },
   },

@@ -21,14 +21,6 @@ const integer = (least) => (name, text) => {
   return n
 }
 
-const number = (least, most = Infinity) => (name, text) => {
-  const n = Number(text)
-  if (!Number.isFinite(n) || n < least || n > most || text.trim() === '') {
-    throw new UsageError(`--${name}: expected a number ${most < Infinity ? `from ${least} to ${most}` : `of at least ${least}`}, got ${JSON.stringify(text)}`)
-  }
-  return n
-}
-
 const memory = (name, text) => {
   if (text === 'auto') return text
   try {
@@ -106,4 +98,4 @@ function parse(command, args) {
   return { values, words: parsed.positionals }
 }
 
-module.exports = { LOAD_OPTIONS, UsageError, help, integer, loadOptions, memory, number, oneOf, parse, pick, text }
+module.exports = { LOAD_OPTIONS, UsageError, help, integer, loadOptions, memory, oneOf, parse, pick, text }

@@ -2,33 +2,12 @@
 
 const fs = require('node:fs')
 const path = require('node:path')
-const { LOAD_OPTIONS, UsageError, integer, loadOptions, number, pick, text } = require('./command.js')
+const { LOAD_OPTIONS, UsageError, loadOptions, pick } = require('./command.js')
 const { bytes, figure, gigabytesPerSecond, seconds } = require('./format.js')
+const { GENERATION, generateOptions } = require('./sampling.js')
 
 const DEMO = path.resolve(__dirname, '..', '..', 'models', 'demo.gguf')
 const DEMO_TOKENS = 200
-
-function howToSpeculate(name, given) {
-  if (given !== 'lookup' && given !== 'off') throw new UsageError(`--${name}: expected 'lookup' or 'off', got '${given}'`)
-  return given === 'off' ? false : given
-}
-
-const SAMPLING = {
-  'max-tokens': { value: 'N', help: 'end after N tokens (default: when the model ends the text)', read: integer(1) },
-  temperature: { value: 'T', help: 'how freely tokens are chosen; 0: always the most likely (default 0.8)', read: number(0) },
-  'top-k': { value: 'K', help: 'choose among the K most likely tokens, 0: all (default 40)', read: integer(0) },
-  'top-p': { value: 'P', help: 'choose among the tokens that together have probability P (default 0.95)', read: number(0, 1) },
-  'min-p': { value: 'P', help: 'choose among the tokens P times as likely as the best (default 0.05)', read: number(0, 1) },
-  seed: { value: 'N', help: 'the same seed gives the same text', read: integer(0) },
-  speculate: { value: 'HOW', help: "'lookup' (default) or 'off': guess on from the text's past; same text", read: howToSpeculate },
-  draft: { value: 'FILE', help: 'a smaller model of the same vocabulary that guesses ahead; same text', read: text },
-  stop: { value: 'TEXT', help: 'end before TEXT; may be given several times', read: text, multiple: true },
-}
-
-const camel = (name) => name.replace(/-(\w)/g, (_, letter) => letter.toUpperCase())
-
-/** The options of generate() that the command line names. */
-const generateOptions = (values) => Object.fromEntries(Object.entries(pick(values, Object.keys(SAMPLING))).map(([name, value]) => [camel(name), value]))
 
 function summary({ usage, timings, speculation, finishReason }, model) {
   const { memory, paging, work } = model.stats()
@@ -136,9 +115,7 @@ module.exports = {
   words: '[MODEL] [PROMPT]',
   counts: { least: 0, most: 2 },
   summary: 'Continues a text. Without a model, the demo model of the package writes.',
-  options: { ...SAMPLING, ...LOAD_OPTIONS, stats: { help: 'tokens, speed and memory, on standard error' } },
+  options: { ...GENERATION, ...LOAD_OPTIONS, stats: { help: 'tokens, speed and memory, on standard error' } },
   run,
   DEMO,
-  SAMPLING,
-  generateOptions,
 }

@@ -43,6 +43,28 @@ testWith(STORIES, 'run takes the options of generation and of loading', async ()
   assert.equal((await chordJson('run', STORIES, '', '--context', '32', '--temperature', '0')).finishReason, 'length')
 })
 
+testWith(STORIES, 'run chooses tokens by any sampler of generate(), in any order', async () => {
+  const { loadModel } = require('../..')
+  const model = await loadModel(STORIES)
+  const common = { seed: 5, maxTokens: 24, temperature: 1.2 }
+  for (const [flags, options] of [
+    ['--typical-p 0.5 --top-n-sigma 1.5', { typicalP: 0.5, topNSigma: 1.5 }],
+    ['--xtc-probability 1 --xtc-threshold 0.05', { xtc: { probability: 1, threshold: 0.05 } }],
+    ['--mirostat-tau 2 --mirostat-eta 0.3', { mirostat: { tau: 2, eta: 0.3 } }],
+    ['--dynamic-range 1 --dynamic-exponent 2 --top-k 0', { dynamicTemperature: { range: 1, exponent: 2 }, topK: 0 }],
+    ['--repeat-penalty 1.5 --frequency-penalty 0.5 --presence-penalty=-0.5 --penalty-last-n 9', { repeatPenalty: 1.5, frequencyPenalty: 0.5, presencePenalty: -0.5, penaltyLastN: 9 }],
+    [
+      '--dry-multiplier 9 --dry-base 2 --dry-allowed-length 1 --dry-last-n 50 --dry-breaker a --dry-breaker b',
+      { dry: { multiplier: 9, base: 2, allowedLength: 1, penaltyLastN: 50, sequenceBreakers: ['a', 'b'] } },
+    ],
+    ['--samplers min-p,temperature,topK --top-k 3 --min-p 0.2', { samplers: ['minP', 'temperature', 'topK'], topK: 3, minP: 0.2 }],
+  ]) {
+    const json = await chordJson('run', STORIES, 'Once', '--seed', '5', '--max-tokens', '24', '--temperature', '1.2', ...flags.split(' '))
+    assert.deepEqual(json.tokens, (await model.generate('Once', { ...common, ...options })).tokens, flags)
+  }
+  await model.close()
+})
+
 testWith(STORIES, 'run takes a draft model, and writes the same text', async () => {
   const plain = await chordJson('run', STORIES, 'Once', ...GREEDY)
   const json = await chordJson('run', STORIES, 'Once', ...GREEDY, '--draft', STORIES)
@@ -121,7 +143,7 @@ testWith(STORIES, 'perplexity of a file', async (t) => {
 test('help of every command, from the table that parses it', async () => {
   const { code, stdout } = await chord('--help')
   assert.equal(code, 0)
-  for (const name of ['run', 'plan', 'inspect', 'bench', 'perplexity']) {
+  for (const name of ['run', 'chat', 'plan', 'inspect', 'bench', 'perplexity']) {
     assert.match(stdout, new RegExp(`^  ${name} `, 'm'))
     const help = await chord(name, '--help')
     assert.equal(help.code, 0)
@@ -139,7 +161,15 @@ test('wrong use is one line on standard error, and exit code 2', async () => {
     [['run', '--tempature', '3'], /unknown option --tempature: did you mean --temperature\?/],
     [['run', '--max-tokens', 'x'], /--max-tokens: expected an integer of at least 1, got "x"/],
     [['run', '--max-tokens'], /--max-tokens/],
-    [['run', '--top-p', '4'], /--top-p: expected a number from 0 to 1, got "4"/],
+    [['run', '--top-p', '4'], /--top-p: expected a number above 0, at most 1, got 4\n/],
+    [['chat', '--xtc-threshold', 'x'], /--xtc-threshold: expected a number above 0, at most 0.5, got "x" \(string\)\n/],
+    [['run', '--dry-allowed-length', '0'], /--dry-allowed-length: expected an integer from 1 to 2147483647, got 0\n/],
+    [['run', '--samplers', 'top-k,topp'], /--samplers: there is no sampler "topp": did you mean top-p\?\n/],
+    [['run', '--samplers', 'top-k,temperature,top-k'], /--samplers: top-k stands there twice\n/],
+    [['run', '--samplers', 'top-k', '--top-p', '0.5'], /option --top-p: --top-p is not among the option --samplers\n/],
+    [['run', '--dynamic-exponent', '2'], /--dynamic-exponent: says nothing without --dynamic-range\n/],
+    [['chat', '--mirostat-eta', '1', '--typical-p', '0.5'], /options --mirostat-eta and --typical-p contradict each other\n/],
+    [['run', '--dynamic-range', '1', '--temperature', '0'], /options --dynamic-range and --temperature 0 contradict each other\n/],
     [['run', 'a', 'b', 'c'], /expected chord run \[MODEL\] \[PROMPT\], got 3 words/],
     [['plan'], /expected chord plan MODEL, got no words/],
     [['plan', 'a', '--memory', 'lots'], /--memory: expected bytes.*got "lots"/],
