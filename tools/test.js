@@ -2,11 +2,11 @@
 
 // Runs the tests, after fetching and building what they need, and prints one line per suite; of a suite that fails, all it said.
 //
-//   node tools/test.js [--jobs N] [SUITE ...]
+//   node tools/test.js [--jobs N] [--slowest N] [SUITE ...]
 //
 // Without a word: includes objects c js types package aarch64 qemu-x86; of these the last two, which run the C tests on emulated
 // processors, are skipped where their tools cannot be had. Further suites: asan tsan fuzz.
-// A suite that is named must run. --jobs: how many suites at a time (default 1).
+// A suite that is named must run. --jobs: how many suites at a time (default 1). --slowest: at the end, the N tests that took longest.
 // CHORD_FIXTURES names the folder with the model fixtures (default: ../shared/fixtures); tests that need it skip without it.
 // FUZZ_SECONDS is the time of each fuzz target (default 20).
 
@@ -96,7 +96,7 @@ async function buildVariant(variant) {
 
 // ---- Running ---------------------------------------------------------------------------------------------------------
 
-function run(command, args, { env = {}, timeout = 10 * MINUTES } = {}) {
+function run(command, args, { env = {}, timeout = 10 * MINUTES, onOutput = () => {} } = {}) {
   return new Promise((resolve) => {
     const child = spawn(command, args, { cwd: root, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
     let output = ''
@@ -105,8 +105,12 @@ function run(command, args, { env = {}, timeout = 10 * MINUTES } = {}) {
       late = true
       child.kill('SIGKILL')
     }, timeout)
-    child.stdout.setEncoding('utf8').on('data', (chunk) => (output += chunk))
-    child.stderr.setEncoding('utf8').on('data', (chunk) => (output += chunk))
+    const take = (chunk) => {
+      output += chunk
+      onOutput(chunk)
+    }
+    child.stdout.setEncoding('utf8').on('data', take)
+    child.stderr.setEncoding('utf8').on('data', take)
     child.on('error', (error) => {
       clearTimeout(timer)
       resolve({ ok: false, output: `${command}: ${error.message}\n` })
@@ -152,11 +156,26 @@ function programsIn(folder, prefix) {
 const programs = () => programsIn('c', 'test_')
 const fuzzTargets = () => programsIn('fuzz', 'fuzz_')
 
+// Listens to what a test program prints as it runs: the time of each of its tests.
+function stopwatch(program) {
+  const times = []
+  let began = Date.now()
+  const onOutput = (chunk) => {
+    for (const [, name] of chunk.matchAll(/^\[ +(?:OK|FAILED|SKIPPED) +\] (\w+)$/gm)) {
+      const now = Date.now()
+      times.push({ name: `${program} ${name}`, seconds: (now - began) / 1000 })
+      began = now
+    }
+  }
+  return { times, onOutput }
+}
+
 // Runs `names`, each as the last word of `command`.
 async function runPrograms(dir, { names, command: prefix = [], env = {} }) {
   let n = 0
   let nSkipped = 0
   let failures = ''
+  const times = []
   for (const name of names) {
     const program = path.join(dir, name)
     if (!fs.existsSync(program)) {
@@ -164,17 +183,17 @@ async function runPrograms(dir, { names, command: prefix = [], env = {} }) {
       continue
     }
     const command = [...prefix, program]
-    const started = Date.now()
-    const { ok, output } = await run(command[0], command.slice(1), { env })
+    const watch = stopwatch([...prefix.slice(0, 3), name].join(' '))
+    const { ok, output } = await run(command[0], command.slice(1), { env, onOutput: watch.onOutput })
+    times.push(...watch.times)
     const passed = counted(output, /\[ {2}PASSED {2}\] (\d+) test/)
     const skipped = counted(output, /\[ {2}SKIPPED \] (\d+) test/)
     nSkipped += skipped
     n += passed
     if (!ok) failures += `---- ${command.join(' ')}\n${output}\n`
     else if (passed + skipped === 0) failures += `${name}: no test in it passed\n${output}`
-    if (process.env.CHORD_TEST_TIMES) process.stderr.write(`  ${[...prefix.slice(0, 3), name].join(' ')}: ${passed} in ${((Date.now() - started) / 1000).toFixed(2)} s\n`)
   }
-  return { ok: failures === '', n, nSkipped, output: failures }
+  return { ok: failures === '', n, nSkipped, times, output: failures }
 }
 
 // The sum of `results` and of what the functions `parts` give, one after the other.
@@ -185,6 +204,7 @@ async function inTurn(results, parts) {
     ok: all.every(({ ok }) => ok),
     n: all.reduce((sum, { n }) => sum + n, 0),
     nSkipped: all.reduce((sum, { nSkipped = 0 }) => sum + nSkipped, 0),
+    times: all.flatMap(({ times = [] }) => times),
     output: all.filter(({ ok }) => !ok).map(({ output }) => output).join('\n'),
   }
 }
@@ -194,7 +214,10 @@ async function runJavaScript() {
   const files = fs.existsSync(dir) ? fs.readdirSync(dir).filter((name) => name.endsWith('.test.js')).sort() : []
   if (files.length === 0) return { ok: false, n: 0, output: 'test/js holds no tests\n' }
   const { ok, output } = await run(process.execPath, ['--test', ...files.map((name) => path.join(dir, name))], { timeout: 15 * MINUTES })
-  return { ok, output, n: counted(output, /^(?:#|ℹ) pass (\d+)/m), nSkipped: counted(output, /^(?:#|ℹ) skipped (\d+)/m) }
+  // Of the two forms in which versions of node print to a pipe.
+  const lines = output.matchAll(/^ *(?:ok \d+ - (.*)\n +---\n +duration_ms: (.*)|✔ (.*) \((.*)ms\))$/gm)
+  const times = Array.from(lines, ([, tap, tapMs, spec, specMs]) => ({ name: tap ?? spec, seconds: Number(tapMs ?? specMs) / 1000 }))
+  return { ok, output, times, n: counted(output, /^(?:#|ℹ) pass (\d+)/m), nSkipped: counted(output, /^(?:#|ℹ) skipped (\d+)/m) }
 }
 
 async function runFuzzers(dir) {
@@ -250,15 +273,33 @@ function report({ name, ok, n, nSkipped, skipped, seconds, output }) {
   process.stdout.write(`${ok ? (skipped ? 'skip' : 'ok  ') : 'FAIL'} ${name.padEnd(9)} ${what.padEnd(28)} ${seconds.toFixed(1)} s\n`)
 }
 
-async function main() {
-  const names = process.argv.slice(2)
-  let nJobs = 1
-  if (names[0] === '--jobs') nJobs = Number(names.splice(0, 2)[1])
-  const unknown = names.find((name) => !SUITES[name])
-  if (unknown || !(nJobs >= 1)) {
-    process.stderr.write(unknown ? `unknown suite ${unknown}: there are ${Object.keys(SUITES).join(', ')}\n` : '--jobs needs a number\n')
-    process.exit(2)
+function reportSlowest(results, n) {
+  const all = results.flatMap(({ name: suite, times = [] }) => times.map(({ name, seconds }) => ({ name: `${suite}: ${name}`, seconds })))
+  const slowest = all.sort((a, b) => b.seconds - a.seconds).slice(0, n)
+  for (const { name, seconds } of slowest) process.stdout.write(`${seconds.toFixed(2).padStart(8)} s ${name}\n`)
+}
+
+function fail(message) {
+  process.stderr.write(`${message}\n`)
+  process.exit(2)
+}
+
+// The words of the command line.
+function readWords(words) {
+  const names = [...words]
+  const numbers = { '--jobs': 1, '--slowest': 0 }
+  while (names[0] in numbers) {
+    const [option, value] = names.splice(0, 2)
+    if (!(value >= 1)) fail(`${option} needs a number`)
+    numbers[option] = Number(value)
   }
+  const unknown = names.find((name) => !SUITES[name])
+  if (unknown) fail(`unknown suite ${unknown}: there are ${Object.keys(SUITES).join(', ')}`)
+  return { names, nJobs: numbers['--jobs'], nSlowest: numbers['--slowest'] }
+}
+
+async function main() {
+  const { names, nJobs, nSlowest } = readWords(process.argv.slice(2))
   const fixtures = path.resolve(root, '..', 'shared', 'fixtures')
   if (!process.env.CHORD_FIXTURES && fs.existsSync(fixtures)) process.env.CHORD_FIXTURES = fixtures
   const waiting = names.length ? [...names] : [...DEFAULT]
@@ -272,6 +313,7 @@ async function main() {
     }
   }
   await Promise.all(Array.from({ length: nJobs }, work))
+  if (nSlowest) reportSlowest(results, nSlowest)
   const namesOf = (list) => list.map(({ name }) => name).join(', ')
   const failed = results.filter(({ ok }) => !ok)
   const skipped = results.filter((result) => result.skipped)
