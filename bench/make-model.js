@@ -36,7 +36,7 @@ async function makeModel(options) {
         tokenizer = pairs;
         g.nVocab = nVocab;
     } else {
-        tokenizer = syntheticVocabulary(g.architecture, g.nVocab);
+        tokenizer = syntheticVocabulary(g);
     }
 
     const tensors = tensorsOf(g).map((t) => {

@@ -261,7 +261,9 @@ export class Model {
 
   /**
    * How well documents answer a query, best first, for models with a classifier for that (`info.pooling` is `'rank'`). Query and document are read
-   * together as two texts, each ended by the token that ends texts.
+   * together: by the file's template for that (`tokenizer.chat_template.rerank`), in which special tokens of the two texts are text; in files
+   * without one as two texts, each ended by the token that ends texts, as BERT and its kin were trained (`[CLS] query [SEP] document [SEP]`, the document
+   * of token type 1; `<s> query </s></s> document </s>`). A template without a place for one of the two is refused with `CHAT_TEMPLATE`.
    */
   rerank(query: string, documents: readonly string[], options?: { signal?: AbortSignal }): Promise<RankedDocument[]>
 
@@ -977,6 +979,8 @@ export interface TokenizerInfo {
   readonly eot: number | null
   readonly unknown: number | null
   readonly padding: number | null
+  /** Stands between two texts that are read as one (`rerank()`), behind the end of the first; `null` where the end alone parts them. */
+  readonly separator: number | null
   /**
    * Tokens of models that fill gaps in texts: `[prefix, ...before, suffix, ...after, middle]` is the prompt, what fills the gap is generated.
    * `null` where the vocabulary has none.

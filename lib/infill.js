@@ -9,9 +9,8 @@ const LONG = 8192 // characters; about a millisecond of work
 function partTokens(tokenizer, text, continues) {
   const isLong = text.length > LONG
   if (continues && tokenizer.info.model === 'llama') {
-    // SentencePiece puts a space before a text, unless it goes on from one before. No special token reaches across a cut.
-    const cuts = Uint32Array.from({ length: Math.max(0, Buffer.byteLength(text) - 1) }, (_, i) => i + 1)
-    return tokenizer.tokenizePart(text, { continues, cuts, isLong })
+    // SentencePiece puts a space before a text, unless it goes on from one before.
+    return tokenizer.tokenizePart(text, { continues, cuts: null, isLong })
   }
   return isLong ? tokenizer.tokenizeLong(text, { bos: false }) : tokenizer.tokenize(text, { bos: false })
 }

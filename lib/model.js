@@ -11,6 +11,7 @@ const { runJob, startGeneration } = require('./generation.js')
 const { compileGrammar } = require('./grammar.js')
 const { infillTokens } = require('./infill.js')
 const { EMBED, GENERATE, LOAD, PERPLEXITY, PLAN, PRELOAD, RESTORE_CHAT, SIGNAL, TRANSFER, WASM, nativeLoadOptions } = require('./options.js')
+const { plainPairs, templatePairs } = require('./pairs.js')
 const { measurePerplexity } = require('./perplexity.js')
 const { nativeRoutes } = require('./routes.js')
 const { checkNoSampling, nativeSampling } = require('./sampling.js')
@@ -312,18 +313,17 @@ class Model {
     return text
   }
 
-  /** The query and a document as one text of two parts, each ended by the token that ends texts. */
+  /** The query with a document, by its index, as one list of tokens. */
   #pairTokens(query, documents) {
-    const { eos } = this.#tokenizer.info
-    const first = this.#tokenizer.tokenize(query)
-    if (eos !== null && first.at(-1) !== eos) first.push(eos)
-    const end = eos === null ? [] : [eos]
-    return (index) =>
-      this.#textTokens(
-        documents[index],
-        (tokens) => this.#fitting(`the query with documents[${index}]`, { tokens: Uint32Array.of(...first, ...tokens, ...end), second: first.length }),
-        { bos: false },
-      )
+    const template = this.#templates().get('rerank')
+    const read = template
+      ? templatePairs(this.#tokenizer, template, query)
+      : plainPairs(this.#tokenizer, (text, then) => this.#textTokens(text, then, { bos: false }), query)
+    return (index) => {
+      const fitting = (pair) => this.#fitting(`the query with documents[${index}]`, pair)
+      const pair = read(documents[index])
+      return pair instanceof Promise ? pair.then(fitting) : fitting(pair)
+    }
   }
 
   /** The tokens of a prompt; a promise of them if the text is so long that this would hold up the event loop. */

@@ -32,8 +32,8 @@ class Tokenizer {
   }
 
   /**
-   * Of a text that a template wrote: special tokens are tokens, but for those that reach across `cuts`, offsets in bytes (a Uint32Array).
-   * `continues`: a part stands before it. Resolves with a Uint32Array; on the thread pool if `isLong`.
+   * Of a part of a text: special tokens are tokens, but for those that reach across `cuts`, offsets in bytes (a Uint32Array); with null for
+   * these, all special tokens are text. `continues`: a part stands before it. Resolves with a Uint32Array; on the thread pool if `isLong`.
    */
   async tokenizePart(text, { continues, cuts, isLong }) {
     return located((isLong ? binding.tokenizePartAsync : binding.tokenizePart)(this.#handle, text, continues, cuts))

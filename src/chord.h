@@ -167,6 +167,7 @@ struct chord_tokenizer_info {
     const char *model, *pretokenizer;
     uint32_t n_vocab;
     uint32_t bos, eos, eot, unk, pad; // CHORD_TOKEN_NONE where there is none
+    uint32_t sep; // between two texts that are read as one, behind the end of the first; likewise
     // Stand before the parts of a text with a gap that is to be filled; likewise.
     uint32_t infill_prefix, infill_suffix, infill_middle;
     bool add_bos, add_eos;
@@ -176,11 +177,11 @@ void chord_tokenizer_info(const struct chord_tokenizer *tokenizer, struct chord_
 // bos: -1 as the metadata says, 0 never, 1 always. *ids is the caller's: chord_free(*ids).
 enum chord_status chord_tokenize(const struct chord_tokenizer *tokenizer, const char *text, uint64_t n_bytes,
                                  bool parse_special, int bos, uint32_t **ids, uint64_t *n_ids, struct chord_error *err);
-// A part of a text that a template wrote, without BOS or EOS: special tokens are recognised, but none that reaches across one of cuts[n_cuts],
-// rising offsets in bytes. `continues`: a part stands before it, so that no space is put in front. *ids as above.
+// A part of a text, without BOS or EOS. `continues`: a part stands before it, so that no space is put in front. With parse_special, as for
+// what a template wrote, no special token reaches across one of cuts[n_cuts], rising offsets in bytes. *ids as above.
 enum chord_status chord_tokenize_part(const struct chord_tokenizer *tokenizer, const char *text, uint64_t n_bytes,
-                                      bool continues, const uint64_t *cuts, uint64_t n_cuts, uint32_t **ids,
-                                      uint64_t *n_ids, struct chord_error *err);
+                                      bool parse_special, bool continues, const uint64_t *cuts, uint64_t n_cuts,
+                                      uint32_t **ids, uint64_t *n_ids, struct chord_error *err);
 // `special`: show control tokens. *text (UTF-8, not terminated) is the caller's: chord_free(*text).
 enum chord_status chord_detokenize(const struct chord_tokenizer *tokenizer, const uint32_t *ids, uint64_t n_ids,
                                    bool special, char **text, uint64_t *n_bytes, struct chord_error *err);

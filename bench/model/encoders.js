@@ -13,7 +13,7 @@ function encoderTensors(g, arch, { matrix, norms, vector }, list) {
     const bias = (name, n, spread, layer) => {
         if (arch.bias) list.push(vector(name, n, spread, layer));
     };
-    list.push(matrix('token_types.weight', g.nEmbd, 2, 0.3, 'token_types'));
+    list.push(matrix('token_types.weight', g.nEmbd, g.nTokenTypes, 0.3, 'token_types'));
     if (arch.positions)
         list.push(matrix('position_embd.weight', g.nEmbd, g.context, 0.3, 'position_embd'));
     norms('token_embd_norm', g.nEmbd, 1, -1);

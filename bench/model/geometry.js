@@ -21,7 +21,7 @@ const LLAMA31_OLD_CONTEXT = 8192;
 // nRot: elements of a head that RoPE turns. window: of layers with a sliding window. ropeScaling:
 // { type, factor, original context }; longFactors: [short, long] multiples of wavelengths, with the
 // original context. pooling: how a text's rows become its vector (1 mean, 2 first, 3 last, 4 a classifier of
-// nLabels). embeddingScale, residualScale and logitFactor multiply what they name.
+// nLabels). nTokenTypes: of encoders, 2 or, as XLM-RoBERTa has it, 1. embeddingScale, residualScale and logitFactor multiply what they name.
 function row(architecture, nEmbd, nFf, nLayer, nHead, nHeadKv, nVocab, context, more) {
     return { architecture, nEmbd, nFf, nLayer, nHead, nHeadKv, nVocab, context, ...more };
 }
@@ -127,6 +127,12 @@ const GEOMETRIES = {
     'tiny-bert': row('bert', 256, 768, 4, 4, 4, 512, 512, { ...BERT, pooling: 1 }),
     'tiny-bert-cls': row('bert', 256, 768, 4, 4, 4, 512, 512, { ...BERT, pooling: 2 }),
     'tiny-bert-rank': row('bert', 256, 768, 4, 4, 4, 512, 512, { ...BERT, pooling: 4, nLabels: 1 }),
+    'tiny-xlmr-rank': row('bert', 256, 768, 4, 4, 4, 512, 512, {
+        ...BERT,
+        pooling: 4,
+        nLabels: 1,
+        nTokenTypes: 1,
+    }),
     'tiny-nomic-bert': row('nomic-bert', 256, 768, 4, 4, 4, 512, 2048, NOMIC_BERT),
     'tiny-qwen3-embedding': row('qwen3', 256, 768, 4, 4, 2, 512, 2048, { ...WIDE_HEADS, pooling: 3 }),
     'tiny-qwen3-rank': row('qwen3', 256, 768, 4, 4, 2, 512, 2048, {
@@ -294,6 +300,7 @@ function geometryOf(name, layers) {
     g.nRot ??= g.headDim;
     g.valueDim ??= g.headDim;
     g.nDense ??= 0;
+    g.nTokenTypes ??= 2;
     g.attentionScale ??= 1 / Math.sqrt(g.headDim);
     if (layers !== undefined) {
         if (!Number.isInteger(layers) || layers < 1 || layers > 1000) {

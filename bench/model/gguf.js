@@ -56,11 +56,11 @@ function value(type, v) {
 }
 
 /**
- * One key-value pair as bytes. type: 'u16', 'u32', 'i32', 'f32', 'bool', 'string', or 'strings' / 'i32s' for
- * arrays.
+ * One key-value pair as bytes. type: 'u16', 'u32', 'i32', 'f32', 'bool', 'string', or 'strings' / 'i32s' / 'f32s'
+ * for arrays.
  */
 function encodePair(key, type, v) {
-    if (type === 'strings' || type === 'i32s') {
+    if (type === 'strings' || type === 'i32s' || type === 'f32s') {
         const item = type.slice(0, -1);
         return Buffer.concat([
             string(key),

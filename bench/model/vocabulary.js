@@ -55,12 +55,12 @@ function wordPieces(nVocab) {
     return tokens;
 }
 
-function wordPieceVocabulary(nVocab) {
+function wordPieceVocabulary(nVocab, nTokenTypes) {
     const tokens = wordPieces(nVocab);
     const type = (text) => (text.startsWith('[unused') ? TOKEN_TYPE.unused : TOKEN_TYPE.normal);
     return [
         encodePair('tokenizer.ggml.model', 'string', 'bert'),
-        encodePair('tokenizer.ggml.token_type_count', 'u32', 2),
+        encodePair('tokenizer.ggml.token_type_count', 'u32', nTokenTypes),
         encodePair('tokenizer.ggml.tokens', 'strings', tokens),
         encodePair('tokenizer.ggml.token_type', 'i32s', tokens.map((text, i) => (i < 5 ? TOKEN_TYPE.control : type(text)))),
         encodePair('tokenizer.ggml.padding_token_id', 'u32', 0),
@@ -73,9 +73,9 @@ function wordPieceVocabulary(nVocab) {
     ];
 }
 
-/** The tokenizer's key-value pairs, encoded, for exactly nVocab tokens. */
-function syntheticVocabulary(architecture, nVocab) {
-    if (architecture.endsWith('bert')) return wordPieceVocabulary(nVocab);
+/** The tokenizer's key-value pairs for a geometry, encoded, of exactly its nVocab tokens. */
+function syntheticVocabulary({ architecture, nVocab, nTokenTypes }) {
+    if (architecture.endsWith('bert')) return wordPieceVocabulary(nVocab, nTokenTypes);
     if (nVocab < SMALLEST)
         throw new Error(
             `the synthetic vocabulary needs at least ${SMALLEST} tokens, got ${nVocab}`,

@@ -189,8 +189,8 @@ napi_value wrap_tokenizer_info(napi_env env, napi_callback_info info)
               util_set_double(env, out, "vocabulary", i.n_vocab) && util_set_token(env, out, "bos", i.bos) &&
               util_set_token(env, out, "eos", i.eos) && util_set_token(env, out, "eot", i.eot) &&
               util_set_token(env, out, "unknown", i.unk) && util_set_token(env, out, "padding", i.pad) &&
-              set_infill(env, out, &i) && util_set_bool(env, out, "addBos", i.add_bos) &&
-              util_set_bool(env, out, "addEos", i.add_eos);
+              util_set_token(env, out, "separator", i.sep) && set_infill(env, out, &i) &&
+              util_set_bool(env, out, "addBos", i.add_bos) && util_set_bool(env, out, "addEos", i.add_eos);
     return ok ? out : NULL;
 }
 
@@ -203,7 +203,7 @@ struct tokenize_task {
     size_t n_bytes;
     bool special;
     int bos;
-    bool is_part; // of a text that a template wrote: what follows instead of `special` and `bos`
+    bool is_part; // what follows instead of `bos`
     bool continues;
     uint64_t *cuts;
     size_t n_cuts;
@@ -215,8 +215,8 @@ static enum chord_status tokenize_execute(struct task *task, struct chord_error 
 {
     struct tokenize_task *t = (struct tokenize_task *)task;
     if (t->is_part)
-        return chord_tokenize_part(t->tokenizer, t->text, t->n_bytes, t->continues, t->cuts, t->n_cuts, &t->ids,
-                                   &t->n_ids, error);
+        return chord_tokenize_part(t->tokenizer, t->text, t->n_bytes, t->special, t->continues, t->cuts, t->n_cuts,
+                                   &t->ids, &t->n_ids, error);
     return chord_tokenize(t->tokenizer, t->text, t->n_bytes, t->special, t->bos, &t->ids, &t->n_ids, error);
 }
 
@@ -262,10 +262,12 @@ static struct tokenize_task *read_tokenize(napi_env env, const napi_value *argum
     return t;
 }
 
-// Reads (tokenizer, text, continues, cuts: Uint32Array, rising).
+// Reads (tokenizer, text, continues, cuts: Uint32Array, rising, or null: special tokens are text).
 static struct tokenize_task *read_part(napi_env env, const napi_value *arguments)
 {
-    const uint32_t *cuts;
+    const uint32_t *cuts = NULL;
+    napi_valuetype type;
+    NAPI_TRY(env, napi_typeof(env, arguments[3], &type));
     const struct chord_tokenizer *tokenizer = get(env, arguments[0]);
     if (tokenizer == NULL)
         return NULL;
@@ -280,8 +282,9 @@ static struct tokenize_task *read_part(napi_env env, const napi_value *arguments
     t->tokenizer = tokenizer;
     t->is_part = true;
     t->text = util_get_string(env, arguments[1], &t->n_bytes);
+    t->special = type != napi_null;
     bool ok = t->text != NULL && util_get_bool(env, arguments[2], &t->continues) &&
-              util_get_u32s(env, arguments[3], &cuts, &t->n_cuts);
+              (!t->special || util_get_u32s(env, arguments[3], &cuts, &t->n_cuts));
     if (ok) {
         t->cuts = calloc(t->n_cuts + 1, sizeof *t->cuts);
         ok = t->cuts != NULL;

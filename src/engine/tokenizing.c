@@ -43,6 +43,7 @@ void chord_tokenizer_info(const struct chord_tokenizer *tokenizer, struct chord_
         .eot = info.eot,
         .unk = info.unk,
         .pad = info.pad,
+        .sep = info.sep,
         .infill_prefix = info.infill_prefix,
         .infill_suffix = info.infill_suffix,
         .infill_middle = info.infill_middle,
@@ -91,11 +92,11 @@ enum chord_status chord_tokenize(const struct chord_tokenizer *tokenizer, const 
 }
 
 enum chord_status chord_tokenize_part(const struct chord_tokenizer *tokenizer, const char *text, uint64_t n_bytes,
-                                      bool continues, const uint64_t *cuts, uint64_t n_cuts, uint32_t **ids,
-                                      uint64_t *n_ids, struct chord_error *err)
+                                      bool parse_special, bool continues, const uint64_t *cuts, uint64_t n_cuts,
+                                      uint32_t **ids, uint64_t *n_ids, struct chord_error *err)
 {
     const struct encode_options options = {
-        .parse_special = true,
+        .parse_special = parse_special,
         .bos = TOKENIZER_BOS_NEVER,
         .continues = continues,
         .cuts = cuts,

@@ -23,7 +23,7 @@ struct tokenizer {
     struct wordpiece wordpiece;
     struct unigram unigram;
     const char *pretokenizer_name;
-    bool add_bos, add_eos, add_space_prefix;
+    bool add_bos, add_eos, add_sep, add_space_prefix;
 };
 
 bool token_list_append(struct token_list *list, uint32_t id)
@@ -110,8 +110,11 @@ static enum chord_status load_flag(const struct gguf *gguf, const char *key, boo
 static enum chord_status load_flags(struct tokenizer *tokenizer, const struct gguf *gguf, struct chord_error *err)
 {
     enum chord_status status = load_flag(gguf, KEY("add_bos_token"), &tokenizer->add_bos, err);
+    // BERT's [SEP] ends a text and so parts it from another; RoBERTa and its kin put a </s> more between two.
+    const bool sep_ends = tokenizer->vocabulary.model == VOCABULARY_WORDPIECE;
+    tokenizer->add_sep = tokenizer->vocabulary.model == VOCABULARY_UNIGRAM;
     if (status == CHORD_OK)
-        status = load_flag(gguf, KEY("add_sep_token"), &tokenizer->add_eos, err);
+        status = load_flag(gguf, KEY("add_sep_token"), sep_ends ? &tokenizer->add_eos : &tokenizer->add_sep, err);
     if (status == CHORD_OK)
         status = load_flag(gguf, KEY("add_eos_token"), &tokenizer->add_eos, err);
     if (status == CHORD_OK)
@@ -262,6 +265,7 @@ void tokenizer_info(const struct tokenizer *tokenizer, struct tokenizer_info *ou
         .eot = vocabulary->eot,
         .unk = vocabulary->unk,
         .pad = vocabulary->pad,
+        .sep = tokenizer->add_sep ? vocabulary->sep : TOKEN_NONE,
         .infill_prefix = vocabulary->infill[0],
         .infill_suffix = vocabulary->infill[1],
         .infill_middle = vocabulary->infill[2],

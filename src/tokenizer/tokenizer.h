@@ -49,6 +49,7 @@ struct tokenizer_info {
     const char *pretokenizer; // "llama-bpe", ...; "" where there is none
     uint32_t n_vocab;
     uint32_t bos, eos, eot, unk, pad; // TOKEN_NONE where the vocabulary has none
+    uint32_t sep; // stands between two texts that are read as one, behind the end of the first; TOKEN_NONE: nothing does
     uint32_t infill_prefix, infill_suffix,
         infill_middle;     // what stands before each part of a text with a gap; or TOKEN_NONE
     bool add_bos, add_eos; // what the metadata asks for (defaults by model where it does not say)

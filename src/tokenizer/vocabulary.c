@@ -358,7 +358,7 @@ static enum chord_status load_special_ids(struct vocabulary *vocabulary, const s
     vocabulary->unk = spm ? 0 : TOKEN_NONE;
     vocabulary->bos = spm && n > 1 ? 1 : TOKEN_NONE;
     vocabulary->eos = spm && n > 2 ? 2 : TOKEN_NONE;
-    vocabulary->eot = vocabulary->pad = TOKEN_NONE;
+    vocabulary->eot = vocabulary->pad = vocabulary->sep = TOKEN_NONE;
     if (vocabulary->model == VOCABULARY_WORDPIECE && n > 102) { // the places that BERT gave them
         vocabulary->unk = 100;
         vocabulary->bos = 101;
@@ -379,6 +379,7 @@ static enum chord_status load_special_ids(struct vocabulary *vocabulary, const s
     } keys[] = {
         {KEY("cls_token_id"), &vocabulary->bos},
         {KEY("seperator_token_id"), &vocabulary->eos}, // spelled so
+        {KEY("seperator_token_id"), &vocabulary->sep},
         {KEY("bos_token_id"), &vocabulary->bos},
         {KEY("eos_token_id"), &vocabulary->eos},
         {KEY("eot_token_id"), &vocabulary->eot},

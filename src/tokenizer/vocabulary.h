@@ -43,7 +43,7 @@ struct vocabulary {
     uint64_t n_slots;
     uint64_t seed;
     float *scores;                    // SPM and UNIGRAM: [n_tokens], none is NaN; else NULL
-    uint32_t bos, eos, eot, unk, pad; // TOKEN_NONE where there is none
+    uint32_t bos, eos, eot, unk, pad, sep; // TOKEN_NONE where there is none
     uint32_t infill[3];               // prefix, suffix, middle: what stands before each part; TOKEN_NONE
     uint32_t byte_ids[256];           // the token that stands for one byte, or TOKEN_NONE
 };

@@ -217,6 +217,42 @@ static void an_encoder_is_the_reference(void **state)
     close_tiny();
 }
 
+// A classifier of one label with its hidden layer, of a pair of texts: BERT was trained with pairs whose second text is of type 1.
+static void a_classifier_is_the_reference(void **state)
+{
+    (void)state;
+    static matrix x;
+    static const uint32_t lengths[] = {2, 17, 64, MOST_ROWS};
+    uint32_t tokens[MOST_ROWS];
+    float got, of_one_type;
+    init_encoder(4, 256);
+    tiny_add(&m, "cls.weight", QUANT_F32, N_EMBD, N_EMBD, 0, 0.2);
+    tiny_add(&m, "cls.bias", QUANT_F32, N_EMBD, 1, 0, 0.3);
+    tiny_add(&m, "cls.output.weight", QUANT_F32, N_EMBD, 1, 0, 1);
+    tiny_add(&m, "cls.output.bias", QUANT_F32, 1, 1, 0, 0.3);
+    tiny_write(&m, test_path("embed.gguf"));
+    model = open_path(test_path("embed.gguf"), (struct chord_model_options){.n_threads = 2});
+    const float *hidden = tiny_values(&m, "cls.weight"), *bias = tiny_values(&m, "cls.bias");
+    const float *output = tiny_values(&m, "cls.output.weight");
+    for (size_t k = 0; k < sizeof lengths / sizeof *lengths; k++) {
+        const uint32_t n = lengths[k], second_part = (n + 1) / 2;
+        random_tokens(tokens, n, k + 1);
+        encode(tokens, n, second_part, x);
+        double score = (double)tiny_values(&m, "cls.output.bias")[0];
+        for (uint32_t o = 0; o < N_EMBD; o++) {
+            double sum = (double)bias[o];
+            for (uint32_t i = 0; i < N_EMBD; i++)
+                sum += (double)hidden[o * N_EMBD + i] * x[0][i];
+            score += (double)output[o] * tanh(sum);
+        }
+        take_vector(embed(tokens, n, (struct chord_embed_options){.second_part = second_part}), &got, 1);
+        assert_near(&got, &score, 1);
+        take_vector(embed(tokens, n, (struct chord_embed_options){0}), &of_one_type, 1);
+        assert_true(fabs((double)of_one_type - score) > 10 * TOLERANCE);
+    }
+    close_tiny();
+}
+
 // A text alone, among others in one batch, in a batch of its own size, and with other threads.
 static void batch_mates_do_not_matter(void **state)
 {
@@ -333,7 +369,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_encoder_is_the_reference),         cmocka_unit_test(batch_mates_do_not_matter),
         cmocka_unit_test(the_last_row_is_what_the_head_reads), cmocka_unit_test(an_encoder_has_no_head),
-        cmocka_unit_test(a_cancelled_text_leaves_the_others),
+        cmocka_unit_test(a_cancelled_text_leaves_the_others),  cmocka_unit_test(a_classifier_is_the_reference),
     };
     return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);
 }

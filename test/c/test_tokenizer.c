@@ -538,7 +538,61 @@ static void test_unigram(void **state)
     assert_string_equal(info.model, "t5");
     assert_true(info.eos == 1 && info.unk == 2 && info.pad == 0 && info.bos == TOKEN_NONE);
     assert_true(info.add_eos && !info.add_bos);
+    assert_int_equal(info.sep, TOKEN_NONE);
     done(m);
+}
+
+static void put_flag(struct vocabulary_maker *v, const char *key, bool value)
+{
+    put_key(&v->values, key, 7);
+    put_u8(&v->values, value);
+    v->n_values++;
+}
+
+// Of two texts read as one, RoBERTa and its kin have a </s> more between them; BERT only the end of the first, which is its [SEP].
+static void test_what_stands_between_two_texts(void **state)
+{
+    (void)state;
+    for (int added = -1; added < 2; added++) {
+        struct tokenizer_info info;
+        struct made *m = calloc(1, sizeof *m);
+        make_unigram(&m->v);
+        put_key_u32(&m->v.values, "tokenizer.ggml.seperator_token_id", 1);
+        m->v.n_values++;
+        if (added >= 0)
+            put_flag(&m->v, "tokenizer.ggml.add_sep_token", added);
+        made_open(m, "t5", MADE_SPM);
+        tokenizer_info(m->tokenizer, &info);
+        assert_int_equal(info.sep, added != 0 ? 1 : TOKEN_NONE);
+        assert_int_equal(info.eos, 1);
+        done(m);
+
+        m = calloc(1, sizeof *m);
+        make_wordpiece(&m->v);
+        if (added >= 0)
+            put_flag(&m->v, "tokenizer.ggml.add_sep_token", added);
+        made_open(m, "bert", MADE_MODEL | MADE_TOKENS | MADE_TYPES);
+        tokenizer_info(m->tokenizer, &info);
+        assert_int_equal(info.sep, TOKEN_NONE);
+        assert_int_equal(info.eos, 3);
+        assert_int_equal(info.add_eos, added != 0);
+        done(m);
+
+        // Byte-level: where the file says so, and a single text ends as before.
+        m = calloc(1, sizeof *m);
+        make_bpe(&m->v);
+        const uint32_t end = made_find(&m->v, "<|endoftext|>");
+        put_key_u32(&m->v.values, "tokenizer.ggml.eos_token_id", end);
+        put_key_u32(&m->v.values, "tokenizer.ggml.seperator_token_id", end);
+        m->v.n_values += 2;
+        if (added >= 0)
+            put_flag(&m->v, "tokenizer.ggml.add_sep_token", added);
+        made_open(m, "gpt2", MADE_BPE);
+        tokenizer_info(m->tokenizer, &info);
+        assert_int_equal(info.sep, added > 0 ? end : TOKEN_NONE);
+        assert_false(info.add_eos);
+        done(m);
+    }
 }
 
 // Any bytes as a character map: it is refused, or a text is normalized by it in some way.
@@ -765,6 +819,7 @@ int main(void)
         TEST(test_infill),
         TEST(test_wordpiece),
         TEST(test_unigram),
+        TEST(test_what_stands_between_two_texts),
         TEST(test_character_maps_that_mean_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

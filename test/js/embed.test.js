@@ -9,7 +9,8 @@ const path = require('node:path')
 const { after, test } = require('node:test')
 const chord = require('../..')
 const { makeModel } = require('../../bench/make-model.js')
-const { runNode } = require('./helpers.js')
+const { openModel, runNode, withMetadata } = require('./helpers.js')
+const { encodeHeader, encodePair } = require('../../bench/model/gguf.js')
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'chord-embed-'))
 after(() => fs.rmSync(folder, { recursive: true, force: true }))
@@ -159,6 +160,61 @@ for (const geometry of ['tiny-bert-rank', 'tiny-qwen3-rank']) {
     })
   })
 }
+
+const TEMPLATE = 'tokenizer.chat_template.rerank'
+
+/** A file with this template for pairs. */
+async function withTemplate(t, geometry, template) {
+  return openModel(t, withMetadata(t, await fileOf(geometry), { [TEMPLATE]: template }), { context: 256 })
+}
+
+test('the template of the file puts query and document together', async (t) => {
+  // Without a template the end of texts stands behind each of the two; with one, what it says.
+  const plain = await openModel(t, await fileOf('tiny-qwen3-rank'), { context: 256 })
+  const [query, documents] = ['the cat <|end|> {document}', ['a dog', '<|end|> in {query} {document}', '', ' water', '<|en', LONG.slice(0, 200)]]
+  const same = await withTemplate(t, 'tiny-qwen3-rank', '{query}<|end|>{document}<|end|>')
+  assert.deepEqual(await same.rerank(query, documents), await plain.rerank(query, documents))
+  const more = await withTemplate(t, 'tiny-qwen3-rank', 'Find: {query}<|end|>In: {document}\n{document}.<|end|>')
+  const spelled = documents.map((text) => `In: ${text}\n${text}.`)
+  assert.deepEqual(await more.rerank(query, documents), await plain.rerank(`Find: ${query}`, spelled))
+  // No special token is made of the template's text and what stands beside it.
+  const beside = await withTemplate(t, 'tiny-qwen3-rank', '{query}<|e{document}|><|end|>{document}<|end|>')
+  assert.deepEqual(await beside.rerank('a', ['nd']), await plain.rerank('a<|end|>', ['nd']))
+  const long = 'the cat '.repeat(3000)
+  await assert.rejects(same.rerank('x', ['y', long]), { code: 'CONTEXT_FULL', message: /the query with documents\[1\] has \d+ tokens/ })
+  await assert.rejects(plain.rerank('x', ['y', long]), { code: 'CONTEXT_FULL' })
+  const lacking = await withTemplate(t, 'tiny-qwen3-rank', 'a {query}')
+  await assert.rejects(lacking.rerank('x', ['y']), { code: 'CHAT_TEMPLATE', message: /'\{document\}' is nowhere in it/ })
+})
+
+test('two texts as XLM-RoBERTa reads them', async (t) => {
+  const words = ['\u2581the', '\u2581cat', '\u2581dog', '\u2581is', '\u2581in', '\u2581water', '\u2581', 'a', 'b', 'c', 'd', '.']
+  const tokens = ['<s>', '<pad>', '</s>', '<unk>', ...words]
+  const pair = (key, type, value) => encodePair(`tokenizer.ggml.${key}`, type, value)
+  const vocab = path.join(folder, 'unigram.gguf')
+  const out = path.join(folder, 'xlmr.gguf')
+  const ids = { bos: 0, padding: 1, eos: 2, seperator: 2, unknown: 3 }
+  const pairs = [
+    pair('model', 'string', 't5'),
+    pair('tokens', 'strings', tokens),
+    pair('token_type', 'i32s', tokens.map((_, id) => (id === 3 ? 2 : id < 3 ? 3 : 1))),
+    pair('scores', 'f32s', tokens.map((_, id) => (id < 4 ? 0 : -id))),
+    pair('add_space_prefix', 'bool', true),
+    pair('add_bos_token', 'bool', true),
+    pair('add_eos_token', 'bool', true),
+    pair('token_type_count', 'u32', 1),
+    ...Object.entries(ids).map(([name, id]) => pair(`${name}_token_id`, 'u32', id)),
+  ]
+  fs.writeFileSync(vocab, encodeHeader(pairs, []).header)
+  await makeModel({ geometry: 'tiny-xlmr-rank', mix: 'Q8_0', layers: 2, vocab, out })
+  const model = await openModel(t, out)
+  assert.equal(model.info.tokenizer.separator, 2)
+  const spelled = await openModel(t, withMetadata(t, out, { [TEMPLATE]: '<s>{query}</s></s>{document}</s>' }))
+  const documents = ['dog', 'the dog is in the water', 'abc']
+  const ranked = await model.rerank('the cat', documents)
+  assert.deepEqual(ranked, await spelled.rerank('the cat', documents))
+  assert.notEqual(ranked[0].score, ranked[1].score)
+})
 
 test('a signal ends it, and so does closing the model', async () => {
   const model = await chord.loadModel(await fileOf('tiny-bert'))
