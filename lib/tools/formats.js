@@ -1,6 +1,6 @@
 'use strict'
 
-const { alphanumeric, digits, free, json, list, many, mark, maybe, oneOf, seq } = require('./grammar.js')
+const { alphanumeric, digits, free, json, list, many, mark, maybe, member, oneOf, seq, textMember } = require('./grammar.js')
 const { parsed } = require('./scanner.js')
 
 /*
@@ -55,58 +55,68 @@ const hermes = {
   write: (calls) => calls.map(({ name, arguments: args }) => `<tool_call>\n{"name": ${quoted(name)}, "arguments": ${quoted(args)}}\n</tool_call>`).join('\n'),
 }
 
-/** Whether a schema takes strings and nothing else: such arguments are written without quotes in the forms that have a tag for each. */
-function isText(schema) {
-  if (!object(schema)) return false
-  if (schema.type !== undefined) return schema.type === 'string'
+const MOST_REFERENCES = 12
+
+/** What `$ref` points to within the schema `root`, or undefined. */
+function target(ref, root) {
+  if (!/^#(?:\/|$)/.test(ref)) return undefined
+  try {
+    const names = decodeURIComponent(ref).split('/').slice(1)
+    return names.reduce((at, name) => at?.[name.replaceAll('~1', '/').replaceAll('~0', '~')], root)
+  } catch {
+    return undefined // it is no URI
+  }
+}
+
+/** Whether a schema within `root` takes strings and nothing else: such arguments are written without quotes in the forms that have a tag for each. */
+function isText(schema, root, depth = 0) {
+  if (!object(schema) || depth > MOST_REFERENCES) return false
+  const { type, $ref: ref, allOf = [] } = schema
+  if (type !== undefined) return [type].flat().length > 0 && [type].flat().every((each) => each === 'string')
   const values = Array.isArray(schema.enum) ? schema.enum : 'const' in schema ? [schema.const] : []
-  return values.length > 0 && values.every((value) => typeof value === 'string')
+  if (values.length > 0) return values.every((value) => typeof value === 'string')
+  const isTextToo = (part) => isText(part, root, depth + 1)
+  if (typeof ref === 'string' && isTextToo(target(ref, root))) return true
+  if (Array.isArray(allOf) && allOf.some(isTextToo)) return true
+  return [schema.anyOf, schema.oneOf].some((branches) => Array.isArray(branches) && branches.length > 0 && branches.every(isTextToo))
 }
 
 const WORDS = { True: true, False: false, None: null }
 
-/** An argument as a tag holds it. */
-function argument(text, schema) {
-  if (isText(schema)) return text
+/** The argument `key` of a tool as a tag holds it. */
+function argument(text, tool, key) {
+  const { properties = {} } = tool?.parameters ?? {}
+  if (Object.hasOwn(properties, key) && isText(properties[key], tool.parameters)) return text
   if (Object.hasOwn(WORDS, text.trim())) return WORDS[text.trim()]
   const value = parsed(text)
   return value === undefined ? text : value
 }
 
-/** The grammar of an argument and of `end`, which closes its tag and of which `until` does not occur in a text. */
-function argumentForm(schema, root, end, until) {
-  if (!isText(schema)) return seq(json(withDefinitions(schema, root)), end)
-  const values = schema.enum ?? ('const' in schema ? [schema.const] : null)
-  return values ? seq(oneOf(values), end) : seq(free([until]), end)
-}
-
-/** A part of a schema, with what its references point to. */
-function withDefinitions(schema, { $defs, definitions }) {
-  return object(schema) ? { ...($defs && { $defs }), ...(definitions && { definitions }), ...schema } : schema
-}
+/** The grammar of the argument `key` and of what closes its tag, whose text begins with `until`. */
+const argumentForm = (parameters, key, until, end = until) =>
+  seq((isText(parameters.properties[key], parameters) ? textMember : member)(parameters, key, until), end)
 
 /** The parameters of a tool in their order, those that are not required at will. */
 function argumentsForm(parameters, form) {
   const required = new Set(parameters.required)
-  const parts = Object.entries(parameters.properties ?? {}).map(([key, schema]) => {
-    const part = form(key, schema)
+  const parts = Object.keys(parameters.properties ?? {}).map((key) => {
+    const part = form(key)
     return required.has(key) ? part : maybe(part)
   })
   return seq(...parts)
 }
 
-const schemaOf = (tools, name, key) => tools.find((tool) => tool.name === name)?.parameters.properties?.[key]
+const toolOf = (tools, name) => tools.find((tool) => tool.name === name)
 
 /** <tool_call><function=name><parameter=key>value</parameter></function></tool_call>: Qwen3-Coder, Qwen 3.5. */
 const tags = {
   name: 'tags',
   shows: (template) => template.includes('<function=') && template.includes('<parameter='),
   answer(tools, how) {
-    const end = '\n</parameter>\n'
     const call = ({ name, parameters }) =>
       seq(
         mark('<tool_call>'), `\n<function=${name}>\n`,
-        argumentsForm(parameters, (key, schema) => seq(`<parameter=${key}>\n`, argumentForm(schema, parameters, end, '\n</parameter>'))),
+        argumentsForm(parameters, (key) => seq(`<parameter=${key}>\n`, argumentForm(parameters, key, '\n</parameter>'), '\n')),
         '</function>\n', mark('</tool_call>'),
       )
     return textThenCalls('<tool_call>', calls(tools.map(call), '\n', how), how)
@@ -121,7 +131,7 @@ const tags = {
         if (!(yield* scanner.accept('<parameter='))) break
         const key = yield* scanner.upTo('>\n')
         const value = yield* scanner.upTo('\n</parameter>')
-        if (value !== null) args[key] = argument(value, schemaOf(tools, name, key))
+        if (value !== null) args[key] = argument(value, toolOf(tools, name), key)
       }
       const isWhole = yield* scanner.accept('</function>')
       yield* scanner.space()
@@ -147,8 +157,8 @@ const pairs = {
     const call = ({ name, parameters }) =>
       seq(
         mark('<tool_call>'), name, maybe('\n'),
-        argumentsForm(parameters, (key, schema) =>
-          seq(mark('<arg_key>'), key, mark('</arg_key>'), maybe('\n'), mark('<arg_value>'), argumentForm(schema, parameters, mark(end), end), maybe('\n')),
+        argumentsForm(parameters, (key) =>
+          seq(mark('<arg_key>'), key, mark('</arg_key>'), maybe('\n'), mark('<arg_value>'), argumentForm(parameters, key, end, mark(end)), maybe('\n')),
         ),
         close,
       )
@@ -165,7 +175,7 @@ const pairs = {
         yield* scanner.space()
         yield* scanner.accept('<arg_value>')
         const value = yield* scanner.upTo('</arg_value>')
-        if (value !== null) args[key.trim()] = argument(value, schemaOf(tools, name, key.trim()))
+        if (value !== null) args[key.trim()] = argument(value, toolOf(tools, name), key.trim())
       }
       if (name && (yield* scanner.accept('</tool_call>'))) scanner.call(name, args)
       else scanner.noCall()

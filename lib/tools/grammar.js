@@ -21,6 +21,12 @@ const list = (part, separator = '') => seq(part, many(seq(separator, part)))
 /** JSON that a schema describes. */
 const json = (schema) => ({ kind: 'json', schema })
 
+/** JSON of the member `name` of objects that `schema` describes. `end`, which is to follow, does not occur in it. */
+const member = (schema, name, end) => ({ kind: 'member', schema, name, end })
+
+/** The same of a string as it is, without quotes and escapes: it ends where `end` begins, which does not begin within itself. */
+const textMember = (schema, name, end) => ({ kind: 'textMember', schema, name, end })
+
 /** `count` letters and digits. */
 const alphanumeric = (count) => ({ kind: 'repeat', part: { kind: 'class', ranges: ['09', 'AZ', 'az'] }, least: count, most: count })
 
@@ -42,12 +48,14 @@ const point = (c) => c.codePointAt(0)
 const anyOf = (characters) => ({ class: characters.map((c) => [point(c), point(c)]) })
 
 /**
- * The form of a grammar: { rules, root } of parts that are a string (the text), { seq: [...] }, { any: [...] },
+ * The form of a grammar: { rules, schemas, root } of parts that are a string (the text), { seq: [...] }, { any: [...] },
  * { repeat: [part, least, most or null] }, { class: [[first, last], ...] } and { except: [...] } of code points, { schema },
- * { token: id } and { rule: index }. `tokenOf(text)` is the id of the special token that is written so, or null.
+ * { member: [index of a schema, name] }, where a third element is the end of a text, { without: [part, text] }, { token: id } and
+ * { rule: index }. `tokenOf(text)` is the id of the special token that is written so, or null.
  */
 function formOf(grammar, tokenOf) {
   const rules = []
+  const schemas = [] // of members
   const freeRules = new Map() // of equal texts
 
   const form = (part) => {
@@ -63,6 +71,10 @@ function formOf(grammar, tokenOf) {
         return { class: part.ranges.map(([first, last]) => [point(first), point(last)]) }
       case 'json':
         return { schema: part.schema }
+      case 'member':
+        return { without: [{ member: [schemaIndex(part.schema), part.name] }, part.end] }
+      case 'textMember':
+        return { member: [schemaIndex(part.schema), part.name, part.end] }
       case 'mark': {
         const token = tokenOf(part.text)
         return token === null ? part.text : { token }
@@ -72,6 +84,11 @@ function formOf(grammar, tokenOf) {
     }
   }
 
+  const schemaIndex = (schema) => {
+    const known = schemas.indexOf(schema)
+    return known >= 0 ? known : schemas.push(schema) - 1
+  }
+
   const freeForm = ({ without, notAtStart }) => {
     const key = JSON.stringify([without, notAtStart])
     if (!freeRules.has(key)) freeRules.set(key, addFree(rules, without, notAtStart))
@@ -79,7 +96,7 @@ function formOf(grammar, tokenOf) {
   }
 
   const root = form(grammar)
-  return { rules, root }
+  return { rules, schemas, root }
 }
 
 /** The prefixes of `words` as states: { prefix, next: Map of character -> state, isWord }, the first one empty. */
@@ -139,4 +156,4 @@ function addFree(rules, without, notAtStart) {
   return first
 }
 
-module.exports = { alphanumeric, digits, formOf, free, json, list, many, mark, maybe, oneOf, seq }
+module.exports = { alphanumeric, digits, formOf, free, json, list, many, mark, maybe, member, oneOf, seq, textMember }

@@ -43,6 +43,7 @@ void grammar_free(struct grammar *grammar)
     memory_free(grammar->account, grammar->entries);
     memory_free(grammar->account, grammar->sets);
     memory_free(grammar->account, grammar->loops);
+    memory_free(grammar->account, grammar->guards);
     memory_free(grammar->account, grammar);
 }
 
@@ -260,6 +261,22 @@ uint32_t grammar_repeat(struct grammar_builder *builder, uint32_t node, uint32_t
     if (min == GRAMMAR_UNBOUNDED)
         grammar_builder_fail(builder, "a repetition cannot be at least %u times", min);
     return add_parent(builder, (struct grammar_node){.kind = NODE_REPEAT, .min = min, .max = max}, &node, 1);
+}
+
+uint32_t grammar_without(struct grammar_builder *builder, uint32_t node, const void *bytes, uint64_t n_bytes)
+{
+    struct grammar_builder *b = builder;
+    const struct grammar_node without = {.kind = NODE_WITHOUT, .min = b->bytes.n, .max = (uint32_t)n_bytes};
+    if (n_bytes == 0 || n_bytes > GRAMMAR_MAX_FORBIDDEN) {
+        grammar_builder_fail(b, "a text can be without 1 to %u bytes, not %llu", GRAMMAR_MAX_FORBIDDEN,
+                             (unsigned long long)n_bytes);
+        return 0;
+    }
+    if (!grammar_list_reserve(b, &b->bytes, (uint32_t)n_bytes, 1, GRAMMAR_MAX_BYTES, "bytes of literals"))
+        return 0;
+    memcpy((char *)b->bytes.items + b->bytes.n, bytes, n_bytes);
+    b->bytes.n += (uint32_t)n_bytes;
+    return add_parent(b, without, &node, 1);
 }
 
 // ---- Rules -----------------------------------------------------------------------------------------------------------

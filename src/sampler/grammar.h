@@ -25,6 +25,7 @@
 #define GRAMMAR_MAX_BYTES (1u << 24) // of all literals
 #define GRAMMAR_MAX_STEPS \
     (1u << 20) // of the finished program: about one per byte of a literal, a few per class and repetition
+#define GRAMMAR_MAX_FORBIDDEN 64u // bytes of grammar_without
 
 struct grammar;         // opaque: a finished grammar
 struct grammar_builder; // opaque; used by one thread at a time
@@ -57,6 +58,10 @@ uint32_t grammar_sequence(struct grammar_builder *builder, const uint32_t *nodes
 uint32_t grammar_choice(struct grammar_builder *builder, const uint32_t *nodes, uint32_t n_nodes);
 // min to max times (max GRAMMAR_UNBOUNDED: any number from min on).
 uint32_t grammar_repeat(struct grammar_builder *builder, uint32_t node, uint32_t min, uint32_t max);
+
+// What the node matches, but for texts in which these bytes occur: 1 to GRAMMAR_MAX_FORBIDDEN, copied. What follows is not looked at. A
+// text that can go on in no other way than to these bytes ends nowhere: let the node leave others.
+uint32_t grammar_without(struct grammar_builder *builder, uint32_t node, const void *bytes, uint64_t n_bytes);
 
 // A rule, to be defined once; its name (NUL-terminated, copied, for messages) need not be unique. Returns the rule's number, which is no node.
 uint32_t grammar_rule(struct grammar_builder *builder, const char *name);

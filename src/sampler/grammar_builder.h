@@ -11,6 +11,7 @@ enum grammar_node_kind {
     NODE_SEQUENCE, // children[first..first + n)
     NODE_CHOICE,   // likewise
     NODE_REPEAT,   // children[first], min..max times
+    NODE_WITHOUT,  // children[first], without bytes[min..min + max)
     NODE_REFERENCE // to rule `first`
 };
 

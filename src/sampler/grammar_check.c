@@ -78,6 +78,7 @@ static uint32_t children_wanted(const struct grammar_node *node, bool for_empty)
     case NODE_CLASS:
         return for_empty || node->n == 0 ? UINT32_MAX : 0;
     case NODE_SEQUENCE:
+    case NODE_WITHOUT:
         return node->n;
     case NODE_REPEAT:
         return node->min == 0 ? 0 : 1;

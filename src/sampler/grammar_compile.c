@@ -13,11 +13,11 @@
 struct compiler {
     struct grammar_builder *b; // its error is the compiler's
     struct grammar_facts facts;
-    struct grammar_list steps, sets, loops; // of the program
-    uint32_t *step_slots, *set_slots;       // open addressing: index + 1, 0: empty
-    uint32_t n_step_slots, n_set_slots;     // powers of two, or 0
-    uint32_t *entries;                      // [rules]: 0: not wanted; NOT_COMPILED: in `wanted`
-    uint32_t *wanted;                       // [rules]
+    struct grammar_list steps, sets, loops, guards; // of the program
+    uint32_t *step_slots, *set_slots;               // open addressing: index + 1, 0: empty
+    uint32_t n_step_slots, n_set_slots;             // powers of two, or 0
+    uint32_t *entries;                              // [rules]: 0: not wanted; NOT_COMPILED: in `wanted`
+    uint32_t *wanted;                               // [rules]
     uint32_t n_wanted, n_visits;
 };
 
@@ -79,10 +79,14 @@ static uint32_t open_step(struct compiler *c)
     return c->steps.n++;
 }
 
+static uint32_t set_index(struct compiler *c, const struct grammar_set *set)
+{
+    return intern(c, &c->sets, &c->set_slots, &c->n_set_slots, set, sizeof *set, "sets of bytes");
+}
+
 static uint32_t read(struct compiler *c, const struct grammar_set *set, uint32_t next)
 {
-    const uint32_t at = intern(c, &c->sets, &c->set_slots, &c->n_set_slots, set, sizeof *set, "sets of bytes");
-    return step(c, GRAMMAR_READ, at, next);
+    return step(c, GRAMMAR_READ, set_index(c, set), next);
 }
 
 static uint32_t split(struct compiler *c, uint32_t a, uint32_t b)
@@ -94,12 +98,17 @@ static uint32_t split(struct compiler *c, uint32_t a, uint32_t b)
 
 // ---- Literals and classes --------------------------------------------------------------------------------------------
 
+static struct grammar_set set_of(unsigned char byte)
+{
+    struct grammar_set set = {{0}};
+    set.bits[byte >> 6] = 1ull << (byte & 63);
+    return set;
+}
+
 static uint32_t compile_literal(struct compiler *c, const struct grammar_node *node, uint32_t next)
 {
     for (uint32_t i = node->n; i-- > 0;) {
-        const unsigned char byte = ((const unsigned char *)c->b->bytes.items)[node->first + i];
-        struct grammar_set set = {{0}};
-        set.bits[byte >> 6] = 1ull << (byte & 63);
+        const struct grammar_set set = set_of(((const unsigned char *)c->b->bytes.items)[node->first + i]);
         next = read(c, &set, next);
     }
     return next;
@@ -231,6 +240,26 @@ static uint32_t compile_repeat(struct compiler *c, const struct grammar_node *no
     return compile_counted(c, node, child, next);
 }
 
+static uint32_t compile_without(struct compiler *c, const struct grammar_node *node, uint32_t next)
+{
+    const uint32_t id = c->guards.n;
+    struct grammar_guard guard = {.exit = next, .n = node->max};
+    if (!grammar_list_reserve(c->b, &c->guards, 1, sizeof guard, GRAMMAR_MAX_STEPS, "forbidden texts"))
+        return 0;
+    memcpy(guard.bytes, (const char *)c->b->bytes.items + node->min, guard.n);
+    for (uint32_t i = 0; i < guard.n; i++) { // so that each is alone in its class of bytes
+        const struct grammar_set set = set_of(guard.bytes[i]);
+        set_index(c, &set);
+    }
+    for (uint32_t i = 1; i + 1 < guard.n; i++)
+        guard.shorter[i + 1] = (uint8_t)grammar_guard_next(&guard, guard.shorter[i], guard.bytes[i]);
+    ((struct grammar_guard *)c->guards.items)[id] = guard;
+    c->guards.n++;
+    const uint32_t body = compile(c, builder_children(c->b, node)[0], step(c, GRAMMAR_GUARD_END, id, 0));
+    ((struct grammar_guard *)c->guards.items)[id].body = body;
+    return step(c, GRAMMAR_GUARD, id, 0);
+}
+
 static uint32_t compile_reference(struct compiler *c, uint32_t rule, uint32_t next)
 {
     if (c->entries[rule] == 0) {
@@ -265,6 +294,8 @@ static uint32_t compile(struct compiler *c, uint32_t id, uint32_t next)
         return result;
     case NODE_REPEAT:
         return compile_repeat(c, node, next);
+    case NODE_WITHOUT:
+        return compile_without(c, node, next);
     case NODE_REFERENCE:
         return compile_reference(c, node->first, next);
     }
@@ -327,9 +358,11 @@ static enum chord_status finish(struct compiler *c, uint32_t root, struct gramma
         .n_rules = b->rules.n,
         .n_sets = c->sets.n,
         .n_loops = c->loops.n,
+        .n_guards = c->guards.n,
         .steps = give_items(&c->steps),
         .sets = give_items(&c->sets),
         .loops = give_items(&c->loops),
+        .guards = give_items(&c->guards),
         .entries = c->entries,
         .start = start,
     };
@@ -372,5 +405,6 @@ enum chord_status grammar_finish(struct grammar_builder *builder, uint32_t root,
     memory_free(b->account, c.steps.items);
     memory_free(b->account, c.sets.items);
     memory_free(b->account, c.loops.items);
+    memory_free(b->account, c.guards.items);
     return status;
 }

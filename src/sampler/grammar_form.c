@@ -7,6 +7,7 @@ struct form {
     struct arena arena;
     uint32_t *rules; // [n_rules]: the builder's
     uint32_t n_rules;
+    const struct json_value *schemas; // an array, or NULL
 };
 
 static uint32_t refuse(struct form *f, const char *what)
@@ -98,6 +99,26 @@ static uint32_t token_node(struct form *f, const struct json_value *of)
     return grammar_token(f->b, token);
 }
 
+static uint32_t without_node(struct form *f, const struct json_value *of)
+{
+    const struct json_value *text = json_element(of, 1);
+    if (of->type != JSON_ARRAY || of->n != 2 || text->type != JSON_STRING)
+        return refuse(f, "expected a part and the text that does not occur in it");
+    return grammar_without(f->b, part_node(f, json_element(of, 0)), text->text.bytes, text->text.n_bytes);
+}
+
+static uint32_t member_node(struct form *f, const struct json_value *of)
+{
+    const struct json_value *name = json_element(of, 1), *until = json_element(of, 2);
+    uint32_t schema;
+    if (of->type != JSON_ARRAY || (of->n != 2 && of->n != 3) || name->type != JSON_STRING ||
+        (until != NULL && until->type != JSON_STRING) || f->schemas == NULL || f->schemas->n == 0 ||
+        !read_count(json_element(of, 0), f->schemas->n - 1, &schema))
+        return refuse(f, "expected the number of a schema, the name of a member and perhaps a text");
+    return json_schema_member(f->b, json_element(f->schemas, schema), name->text, until != NULL ? &until->text : NULL,
+                              f->arena.account);
+}
+
 static uint32_t part_node(struct form *f, const struct json_value *part)
 {
     if (grammar_builder_failed(f->b))
@@ -119,13 +140,19 @@ static uint32_t part_node(struct form *f, const struct json_value *part)
         return token_node(f, of);
     if (json_string_is(of->key, "schema"))
         return json_schema_node(f->b, of, f->arena.account);
+    if (json_string_is(of->key, "without"))
+        return without_node(f, of);
+    if (json_string_is(of->key, "member"))
+        return member_node(f, of);
     return refuse(f, "a part of no known kind");
 }
 
 static uint32_t root_node(struct form *f, const struct json_value *form)
 {
     const struct json_value *rules = json_member(form, "rules"), *root = json_member(form, "root");
-    if (rules == NULL || rules->type != JSON_ARRAY || root == NULL)
+    f->schemas = json_member(form, "schemas");
+    if (rules == NULL || rules->type != JSON_ARRAY || root == NULL ||
+        (f->schemas != NULL && f->schemas->type != JSON_ARRAY))
         return refuse(f, "expected rules and a root");
     f->rules = allocate(f, rules->n, sizeof *f->rules);
     if (f->rules == NULL)

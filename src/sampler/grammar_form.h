@@ -1,6 +1,6 @@
 // Grammars as JSON describes them: what the JavaScript side puts together for answers with calls of tools.
 //
-//   {"rules": [part, ...], "root": part}, and a part is one of
+//   {"rules": [part, ...], "schemas": [schema, ...], "root": part}, where schemas may be missing, and a part is one of
 //   "text"                              this text
 //   {"seq": [part, ...]}                one after another
 //   {"any": [part, ...]}                one of them
@@ -8,8 +8,11 @@
 //   {"class": [[first, last], ...]}     one character, of these code points
 //   {"except": [[first, last], ...]}    one character, of the others
 //   {"rule": index}                     what rules[index] is
+//   {"without": [part, "text"]}         the part, but for texts in which this one occurs
 //   {"token": id}                       this special token
 //   {"schema": schema}                  JSON that the JSON Schema describes (json_schema.h)
+//   {"member": [index, name]}           JSON of the member `name` of an object that schemas[index] describes
+//   {"member": [index, name, "text"]}   the same of a string as it is, without quotes and escapes, in which the text does not occur
 #ifndef CHORD_SAMPLER_GRAMMAR_FORM_H
 #define CHORD_SAMPLER_GRAMMAR_FORM_H
 

@@ -250,6 +250,11 @@ uint32_t terms_reference(struct compiler *c, const struct terms *terms, const st
 
 // ---- Branches --------------------------------------------------------------------------------------------------------
 
+static bool is_raw_text(const struct compiler *c, const struct json_value *value)
+{
+    return value->type == JSON_STRING && !string_has(value->text, c->until);
+}
+
 // The values of enum or const that all of the terms validate, as they are.
 static uint32_t define_values(struct compiler *c, const struct terms *terms, const struct schema *s)
 {
@@ -261,7 +266,7 @@ static uint32_t define_values(struct compiler *c, const struct terms *terms, con
         return 0;
     }
     for (const struct json_value *value = first; value != NULL; value = s->constant != NULL ? NULL : value->next)
-        if (terms_validate(c, terms, value))
+        if (terms_validate(c, terms, value) && (!c->text.is_raw || is_raw_text(c, value)))
             nodes[n_nodes++] = json_text_value(&c->text, value);
     return grammar_choice(c->text.builder, nodes, n_nodes);
 }
@@ -374,7 +379,7 @@ static uint32_t define_array(struct compiler *c, const struct terms *terms, cons
 static uint32_t define_types(struct compiler *c, const struct terms *terms, const struct json_value *at)
 {
     struct grammar_builder *b = c->text.builder;
-    const uint32_t types = terms_chosen_types(terms);
+    const uint32_t types = terms_chosen_types(terms) & (c->text.is_raw ? TYPE_STRING : TYPE_ALL);
     uint32_t nodes[8], n = 0;
     if (types & TYPE_OBJECT)
         nodes[n++] = schema_object(c, terms, at);
@@ -417,14 +422,25 @@ static uint32_t define_place(struct compiler *c, const struct place *place)
     return schema_failed(c) ? 0 : define_types(c, &terms, place->json);
 }
 
-// The root's node in the compiler's builder; what the reader's status says is then to be looked at.
-static uint32_t compile(struct compiler *c)
+// What the root describes, or what it says of its member `name`.
+static bool described(struct compiler *c, const struct json_string *name, struct terms *out)
+{
+    struct terms root = {0};
+    *out = (struct terms){0};
+    if (!terms_add(c, name != NULL ? &root : out, c->reader.root))
+        return false;
+    return name == NULL || terms_of_member(c, &root, *name, out);
+}
+
+// The node in the compiler's builder; what the reader's status says is then to be looked at.
+static uint32_t compile(struct compiler *c, const struct json_string *name)
 {
     const struct json_value *json = c->reader.root;
-    struct terms root = {0};
-    if (!terms_add(c, &root, json))
+    const struct json_value *property = name != NULL ? json_member_n(json_member(json, "properties"), *name) : NULL;
+    struct terms terms;
+    if (!described(c, name, &terms))
         return 0;
-    const uint32_t node = terms_reference(c, &root, json);
+    const uint32_t node = terms_reference(c, &terms, property != NULL ? property : json);
     for (const struct place *p = c->first; p != NULL; p = p->next) {
         const uint32_t defined = define_place(c, p);
         if (schema_failed(c) || grammar_builder_failed(c->text.builder))
@@ -434,8 +450,8 @@ static uint32_t compile(struct compiler *c)
     return node;
 }
 
-uint32_t json_schema_node(struct grammar_builder *builder, const struct json_value *root,
-                          struct memory_account *account)
+static uint32_t node_of(struct grammar_builder *builder, const struct json_value *root, const struct json_string *name,
+                        const struct json_string *until, struct memory_account *account)
 {
     struct chord_error error;
     struct arena arena;
@@ -447,13 +463,26 @@ uint32_t json_schema_node(struct grammar_builder *builder, const struct json_val
         grammar_builder_fail_with(builder, &error);
     } else {
         c->reader = (struct schema_reader){.arena = &arena, .root = root, .err = &error};
-        c->text = (struct json_text){.builder = builder, .arena = &arena};
-        node = compile(c);
+        c->text = (struct json_text){.builder = builder, .arena = &arena, .is_raw = until != NULL};
+        c->until = until != NULL ? *until : (struct json_string){0};
+        node = compile(c, name);
         if (schema_failed(c))
             grammar_builder_fail_with(builder, &error);
     }
     arena_free(&arena);
     return node;
+}
+
+uint32_t json_schema_node(struct grammar_builder *builder, const struct json_value *root,
+                          struct memory_account *account)
+{
+    return node_of(builder, root, NULL, NULL, account);
+}
+
+uint32_t json_schema_member(struct grammar_builder *builder, const struct json_value *root, struct json_string name,
+                            const struct json_string *until, struct memory_account *account)
+{
+    return node_of(builder, root, &name, until, account);
 }
 
 enum chord_status json_schema_compile(const char *schema, uint64_t n_bytes, struct memory_account *account,

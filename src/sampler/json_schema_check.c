@@ -26,6 +26,14 @@ bool regex_matches(struct compiler *c, const struct regex *regex, struct json_st
     return matches;
 }
 
+bool string_has(struct json_string text, struct json_string part)
+{
+    for (uint32_t i = 0; part.n_bytes <= text.n_bytes && i <= text.n_bytes - part.n_bytes; i++)
+        if (memcmp(text.bytes + i, part.bytes, part.n_bytes) == 0)
+            return true;
+    return false;
+}
+
 // ---- Values ----------------------------------------------------------------------------------------------------------
 
 static bool are_equal(const struct json_value *a, const struct json_value *b)

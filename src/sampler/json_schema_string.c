@@ -1,6 +1,8 @@
 // Strings of a schema: lengths, patterns, formats.
 #include "sampler/json_schema_terms.h"
 
+#include <string.h>
+
 #define MAX_REGEXES 24u
 #define MAX_STATES 4096u
 #define FEW_STATES 256u
@@ -94,6 +96,54 @@ uint32_t schema_string_of(struct compiler *c, const struct automaton_part *parts
     return as_automaton(c, with_length, n_parts, at);
 }
 
+// Can a text of the expression have the character?
+static bool regex_has(const struct regex *regex, uint32_t character)
+{
+    bool has = false;
+    for (uint32_t i = 0; i < regex->n && !has; i++)
+        has = regex->kind == REGEX_CLASS ? regex->ranges[i].first <= character && character <= regex->ranges[i].last
+                                         : regex_has(regex->children[i], character);
+    return has;
+}
+
+// Of texts of all of the parts: can `until` occur in them? False only where one of its characters in ASCII cannot.
+static bool may_have(const struct automaton_part *parts, uint32_t n, struct json_string until)
+{
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t k = 0; k < until.n_bytes; k++)
+            if ((unsigned char)until.bytes[k] < 0x80 && !regex_has(parts[i].regex, (unsigned char)until.bytes[k]))
+                return false;
+    return true;
+}
+
+// As schema_string_of, without the texts in which `until` occurs.
+static uint32_t raw_string_of(struct compiler *c, struct automaton_part *parts, uint32_t n, uint32_t min, uint32_t max,
+                              const struct json_value *at)
+{
+    struct arena *arena = c->reader.arena;
+    struct automaton automaton;
+    if (!may_have(parts, n, c->until))
+        return schema_string_of(c, parts, n, min, max, at);
+    if (n > 0) { // an automaton knows of texts that can go on in no other way
+        const struct regex *any =
+            regex_repeat(arena, regex_class(arena, &any_character, 1, false), 0, GRAMMAR_UNBOUNDED);
+        const struct regex *around[3] = {any, regex_text(arena, c->until), any};
+        const struct regex *length = regex_repeat(arena, regex_class(arena, &any_character, 1, false), min, max);
+        const struct regex *forbidden = regex_sequence(arena, around, 3);
+        struct automaton_part all[MAX_REGEXES + 2];
+        if (length == NULL || forbidden == NULL)
+            return no_memory(c);
+        memcpy(all, parts, n * sizeof *parts);
+        all[n] = (struct automaton_part){.regex = forbidden, .negated = true};
+        all[n + 1] = (struct automaton_part){.regex = length};
+        const uint32_t n_all = n + 1 + (min > 0 || max < UINT32_MAX);
+        if (automaton_make(arena, all, n_all, MAX_STATES, &automaton) == AUTOMATON_DONE)
+            return json_text_automaton(&c->text, &automaton);
+    }
+    const uint32_t node = schema_string_of(c, parts, n, min, max, at);
+    return grammar_without(c->text.builder, node, c->until.bytes, c->until.n_bytes);
+}
+
 uint32_t schema_string(struct compiler *c, const struct terms *terms, const struct json_value *at)
 {
     struct grammar_builder *b = c->text.builder;
@@ -105,6 +155,8 @@ uint32_t schema_string(struct compiler *c, const struct terms *terms, const stru
     for (uint32_t i = 0; i < n; i++)
         parts[i] = (struct automaton_part){.regex = regexes[i]};
     terms_length(terms, &min, &max);
+    if (c->text.is_raw)
+        return raw_string_of(c, parts, n, min, max, at);
     if (n > 0 || min > 0 || max < UINT32_MAX)
         return json_text_quoted(&c->text, schema_string_of(c, parts, n, min, max, at));
     if (c->any_string == 0) {

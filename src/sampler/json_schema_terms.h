@@ -23,6 +23,7 @@ struct terms {
 struct compiler {
     struct schema_reader reader;
     struct json_text text;
+    struct json_string until; // with text.is_raw: what does not occur in strings
     struct place *buckets[SCHEMA_BUCKETS];
     struct place *first, *last;       // in the order in which they are defined
     uint32_t any_string, any_integer; // rule + 1; 0: not made
@@ -71,6 +72,7 @@ bool terms_apart(struct compiler *c, const struct terms *terms, const struct jso
 // The expressions that strings of the terms are of, without those of length.
 bool terms_regexes(struct compiler *c, const struct terms *terms, const struct regex **out, uint32_t capacity,
                    uint32_t *n);
+bool string_has(struct json_string text, struct json_string part);
 bool regex_matches(struct compiler *c, const struct regex *regex, struct json_string text);
 
 // json_schema_string.c, json_schema_object.c: the node of such values, with quotes and braces.

@@ -51,6 +51,8 @@ static uint64_t escape(struct json_string string, char *out)
 
 uint32_t json_text_characters(struct json_text *text, struct json_string string)
 {
+    if (text->is_raw)
+        return grammar_literal(text->builder, string.bytes, string.n_bytes);
     char *escaped = arena_alloc(text->arena, (uint64_t)string.n_bytes + 2, 6);
     if (escaped == NULL)
         return json_text_no_memory(text);
@@ -59,12 +61,16 @@ uint32_t json_text_characters(struct json_text *text, struct json_string string)
 
 uint32_t json_text_quoted(struct json_text *text, uint32_t node)
 {
+    if (text->is_raw)
+        return node;
     const uint32_t quote = json_text_plain(text, "\"");
     return grammar_sequence(text->builder, (uint32_t[]){quote, node, quote}, 3);
 }
 
 uint32_t json_text_string(struct json_text *text, struct json_string string)
 {
+    if (text->is_raw)
+        return json_text_characters(text, string);
     char *escaped = arena_alloc(text->arena, (uint64_t)string.n_bytes + 2, 6);
     if (escaped == NULL)
         return json_text_no_memory(text);
@@ -122,6 +128,8 @@ static bool ranges_have(const struct grammar_range *ranges, uint32_t n, uint32_t
 
 uint32_t json_text_class(struct json_text *text, const struct grammar_range *ranges, uint32_t n_ranges)
 {
+    if (text->is_raw)
+        return grammar_class(text->builder, ranges, n_ranges, false);
     // What stands for itself: the ranges without what is below 0x20 and the two that are escaped.
     static const struct grammar_range plain[] = {{0x20, '"' - 1}, {'"' + 1, '\\' - 1}, {'\\' + 1, LAST_CODE_POINT}};
     struct grammar_range *kept = arena_alloc(text->arena, 3 * (uint64_t)n_ranges + 1, sizeof *kept);

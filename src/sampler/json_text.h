@@ -1,5 +1,5 @@
 // Parts of JSON text as nodes of a grammar, in the one form that JSON.stringify writes: no white space, characters as themselves but
-// for ", \ and control characters, escapes in lower case and as short as there are.
+// for ", \ and control characters, escapes in lower case and as short as there are. Or strings as they are: without quotes and escapes.
 #ifndef CHORD_SAMPLER_JSON_TEXT_H
 #define CHORD_SAMPLER_JSON_TEXT_H
 
@@ -13,6 +13,7 @@
 struct json_text {
     struct grammar_builder *builder;
     struct arena *arena;
+    bool is_raw;                    // strings as they are
     uint32_t escapes, beyond_ascii; // rules that many strings share: + 1; 0: not made
 };
 
@@ -25,7 +26,7 @@ uint32_t json_text_class(struct json_text *text, const struct grammar_range *ran
 uint32_t json_text_regex(struct json_text *text, const struct regex *regex);
 uint32_t json_text_automaton(struct json_text *text, const struct automaton *automaton);
 
-// Nodes with their quotes.
+// Nodes with their quotes, if there are any.
 uint32_t json_text_quoted(struct json_text *text, uint32_t node);
 uint32_t json_text_string(struct json_text *text, struct json_string string);
 

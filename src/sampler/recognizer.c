@@ -8,14 +8,20 @@
 #define UNKNOWN UINT32_MAX
 #define EMPTY_STACK 0u
 
+enum frame_kind {
+    FRAME_CALL,
+    FRAME_LOOP,
+    FRAME_FRESH, // of a loop whose body may be empty, and no byte has been read in this turn
+    FRAME_GUARD,
+};
+
 // A stack is its top frame; frames are never changed and equal ones are one.
 struct frame {
     uint32_t below;
-    uint32_t step;  // a step to return to, or FRAME_LOOP and the number of a loop
-    uint32_t count; // of a loop: turns that have ended
-    bool is_loop;
-    bool is_fresh;  // a turn of a loop whose body may be empty, and no byte has been read in it
-    bool any_fresh; // this frame or one below
+    uint32_t step;  // of a call: to return to; else the number of the loop or guard
+    uint32_t count; // of a loop: turns that have ended; of a guard: bytes of what it forbids that were read last
+    enum frame_kind kind;
+    bool is_touched; // a byte that is read makes another frame of this one, or of one below: fresh turns and guards
     struct recognizer_key key;
 };
 
@@ -138,7 +144,7 @@ static bool grow_slots(struct recognizer *r, uint32_t **slots, uint32_t *n_slots
 
 static uint32_t frame_hash(const struct frame *f)
 {
-    return hash_words((uint64_t)f->below << 32 | f->step, (uint64_t)f->count << 2 | f->is_loop << 1 | f->is_fresh);
+    return hash_words((uint64_t)f->below << 32 | f->step, (uint64_t)f->count << 2 | f->kind);
 }
 
 static uint32_t hash_of_frame(const struct recognizer *r, uint32_t id)
@@ -150,8 +156,8 @@ static uint32_t hash_of_frame(const struct recognizer *r, uint32_t id)
 static struct recognizer_key key_of_frame(const struct recognizer *r, const struct frame *f)
 {
     const struct recognizer_key below = frame_at(r, f->below)->key;
-    uint64_t least = 0, most = 0;
-    if (f->is_loop) {
+    uint64_t least = f->count, most = 0;
+    if (f->kind == FRAME_LOOP || f->kind == FRAME_FRESH) {
         const struct grammar_loop *loop = &r->grammar->loops[f->step];
         const uint64_t enough = (uint64_t)r->n_ahead + 1;
         least = loop->min > f->count ? loop->min - f->count : 0;
@@ -159,7 +165,7 @@ static struct recognizer_key key_of_frame(const struct recognizer *r, const stru
         least = least < enough ? least : enough;
         most = most < enough ? most : enough;
     }
-    const uint64_t a = (uint64_t)f->step << 2 | f->is_loop << 1 | f->is_fresh, b = least << 32 | most;
+    const uint64_t a = (uint64_t)f->step << 2 | f->kind, b = least << 32 | most;
     struct recognizer_key key;
     for (int i = 0; i < 2; i++)
         key.bits[i] = mix(mix(mix(below.bits[i] + (uint64_t)i + 1) ^ a) + b * 0x9e3779b97f4a7c15u);
@@ -168,8 +174,7 @@ static struct recognizer_key key_of_frame(const struct recognizer *r, const stru
 
 static bool frames_equal(const struct frame *a, const struct frame *b)
 {
-    return a->below == b->below && a->step == b->step && a->count == b->count && a->is_loop == b->is_loop &&
-           a->is_fresh == b->is_fresh;
+    return a->below == b->below && a->step == b->step && a->count == b->count && a->kind == b->kind;
 }
 
 // UNKNOWN when there is no room.
@@ -184,17 +189,17 @@ static uint32_t intern_frame(struct recognizer *r, struct frame f)
     struct frame *place = append(r, &r->frames, 1, sizeof f);
     if (place == NULL)
         return UNKNOWN;
-    f.any_fresh = f.is_fresh || frame_at(r, f.below)->any_fresh;
+    f.is_touched = f.kind == FRAME_FRESH || f.kind == FRAME_GUARD || frame_at(r, f.below)->is_touched;
     f.key = key_of_frame(r, &f);
     *place = f;
     return r->frame_slots[at] = r->frames.n - 1;
 }
 
-// The stack after a byte was read: no turn is fresh any more.
-static uint32_t lift(struct recognizer *r, uint32_t stack)
+// The stack after a byte was read: no turn is fresh any more, and guards know of it. UNKNOWN also where one forbids it.
+static uint32_t lift(struct recognizer *r, uint32_t stack, unsigned char byte)
 {
     r->lifted.n = 0;
-    while (frame_at(r, stack)->any_fresh) {
+    while (frame_at(r, stack)->is_touched) {
         uint32_t *place = append(r, &r->lifted, 1, sizeof *place);
         if (place == NULL)
             return UNKNOWN;
@@ -202,10 +207,19 @@ static uint32_t lift(struct recognizer *r, uint32_t stack)
         stack = frame_at(r, stack)->below;
     }
     for (uint32_t i = r->lifted.n; i-- > 0 && stack != UNKNOWN;) {
-        struct frame f = *frame_at(r, ((uint32_t *)r->lifted.items)[i]);
+        const uint32_t id = ((uint32_t *)r->lifted.items)[i];
+        const struct frame old = *frame_at(r, id);
+        struct frame f = old;
         f.below = stack;
-        f.is_fresh = false;
-        stack = intern_frame(r, f);
+        if (f.kind == FRAME_FRESH)
+            f.kind = FRAME_LOOP;
+        if (f.kind == FRAME_GUARD) {
+            const struct grammar_guard *guard = &r->grammar->guards[f.step];
+            f.count = grammar_guard_next(guard, f.count, byte);
+            if (f.count == guard->n)
+                return UNKNOWN;
+        }
+        stack = frames_equal(&f, &old) ? id : intern_frame(r, f);
     }
     return stack;
 }
@@ -283,8 +297,7 @@ static uint32_t begin_turn(struct recognizer *r, uint32_t loop, uint32_t count, 
     return intern_frame(r, (struct frame){.below = below,
                                           .step = loop,
                                           .count = count,
-                                          .is_loop = true,
-                                          .is_fresh = r->grammar->loops[loop].may_be_empty});
+                                          .kind = r->grammar->loops[loop].may_be_empty ? FRAME_FRESH : FRAME_LOOP});
 }
 
 // One step that reads nothing: the step after it, FAIL where the way ends. A second way on is pending.
@@ -311,7 +324,7 @@ static uint32_t follow_one(struct recognizer *r, struct grammar_step step, uint3
     case GRAMMAR_LOOP_END: {
         const struct grammar_loop *loop = &g->loops[step.a];
         uint32_t count = top.count + 1;
-        if (top.is_fresh)
+        if (top.kind == FRAME_FRESH)
             return GRAMMAR_STEP_FAIL;
         if (count >= loop->min)
             follow_later(r, loop->exit, top.below);
@@ -322,6 +335,12 @@ static uint32_t follow_one(struct recognizer *r, struct grammar_step step, uint3
         *stack = begin_turn(r, step.a, count, top.below);
         return loop->body;
     }
+    case GRAMMAR_GUARD:
+        *stack = intern_frame(r, (struct frame){.below = *stack, .step = step.a, .kind = FRAME_GUARD});
+        return g->guards[step.a].body;
+    case GRAMMAR_GUARD_END:
+        *stack = top.below;
+        return g->guards[step.a].exit;
     case GRAMMAR_FAIL:
     case GRAMMAR_END:
     case GRAMMAR_READ:
@@ -437,7 +456,7 @@ static uint32_t compute_next(struct recognizer *r, uint32_t state, unsigned char
         const struct grammar_step step = r->grammar->steps[way.step];
         if (step.op != GRAMMAR_READ || !grammar_set_has(&r->grammar->sets[step.a], byte))
             continue;
-        const uint32_t stack = lift(r, way.stack);
+        const uint32_t stack = lift(r, way.stack, byte);
         if (stack != UNKNOWN)
             follow(r, step.b, stack, first);
     }

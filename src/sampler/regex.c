@@ -605,6 +605,23 @@ static bool find_ways(struct parser *p, const struct regex *regex, struct ways *
     }
 }
 
+// Sequences within sequences as one, so that what repeats is seen beside what does not.
+static const struct regex *flatten(struct parser *p, const struct regex *regex)
+{
+    struct regex_list left = {0}, flat = {0};
+    if (!add_regex(p, &left, regex))
+        return NULL;
+    while (left.n > 0) {
+        const struct regex *last = left.items[--left.n];
+        if (last->kind != REGEX_SEQUENCE && !add_regex(p, &flat, last))
+            return NULL;
+        for (uint32_t i = last->kind == REGEX_SEQUENCE ? last->n : 0; i-- > 0;)
+            if (!add_regex(p, &left, last->children[i]))
+                return NULL;
+    }
+    return flat.n == 1 ? flat.items[0] : regex_sequence(p->arena, flat.items, flat.n);
+}
+
 // The whole texts in which `regex` is found.
 static const struct regex *whole_texts(struct parser *p, const struct regex *regex)
 {
@@ -622,7 +639,9 @@ static const struct regex *whole_texts(struct parser *p, const struct regex *reg
         parts[n++] = way.body;
         if (!way.at_end)
             parts[n++] = any;
-        alternatives[i] = n == 1 ? parts[0] : regex_sequence(p->arena, parts, n);
+        alternatives[i] = flatten(p, regex_sequence(p->arena, parts, n));
+        if (alternatives[i] == NULL)
+            return NULL;
     }
     return ways->n == 1 ? alternatives[0] : regex_choice(p->arena, alternatives, ways->n);
 }

@@ -23,8 +23,8 @@ static bool quick; // under slow emulation
 #define MAX_TEXT 7 // bytes: ends are bits of a byte
 
 struct part {
-    enum { LITERAL, CLASS, SEQUENCE, CHOICE, REPEAT, REFERENCE } kind;
-    char text[4];
+    enum { LITERAL, CLASS, SEQUENCE, CHOICE, REPEAT, WITHOUT, REFERENCE } kind;
+    char text[4];     // of a literal, or forbidden: n bytes
     unsigned letters; // of a class: bit i is 'a' + i
     int children[3], n;
     uint32_t min, max;
@@ -35,6 +35,7 @@ struct random_grammar {
     struct part parts[MAX_PARTS];
     int n_parts;
     int rules[N_RULES];
+    bool forbids; // some part is WITHOUT
 };
 
 static int make_part(struct random_grammar *g, struct random_state *random, int depth, int rule)
@@ -52,7 +53,7 @@ static int make_part(struct random_grammar *g, struct random_state *random, int 
                                          {1, 1}};
     if (g->n_parts >= MAX_PARTS - 4)
         depth = 0;
-    const uint64_t kind = random_next(random) % (depth > 0 ? 10 : 3);
+    const uint64_t kind = random_next(random) % (depth > 0 ? 11 : 3);
     struct part part = {.kind = LITERAL};
     if (kind < 2) {
         part.n = (int)(random_next(random) % 3);
@@ -76,6 +77,13 @@ static int make_part(struct random_grammar *g, struct random_state *random, int 
             part.children[part.n - 1] = g->n_parts + 2;
             g->n_parts += 3;
         }
+    } else if (kind == 10) {
+        part.kind = WITHOUT;
+        part.children[0] = make_part(g, random, depth - 1, rule);
+        part.n = 1 + (int)(random_next(random) % 4);
+        for (int i = 0; i < part.n; i++)
+            part.text[i] = (char)('a' + random_next(random) % 2);
+        g->forbids = true;
     } else {
         const uint32_t *b = bounds[random_next(random) % (sizeof bounds / sizeof *bounds)];
         part.kind = REPEAT;
@@ -117,6 +125,8 @@ static uint32_t build(struct grammar_builder *b, const struct random_grammar *g,
         return grammar_choice(b, nodes, (uint32_t)part->n);
     case REPEAT:
         return grammar_repeat(b, build(b, g, part->children[0], rules), part->min, part->max);
+    case WITHOUT:
+        return grammar_without(b, build(b, g, part->children[0], rules), part->text, (uint64_t)part->n);
     case REFERENCE:
         break;
     }
@@ -177,6 +187,15 @@ static unsigned naive_ends(const struct random_grammar *g, int id, const char *t
         }
         return ends;
     }
+    case WITHOUT:
+        for (int i = 0; i <= n; i++) {
+            unsigned from_here = starts >> i & 1 ? naive_ends(g, part->children[0], text, n, 1u << i) : 0;
+            for (int k = i; k + part->n <= n; k++)
+                if (memcmp(text + k, part->text, (size_t)part->n) == 0)
+                    from_here &= (1u << (k + part->n)) - 1; // ends before the forbidden text does
+            ends |= from_here;
+        }
+        return ends;
     case REFERENCE:
         break;
     }
@@ -224,7 +243,7 @@ static void test_random_grammars(void **state)
     (void)state;
     struct random_state random;
     struct chord_error err;
-    int n_compared = 0;
+    int n_compared = 0, n_forbidding = 0;
     random_seed(&random, 11);
     for (int i = 0; i < (quick ? 60 : 250); i++) {
         struct random_grammar g;
@@ -246,7 +265,7 @@ static void test_random_grammars(void **state)
             if (next != RECOGNIZER_DEAD)
                 at = next;
         }
-        assert_true(reaches_end(r, at));
+        assert_true(g.forbids || reaches_end(r, at));
         // Forgetting changes nothing.
         uint32_t kept[2] = {start, at};
         assert_true(recognizer_forget(r, kept, 2));
@@ -255,8 +274,9 @@ static void test_random_grammars(void **state)
         recognizer_free(r);
         grammar_free(grammar);
         n_compared++;
+        n_forbidding += g.forbids;
     }
-    assert_true(n_compared > (quick ? 30 : 120));
+    assert_true(n_compared > (quick ? 30 : 120) && n_forbidding > (quick ? 8 : 30));
 }
 
 // ---- Characters ------------------------------------------------------------------------------------------------------

@@ -25,6 +25,11 @@ static bool has(const struct grammar *grammar, const void *text, size_t n_bytes)
     return can_end;
 }
 
+// The member m of an object; `until`: what follows its name in the part.
+#define MEMBER(schema, until)                                                                                     \
+    "{\"rules\":[],\"schemas\":[true,{\"properties\":{\"n\":{},\"m\":{" schema "}},\"$defs\":{\"d\":{\"format\":" \
+    "\"date\"}}}],\"root\":{\"member\":[1,\"m\"" until "]}}"
+
 static void test_forms(void **state)
 {
     static const struct {
@@ -47,6 +52,28 @@ static void test_forms(void **state)
          "{\"schema\":{\"type\":\"object\",\"properties\":{\"y\":{\"enum\":[\"z\"]}},\"required\":[\"y\"]}}]}}",
          {"1{\"y\":\"z\"}"},
          {"1{}", "2{\"y\":\"z\"}"}},
+        {"{\"rules\":[],\"root\":{\"without\":[{\"repeat\":[{\"class\":[[97,98]]},0,5]},\"aab\"]}}",
+         {"", "aaaa", "ababa"},
+         {"aab", "aaab", "babbab"}},
+        {MEMBER("\"type\":\"string\",\"minLength\":2,\"maxLength\":9000", ""),
+         {"\"ab\"", "\"</a\\n\""},
+         {"ab", "\"a\""}},
+        {MEMBER("\"type\":\"string\",\"minLength\":2,\"maxLength\":9", ",\"</a>\""),
+         {"ab", "</a", "\"\\\n\t\x01</é ", "<</a >"},
+         {"a", "</a>", "<</a>", "123456789 "}},
+        {MEMBER("\"type\":\"string\"", ",\"\\n</p>\""),
+         {"", "\n</p", "\n\n</q>", "</p>"},
+         {"\n</p>", "\n\n</p>", "a\n</p>b"}},
+        {MEMBER("\"pattern\":\"^[a-z]{3,5000}$\",\"maxLength\":4000", ",\"</a>\""),
+         {"abc", "abcdef"},
+         {"ab", "ABC", "abc</"}},
+        {MEMBER("\"pattern\":\"<b>\"", ",\"</a>\""), {"<b>", "</a<b></a"}, {"b", "<b></a>", "</a><b>"}},
+        {MEMBER("\"pattern\":\"^(</a>b|</ab|[x/]*)$\"", ",\"</a>\""), {"</ab", "x/", ""}, {"</a>b", "</a>"}},
+        {MEMBER("\"$ref\":\"#/$defs/d\"", ",\"</a>\""), {"2020-02-29"}, {"2021-02-29", "x", "\"2020-02-29\""}},
+        {MEMBER("\"enum\":[\"a\\\"b\",\"</a>\",\"\\n\",4]", ",\"</a>\""), {"a\"b", "\n"}, {"</a>", "4", "a"}},
+        {MEMBER("\"anyOf\":[{\"const\":\"x\"},{\"type\":[\"string\",\"null\"],\"minLength\":3}]", ",\"</a>\""),
+         {"x", "yyy", "null"},
+         {"", "y"}},
     };
     struct chord_error err = {0};
     (void)state;
@@ -111,6 +138,15 @@ static void test_what_is_no_form(void **state)
         {"{\"rules\":[\"\"],\"root\":{\"rule\":1}}", "number of a rule"},
         {"{\"rules\":[],\"root\":{\"token\":4294967296}}", "id of a token"},
         {"{\"rules\":[],\"root\":{\"schema\":{\"type\":5}}}", "type"},
+        {"{\"rules\":[],\"root\":{\"without\":[\"a\"]}}", "does not occur"},
+        {"{\"rules\":[],\"root\":{\"without\":[\"a\",\"\"]}}", "1 to 64 bytes"},
+        {"{\"rules\":[],\"root\":{\"member\":[0,\"a\"]}}", "number of a schema"},
+        {"{\"rules\":[],\"schemas\":[true],\"root\":{\"member\":[1,\"a\"]}}", "number of a schema"},
+        {"{\"rules\":[],\"schemas\":[true],\"root\":{\"member\":[0,1]}}", "number of a schema"},
+        {"{\"rules\":[],\"schemas\":[true],\"root\":{\"member\":[0,\"a\",null]}}", "number of a schema"},
+        {"{\"rules\":[],\"schemas\":1,\"root\":\"\"}", "rules and a root"},
+        {MEMBER("\"pattern\":\"(\"", ",\"x\""), "#/properties/m/pattern"},
+        {MEMBER("\"type\":\"integer\"", ",\"x\""), "no text matches"},
         {"{\"rules\":", "expected a value"},
         {"{\"rules\":[{\"rule\":0}],\"root\":{\"rule\":0}}", ""},
     };

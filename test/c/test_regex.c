@@ -223,6 +223,8 @@ static void test_with_length(void **state)
         }
     }
     assert_true(n_said > 40);
+    for (size_t i = 0; i < 3; i++) // where anchors make sequences of sequences too
+        assert_non_null(regex_with_length(&arena, parse(patterns[i]), 2, 100000));
 }
 
 static void test_parts(void **state)

@@ -3,6 +3,8 @@
 // Tools, end to end, with random weights: every call that comes is one of the tools, with arguments of its schema; tools are run, their results
 // are in the next prompt, and whoever runs none gets the calls.
 
+const { default: addFormats } = require('ajv-formats')
+const { default: Ajv } = require('ajv/dist/2020')
 const assert = require('node:assert')
 const fs = require('node:fs')
 const path = require('node:path')
@@ -318,6 +320,72 @@ test('tools run, or their calls are the result', async (t) => {
     await assert.rejects(model.chat().send('Hi', { tools: { b: {}, a: { parameters } } }).then(), { code: 'INVALID_ARGUMENT', message: /^tool 'a', parameters: .*uniqueItems/ })
   })
 })
+
+// ---- Arguments in tags of their own -----------------------------------------------------------------------------------
+
+const ARGUMENTS = {
+  type: 'object',
+  $defs: { code: { pattern: '^[A-Z]{2}-\\d{2,9000}$' }, 'a/b': { allOf: [{ $ref: '#/$defs/code' }, { maxLength: 6 }] } },
+  properties: {
+    short: { type: 'string', minLength: 3, maxLength: 8 },
+    long: { type: 'string', maxLength: 20000 },
+    lines: { type: 'string', pattern: '^[a-f\\n</>]+$', maxLength: 9000 },
+    found: { type: 'string', pattern: '<[/a-z]*b>', minLength: 12 },
+    day: { type: 'string', format: 'date' },
+    id: { $ref: '#/$defs/a~1b' },
+    mode: { anyOf: [{ const: 'a"\n' }, { type: 'string', format: 'email', maxLength: 12 }] },
+    note: { type: ['string', 'null'], maxLength: 9 },
+    tags: { type: 'array', items: { type: 'string', maxLength: 40 }, maxItems: 3 },
+    count: { type: 'integer', minimum: -5, maximum: 1200 },
+  },
+  required: ['short', 'lines', 'found', 'day', 'id', 'mode', 'tags', 'count'],
+  additionalProperties: false,
+}
+
+/** A sampler that takes any token it may, likes to write the ends of tags, also in part, and leaves out what it can. */
+function adversary(seed, ends, eos) {
+  let state = seed + 1
+  const random = (n) => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) % 65521 % n
+  let begun = []
+  return (logits) => {
+    const allowed = [...logits.keys()].filter((token) => logits[token] > -Infinity)
+    if (allowed.includes(eos) && random(3) > 0) return eos
+    if (begun.length === 0 && random(4) === 0) begun = [...Buffer.from(ends[random(ends.length)])]
+    if (random(12) === 0) begun = []
+    const next = begun.shift()
+    if (allowed.includes(next)) return next
+    begun = []
+    return allowed[random(allowed.length)]
+  }
+}
+
+for (const [name, ends] of [['tags', ['\n</parameter>\n', '</function>', '"]\n</parameter>', '<b>']], ['pairs', ['</arg_value>', '"]</arg_value>', '<b>']]]) {
+  test(`${name}: arguments are of their schemas, whatever the logits`, async (t) => {
+    const ajv = new Ajv({ strict: false, logger: false })
+    addFormats(ajv)
+    const validate = ajv.compile(ARGUMENTS)
+    const model = await randomModel(t, FAMILIES[name])
+    const eos = model.tokenize('<|eos|>', { special: true }).at(-1)
+    let n = 0
+    for (let seed = 0; seed < (process.env.CHORD_TEST_QUICK ? 1 : 4); seed++) {
+      const options = { toolChoice: 'required', maxTokens: 1200, sample: adversary(seed, ends, eos) }
+      const { toolCalls, finishReason, text } = await model.chat({ tools: { a: { parameters: ARGUMENTS } } }).send('Hi', options)
+      assert.strictEqual(text, '')
+      for (const { arguments: args } of toolCalls) {
+        assert.ok(validate(args), `${JSON.stringify(args)}: ${ajv.errorsText(validate.errors)}`)
+        n++
+      }
+      assert.ok(finishReason === 'toolCalls' || toolCalls.length > 0 || finishReason === 'length')
+    }
+    assert.ok(n > 0)
+  })
+
+  test(`${name}: what an argument's schema says and cannot be kept is refused by name`, async (t) => {
+    const model = await randomModel(t, FAMILIES[name])
+    const parameters = { type: 'object', properties: { b: { type: 'string' }, c: { type: 'string', pattern: '(?=x)' } } }
+    await assert.rejects(model.chat({ tools: { a: { parameters } } }).send('Hi').then(), { code: 'INVALID_ARGUMENT', message: /^tool 'a', parameters: schema, #\/properties\/c\/pattern: .*look-ahead/ })
+  })
+}
 
 test('a model that thinks does so first', async (t) => {
   const template = FAMILIES.hermes.template.replace("<assistant>{% endif %}", '<assistant><think>\n{% endif %}{# </think> #}')

@@ -146,7 +146,9 @@ function matches({ rules, root }, answer) {
       if (c === undefined || of.some(([first, last]) => c >= first && c <= last) !== (kind === 'class')) return []
       return [from + String.fromCodePoint(c).length]
     }
-    if (kind === 'schema') {
+    if (kind === 'without') return ends(of[0], from).filter((end) => !answer.slice(from, end).includes(of[1]))
+    if (kind === 'member' && of.length === 3) return [...answer, ''].map((_, i) => i).filter((end) => end >= from && !answer.slice(from, end).includes(of[2]))
+    if (kind === 'schema' || kind === 'member') {
       return [...answer].map((_, i) => i + 1).filter((end) => {
         try {
           JSON.parse(answer.slice(from, end))
