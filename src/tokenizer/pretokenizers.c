@@ -1,7 +1,5 @@
 #include "tokenizer/pretokenizers.h"
 
-#include "tokenizer/unicode.h"
-
 #include <string.h>
 
 // Expressions as published with the models (tokenizer.json), in the words of struct word_rules.
@@ -33,18 +31,52 @@
         }                                                    \
     }
 
-// The same with words that break where lower case turns to upper case.
-#define GPT4O_WORDS(SUFFIX_CONTRACTIONS, DIGITS)           \
+// The same with words that break where lower case turns to upper case, and where a set begins or ends.
+#define CASED_WORDS(SUFFIX_CONTRACTIONS, DIGITS, TAIL, ALONE) \
+    {                                                         \
+        .kind = SPLIT_WORDS, .words = {                       \
+            .suffix_contractions = SUFFIX_CONTRACTIONS,       \
+            .not_prefix = UNICODE_LETTER | UNICODE_NUMBER,    \
+            .newlines = true,                                 \
+            .cased = true,                                    \
+            .alone = ALONE,                                   \
+            .letters = UNICODE_LETTER,                        \
+            .not_symbol = NOT_SYMBOL,                         \
+            .n_digits = DIGITS,                               \
+            .symbol_tail = TAIL                               \
+        }                                                     \
+    }
+#define GPT4O_WORDS(SUFFIX_CONTRACTIONS, DIGITS) CASED_WORDS(SUFFIX_CONTRACTIONS, DIGITS, "\r\n/", NULL)
+
+// As GPT4_WORDS with one digit, but words go on over single spaces: \p{L}\p{M}*(?: ?\p{L}\p{M}*)*, and behind symbols
+// stands at most one of the tail.
+#define PHRASES                                            \
     {                                                      \
         .kind = SPLIT_WORDS, .words = {                    \
-            .suffix_contractions = SUFFIX_CONTRACTIONS,    \
+            .contractions = CONTRACTIONS_FOLDED,           \
             .not_prefix = UNICODE_LETTER | UNICODE_NUMBER, \
             .newlines = true,                              \
-            .cased = true,                                 \
+            .phrases = true,                               \
             .letters = UNICODE_LETTER,                     \
             .not_symbol = NOT_SYMBOL,                      \
-            .n_digits = DIGITS,                            \
-            .symbol_tail = "\r\n/"                         \
+            .n_digits = 1,                                 \
+            .symbol_tail = "\r\n/",                        \
+            .one_tail = true                               \
+        }                                                  \
+    }
+
+// As GPT4_WORDS with three digits, but white space is cut into lengths of powers of two.
+#define HALVED_SPACES                                      \
+    {                                                      \
+        .kind = SPLIT_WORDS, .words = {                    \
+            .contractions = CONTRACTIONS_FOLDED,           \
+            .not_prefix = UNICODE_LETTER | UNICODE_NUMBER, \
+            .newlines = true,                              \
+            .halved_spaces = true,                         \
+            .letters = UNICODE_LETTER,                     \
+            .not_symbol = NOT_SYMBOL,                      \
+            .n_digits = 3,                                 \
+            .symbol_tail = "\r\n"                          \
         }                                                  \
     }
 
@@ -73,7 +105,7 @@
     }
 
 // DeepSeek's sets of characters, as ranges. Letters with case, as the expression lists them:
-static const struct code_range cased_letters[] = {
+static const struct unicode_range cased_letters[] = {
     {0x41, 0x5a},       {0x61, 0x7a},       {0xb5, 0xb5},       {0xc0, 0xd6},       {0xd8, 0xf6},
     {0xf8, 0x1ba},      {0x1bc, 0x1bf},     {0x1c4, 0x293},     {0x295, 0x2af},     {0x370, 0x373},
     {0x376, 0x376},     {0x377, 0x377},     {0x37b, 0x37d},     {0x37f, 0x37f},     {0x386, 0x386},
@@ -94,24 +126,55 @@ static const struct code_range cased_letters[] = {
     {0x118a0, 0x118df}, {0x1e900, 0x1e943},
 };
 // [!-/:-~！-／：-～‘-‟　-。]
-static const struct code_range wide_punctuation[] = {
+static const struct unicode_range wide_punctuation[] = {
     {0x21, 0x2f}, {0x3a, 0x7e}, {0x2018, 0x201f}, {0x3000, 0x3002}, {0xff01, 0xff0f}, {0xff1a, 0xff5e},
 };
 // [一-龥ࠀ-一가-퟿]
-static const struct code_range asian[] = {{0x800, 0x9fa5}, {0xac00, 0xd7ff}};
+static const struct unicode_range asian[] = {{0x800, 0x9fa5}, {0xac00, 0xd7ff}};
 // [一-龥぀-ゟ゠-ヿ]
-static const struct code_range chinese_and_kana[] = {{0x3040, 0x30ff}, {0x4e00, 0x9fa5}};
+static const struct unicode_range chinese_and_kana[] = {{0x3040, 0x30ff}, {0x4e00, 0x9fa5}};
+
+// Korean, punctuation, Bopomofo, and Chinese with kana, as Youtu's expression lists them.
+static const struct unicode_range korean[] = {{0x3131, 0x318e}, {0xac00, 0xd7a3}};
+static const struct unicode_range chinese_punctuation[] = {
+    {0x2014, 0x2014}, {0x2018, 0x2019}, {0x201c, 0x201d}, {0x2026, 0x2026}, {0x3001, 0x303f},
+    {0xfe30, 0xfe4f}, {0xff01, 0xff01}, {0xff0c, 0xff0c}, {0xff1a, 0xff1b},
+};
+static const struct unicode_range bopomofo[] = {{0x3105, 0x312f}};
+static const struct unicode_range youtu_chinese[] = {{0x3040, 0x309f}, {0x30a0, 0x30ff}, {0x4e00, 0x9fa5}};
+// …。，、।۔،, which end words for BLOOM and its kin.
+static const struct unicode_range bloom_stops[] = {
+    {0x60c, 0x60c}, {0x6d4, 0x6d4}, {0x964, 0x964}, {0x2026, 0x2026}, {0x3001, 0x3002}, {0xff0c, 0xff0c},
+};
 
 // [RANGES]+, with a \s? before it where SPACE
-#define RANGES(SPACE, TABLE)                          \
-    {                                                 \
-        .kind = SPLIT_ISOLATE, .isolate = {           \
-            .space_before = SPACE,                    \
-            .extra = "",                              \
-            .ranges = TABLE,                          \
-            .n_ranges = sizeof TABLE / sizeof *TABLE, \
-            .least = 1                                \
-        }                                             \
+#define RANGES(SPACE, TABLE)                              \
+    {                                                     \
+        .kind = SPLIT_ISOLATE, .isolate = {               \
+            .space_before = SPACE,                        \
+            .extra = "",                                  \
+            .set = {TABLE, sizeof TABLE / sizeof *TABLE}, \
+            .least = 1                                    \
+        }                                                 \
+    }
+
+//  ?[^(\s|.,!?…。，、।۔،)]+
+#define BLOOM_WORDS                                                         \
+    {                                                                       \
+        .kind = SPLIT_ISOLATE, .isolate = {                                 \
+            .negated = true,                                                \
+            .blank_before = true,                                           \
+            .classes = UNICODE_SPACE,                                       \
+            .extra = "(|.,!?)",                                             \
+            .set = {bloom_stops, sizeof bloom_stops / sizeof *bloom_stops}, \
+            .least = 1                                                      \
+        }                                                                   \
+    }
+
+// [^\n]+|[\n]+
+#define LINES                                                                           \
+    {                                                                                   \
+        .kind = SPLIT_ISOLATE, .isolate = {.negated = true, .extra = "\n", .least = 1 } \
     }
 
 // \s?[CLASSES]+
@@ -124,6 +187,17 @@ static const struct code_range chinese_and_kana[] = {{0x3040, 0x30ff}, {0x4e00, 
 #define LINE_BREAK                                                                  \
     {                                                                               \
         .kind = SPLIT_ISOLATE, .isolate = {.extra = "\r\n", .least = 1, .most = 1 } \
+    }
+
+// \d{1,3}(?=(?:\d{3})*\b)
+#define WHOLE_NUMBERS_BY_THREES                                    \
+    {                                                              \
+        .kind = SPLIT_THREES, .threes = {.before_boundary = true } \
+    }
+// (?=(\d{3})+(?!\d))
+#define BEFORE_THREES                                          \
+    {                                                          \
+        .kind = SPLIT_THREES, .threes = {.only_before = true } \
     }
 
 // [!-/:-@[-`{-~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
@@ -144,6 +218,7 @@ static const struct pretokenizer pretokenizers[] = {
     {.names = {"gpt-2", "phi-2", "mpt", "olmo", "jais", "trillion", "granite-docling", "exaone4", "gigachat", "mellum",
                "a.x-4.0", "jina-es", "jina-de", "jina-v2-es", "jina-v2-de", "modern-bert"},
      .stages = {GPT2_WORDS}},
+    {.names = {"roberta-bpe", "jina-v1-en", "jina-v2-code"}, .stages = {GPT2_WORDS}, .add_sep = true},
     {.names = {"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2",
                "jina-v5-nano"},
      .stages = {GPT4_WORDS(CONTRACTIONS_FOLDED, 0, 3, "\r\n")},
@@ -159,9 +234,23 @@ static const struct pretokenizer pretokenizers[] = {
      .stages = {NUMBERS(1, 3), GPT4_WORDS(CONTRACTIONS_FOLDED, 0, 0, "\r\n")},
      .ignore_merges = true},
     {.names = {"gpt-4o", "llama4", "kanana2", "minimax-m2", "talkie"}, .stages = {GPT4O_WORDS(CONTRACTIONS_FOLDED, 3)}},
+    {.names = {"granite-embed-multi-97m"}, .stages = {GPT4O_WORDS(CONTRACTIONS_FOLDED, 3)}, .ignore_merges = true},
+    {.names = {"tiny_aya", "cohere2moe"}, .stages = {WHOLE_NUMBERS_BY_THREES, GPT4O_WORDS(CONTRACTIONS_FOLDED, 3)}},
+    {.names = {"kimi-k2"}, .stages = {CASED_WORDS(CONTRACTIONS_FOLDED, 3, "\r\n", &unicode_han)}},
+    {.names = {"youtu"},
+     .stages = {RANGES(false, korean), RANGES(false, chinese_punctuation), RANGES(false, bopomofo),
+                RANGES(false, youtu_chinese), GPT4O_WORDS(CONTRACTIONS_FOLDED, 1)},
+     .ignore_merges = true},
     {.names = {"tekken"}, .stages = {GPT4O_WORDS(CONTRACTIONS_NONE, 1)}, .ignore_merges = true, .add_bos = true},
     {.names = {"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b", "mellum2"},
      .stages = {NUMBERS(1, 1), GPT2_WORDS}},
+    {.names = {"ufakzeka"}, .stages = {GPT4_WORDS(CONTRACTIONS_NONE, 0, 1, "\r\n")}},
+    {.names = {"laguna"}, .stages = {LINES, GPT4_WORDS(CONTRACTIONS_FOLDED, 0, 1, "\r\n")}},
+    {.names = {"exaone-moe"}, .stages = {PHRASES}},
+    {.names = {"jais-2"}, .stages = {HALVED_SPACES}},
+    {.names = {"bloom", "poro-chat", "gpt3-finnish"}, .stages = {BLOOM_WORDS}},
+    {.names = {"viking"}, .stages = {BLOOM_WORDS, NUMBERS(1, 1)}},
+    {.names = {"superbpe"}, .stages = {NUMBERS(1, 0), BEFORE_THREES}},
     {.names = {"deepseek-llm"},
      .stages = {LINE_BREAK,
                 RANGES(true, cased_letters),
@@ -187,341 +276,4 @@ const struct pretokenizer *pretokenizer_find(const char *text, uint64_t n_bytes,
                 return &pretokenizers[row];
             }
     return NULL;
-}
-
-// One character of a piece. Past the end of the piece: UNICODE_INVALID, no class, no bytes.
-struct character {
-    uint32_t c;
-    uint32_t n_bytes;
-    unsigned class;
-};
-
-static struct character character_at(const unsigned char *text, uint64_t at, uint64_t end)
-{
-    struct character x = {.c = UNICODE_INVALID};
-    if (at < end) {
-        x.c = unicode_decode(text + at, end - at, &x.n_bytes);
-        x.class = unicode_class_of(x.c);
-    }
-    return x;
-}
-
-// End of the run of characters at `at` of which one of `classes` is a class.
-static uint64_t end_of_run(const unsigned char *text, uint64_t at, uint64_t end, unsigned classes)
-{
-    while (at < end) {
-        const struct character x = character_at(text, at, end);
-        if ((x.class & classes) == 0)
-            break;
-        at += x.n_bytes;
-    }
-    return at;
-}
-
-// End of the run of characters of none of `classes`.
-static uint64_t end_of_run_without(const unsigned char *text, uint64_t at, uint64_t end, unsigned classes)
-{
-    while (at < end) {
-        const struct character x = character_at(text, at, end);
-        if ((x.class & classes) != 0)
-            break;
-        at += x.n_bytes;
-    }
-    return at;
-}
-
-// End of a contraction at `at`, or `at` where there is none.
-static uint64_t end_of_contraction(const unsigned char *text, uint64_t at, uint64_t end, enum contractions contractions)
-{
-    if (contractions == CONTRACTIONS_NONE || at >= end || text[at] != '\'')
-        return at;
-    struct character first = character_at(text, at + 1, end);
-    struct character second = character_at(text, at + 1 + first.n_bytes, end);
-    if (contractions == CONTRACTIONS_FOLDED) {
-        first.c = unicode_fold_to_ascii(first.c);
-        second.c = unicode_fold_to_ascii(second.c);
-    }
-    if (first.c == 's' || first.c == 't' || first.c == 'm' || first.c == 'd')
-        return at + 1 + first.n_bytes;
-    if ((first.c == 'r' && second.c == 'e') || (first.c == 'v' && second.c == 'e') ||
-        (first.c == 'l' && second.c == 'l'))
-        return at + 1 + first.n_bytes + second.n_bytes;
-    return at;
-}
-
-#define CASED_BOTH (UNICODE_OTHER_LETTER | UNICODE_MARK)
-#define CASED_UPPER (UNICODE_UPPER | CASED_BOTH)
-#define CASED_LOWER (UNICODE_LOWER | CASED_BOTH)
-
-// upper* lower+ at `at`; `at` where that does not match. Where no lower follows the run of uppers, the run
-// gives back what stands behind its last character that is both.
-static uint64_t end_of_upper_lower(const unsigned char *text, uint64_t at, uint64_t end)
-{
-    uint64_t after_both = at;
-    uint64_t here = at;
-    while (here < end) {
-        const struct character x = character_at(text, here, end);
-        if (x.class & UNICODE_LOWER)
-            return end_of_run(text, here, end, CASED_LOWER);
-        if ((x.class & CASED_UPPER) == 0)
-            break;
-        here += x.n_bytes;
-        if (x.class & CASED_BOTH)
-            after_both = here;
-    }
-    return after_both;
-}
-
-// upper+ lower* at `at`; `at` where that does not match.
-static uint64_t end_of_upper(const unsigned char *text, uint64_t at, uint64_t end)
-{
-    const uint64_t after = end_of_run(text, at, end, CASED_UPPER);
-    return after == at ? at : end_of_run(text, after, end, CASED_LOWER);
-}
-
-static uint64_t end_of_cased_word(const unsigned char *text, uint64_t at, uint64_t end, bool prefix,
-                                  uint64_t after_prefix)
-{
-    uint64_t to;
-    if (prefix && (to = end_of_upper_lower(text, after_prefix, end)) != after_prefix)
-        return to;
-    if ((to = end_of_upper_lower(text, at, end)) != at)
-        return to;
-    if (prefix && (to = end_of_upper(text, after_prefix, end)) != after_prefix)
-        return to;
-    return end_of_upper(text, at, end);
-}
-
-// End of the word at `at`, or `at` where there is none.
-static uint64_t end_of_word(const struct word_rules *rules, const unsigned char *text, uint64_t at, uint64_t end,
-                            struct character first)
-{
-    const uint64_t after_first = at + first.n_bytes;
-    bool prefix = first.c == ' ';
-    if (rules->not_prefix != 0)
-        prefix = first.c != '\r' && first.c != '\n' && (first.class & rules->not_prefix) == 0;
-    if (rules->cased) {
-        const uint64_t to = end_of_cased_word(text, at, end, prefix, after_first);
-        return to == at ? at : end_of_contraction(text, to, end, rules->suffix_contractions);
-    }
-    if (first.class & rules->letters)
-        return end_of_run(text, after_first, end, rules->letters);
-    if (prefix) {
-        const uint64_t to = end_of_run(text, after_first, end, rules->letters);
-        return to == after_first ? at : to;
-    }
-    return at;
-}
-
-static bool is_ascii_letter(unsigned char c)
-{
-    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
-}
-
-// End of an ASCII punctuation mark and the ASCII letters behind it, or `at` where there is none.
-static uint64_t end_of_marked(const unsigned char *text, uint64_t at, uint64_t end)
-{
-    uint64_t to = at + 1;
-    if (text[at] <= ' ' || text[at] >= 0x7f || is_ascii_letter(text[at]) || (text[at] >= '0' && text[at] <= '9'))
-        return at;
-    while (to < end && is_ascii_letter(text[to]))
-        to++;
-    return to == at + 1 ? at : to;
-}
-
-static uint64_t end_of_digits(const struct word_rules *rules, const unsigned char *text, uint64_t at, uint64_t end,
-                              struct character first)
-{
-    uint64_t to = at;
-    if (rules->no_digits)
-        return at;
-    if (first.class & UNICODE_NUMBER) {
-        for (uint32_t n = 0; rules->n_digits == 0 || n < rules->n_digits; n++) {
-            const struct character x = character_at(text, to, end);
-            if ((x.class & UNICODE_NUMBER) == 0)
-                break;
-            to += x.n_bytes;
-        }
-    } else if (rules->space_before_digits && first.c == ' ') {
-        const uint64_t after = end_of_run(text, at + 1, end, UNICODE_NUMBER);
-        if (after != at + 1)
-            to = after;
-    }
-    return to;
-}
-
-static uint64_t end_of_symbols(const struct word_rules *rules, const unsigned char *text, uint64_t at, uint64_t end,
-                               struct character first)
-{
-    const uint64_t from = at + (first.c == ' ');
-    uint64_t to = rules->symbols != 0 ? end_of_run(text, from, end, rules->symbols)
-                                      : end_of_run_without(text, from, end, rules->not_symbol);
-    if (to == from)
-        return at;
-    if (to != at)
-        while (to < end && text[to] != 0 && text[to] < 0x80 && strchr(rules->symbol_tail, text[to]) != NULL)
-            to++;
-    return to;
-}
-
-// End of the white space at `at` (there is some): up to its last line break where the rules know line breaks, all
-// of it at the end of the piece, and otherwise all but its last character, which belongs to what follows.
-static uint64_t end_of_spaces(const struct word_rules *rules, const unsigned char *text, uint64_t at, uint64_t end)
-{
-    uint64_t to = at, last = at, after_newline = at;
-    while (to < end) {
-        const struct character x = character_at(text, to, end);
-        if ((x.class & UNICODE_SPACE) == 0)
-            break;
-        last = to;
-        to += x.n_bytes;
-        if (x.c == '\r' || x.c == '\n')
-            after_newline = to;
-    }
-    if (rules->newlines && after_newline != at)
-        return after_newline;
-    return to == end || last == at ? to : last;
-}
-
-// End of the match at `at`, or `at` where no alternative matches.
-static uint64_t end_of_match(const struct word_rules *rules, const unsigned char *text, uint64_t at, uint64_t end,
-                             struct character first)
-{
-    uint64_t to = end_of_contraction(text, at, end, rules->contractions);
-    if (to == at && rules->marked_ascii)
-        to = end_of_marked(text, at, end);
-    if (to == at)
-        to = end_of_word(rules, text, at, end, first);
-    if (to == at)
-        to = end_of_digits(rules, text, at, end, first);
-    if (to == at)
-        to = end_of_symbols(rules, text, at, end, first);
-    if (to == at && (first.class & UNICODE_SPACE))
-        to = end_of_spaces(rules, text, at, end);
-    return to;
-}
-
-static uint64_t next_word(const struct word_rules *rules, const unsigned char *text, uint64_t at, uint64_t end)
-{
-    struct character first = character_at(text, at, end);
-    uint64_t to = end_of_match(rules, text, at, end, first);
-    if (to != at)
-        return to;
-    do {
-        to += first.n_bytes;
-        first = character_at(text, to, end);
-    } while (to < end && end_of_match(rules, text, to, end, first) == to);
-    return to;
-}
-
-static bool is_in_ranges(const struct isolate_rules *rules, uint32_t c)
-{
-    uint32_t low = 0, high = rules->n_ranges;
-    while (low < high) {
-        const uint32_t middle = (low + high) / 2;
-        if (rules->ranges[middle].last < c)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < rules->n_ranges && rules->ranges[low].first <= c;
-}
-
-static bool is_isolated(const struct isolate_rules *rules, struct character x)
-{
-    if ((x.class & rules->classes) != 0 && (x.c < 0x80 || !rules->ascii))
-        return true;
-    if (x.c != 0 && x.c < 0x80 && strchr(rules->extra, (int)x.c) != NULL)
-        return true;
-    return rules->n_ranges > 0 && is_in_ranges(rules, x.c);
-}
-
-// End of [set]{least,most} at `at`, or `at` where that does not match.
-static uint64_t end_of_set(const struct isolate_rules *rules, const unsigned char *text, uint64_t at, uint64_t end)
-{
-    uint64_t to = at;
-    uint32_t n = 0;
-    while (to < end && (rules->most == 0 || n < rules->most)) {
-        const struct character x = character_at(text, to, end);
-        if (!is_isolated(rules, x))
-            break;
-        to += x.n_bytes;
-        n += n < UINT32_MAX;
-    }
-    return n >= rules->least ? to : at;
-}
-
-static uint64_t end_of_isolated(const struct isolate_rules *rules, const unsigned char *text, uint64_t at, uint64_t end)
-{
-    const struct character first = character_at(text, at, end);
-    if (rules->space_before && (first.class & UNICODE_SPACE)) {
-        const uint64_t from = at + first.n_bytes;
-        const uint64_t to = end_of_set(rules, text, from, end);
-        if (to != from)
-            return to;
-    }
-    return end_of_set(rules, text, at, end);
-}
-
-static uint64_t next_isolated(const struct isolate_rules *rules, const unsigned char *text, uint64_t at, uint64_t end)
-{
-    uint64_t to = end_of_isolated(rules, text, at, end);
-    if (to != at)
-        return to;
-    do
-        to += character_at(text, to, end).n_bytes;
-    while (to < end && end_of_isolated(rules, text, to, end) == to);
-    return to;
-}
-
-// Up to the white space at the end of the piece; that, where there is nothing before it.
-static uint64_t next_before_tail(const unsigned char *text, uint64_t at, uint64_t end)
-{
-    uint64_t after_text = at;
-    for (uint64_t to = at; to < end;) {
-        const struct character x = character_at(text, to, end);
-        to += x.n_bytes;
-        if ((x.class & UNICODE_SPACE) == 0)
-            after_text = to;
-    }
-    return after_text == at ? end : after_text;
-}
-
-static uint64_t next_of_stage(const struct split_stage *stage, const unsigned char *text, uint64_t at, uint64_t end)
-{
-    switch (stage->kind) {
-    case SPLIT_WORDS:
-        return next_word(&stage->words, text, at, end);
-    case SPLIT_ISOLATE:
-        return next_isolated(&stage->isolate, text, at, end);
-    case SPLIT_TAIL:
-        return next_before_tail(text, at, end);
-    case SPLIT_NONE:
-        break;
-    }
-    return end;
-}
-
-void piece_walk_init(struct piece_walk *walk, const struct pretokenizer *pretokenizer, const char *text,
-                     uint64_t n_bytes)
-{
-    *walk = (struct piece_walk){.pretokenizer = pretokenizer, .text = (const unsigned char *)text};
-    walk->end[0] = n_bytes;
-    while (walk->n_stages < MAX_SPLIT_STAGES && pretokenizer->stages[walk->n_stages].kind != SPLIT_NONE)
-        walk->n_stages++;
-}
-
-bool piece_walk_next(struct piece_walk *walk, uint64_t *from, uint64_t *to)
-{
-    if (walk->at >= walk->end[0])
-        return false;
-    for (uint32_t i = 0; i < walk->n_stages; i++) {
-        if (walk->end[i + 1] > walk->at)
-            continue; // the inner stages are still at work within this stage's piece
-        walk->end[i + 1] = next_of_stage(&walk->pretokenizer->stages[i], walk->text, walk->at, walk->end[i]);
-    }
-    *from = walk->at;
-    *to = walk->end[walk->n_stages];
-    walk->at = *to;
-    return true;
 }

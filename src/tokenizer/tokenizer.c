@@ -112,7 +112,6 @@ static enum chord_status load_flags(struct tokenizer *tokenizer, const struct gg
     enum chord_status status = load_flag(gguf, KEY("add_bos_token"), &tokenizer->add_bos, err);
     // BERT's [SEP] ends a text and so parts it from another; RoBERTa and its kin put a </s> more between two.
     const bool sep_ends = tokenizer->vocabulary.model == VOCABULARY_WORDPIECE;
-    tokenizer->add_sep = tokenizer->vocabulary.model == VOCABULARY_UNIGRAM;
     if (status == CHORD_OK)
         status = load_flag(gguf, KEY("add_sep_token"), sep_ends ? &tokenizer->add_eos : &tokenizer->add_sep, err);
     if (status == CHORD_OK)
@@ -187,6 +186,7 @@ static enum chord_status load_wordpiece(struct tokenizer *tokenizer, struct chor
 static enum chord_status load_unigram(struct tokenizer *tokenizer, const struct gguf *gguf, struct chord_error *err)
 {
     tokenizer->add_eos = tokenizer->vocabulary.eos != TOKEN_NONE;
+    tokenizer->add_sep = true;
     tokenizer->pretokenizer_name = "";
     return unigram_load(&tokenizer->unigram, &tokenizer->vocabulary, gguf, err);
 }
@@ -198,6 +198,7 @@ static enum chord_status load_bpe(struct tokenizer *tokenizer, const struct gguf
     if (status != CHORD_OK)
         return status;
     tokenizer->add_bos = pretokenizer->add_bos;
+    tokenizer->add_sep = pretokenizer->add_sep;
     return bpe_load(&tokenizer->bpe, &tokenizer->vocabulary, pretokenizer, gguf, err);
 }
 

@@ -104,6 +104,19 @@ uint32_t unicode_lower(uint32_t c)
     return follow_run(unicode_lowers, unicode_n_lowers, c);
 }
 
+bool unicode_set_has(struct unicode_set set, uint32_t c)
+{
+    uint32_t low = 0, high = set.n;
+    while (low < high) {
+        const uint32_t middle = (low + high) / 2;
+        if (set.ranges[middle].last < c)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < set.n && set.ranges[low].first <= c;
+}
+
 bool unicode_is_control(uint32_t c)
 {
     uint32_t low = 0, high = unicode_n_controls;

@@ -45,6 +45,21 @@ extern const uint32_t unicode_n_accents, unicode_n_lowers;
 extern const uint32_t unicode_controls[][2];
 extern const uint32_t unicode_n_controls;
 
+// A set of characters: ranges, ascending.
+struct unicode_range {
+    uint32_t first, last; // code points
+};
+struct unicode_set {
+    const struct unicode_range *ranges; // [n]
+    uint32_t n;
+};
+// And unicode_sets.c, likewise.
+extern const struct unicode_set unicode_han;      // the script
+extern const struct unicode_set unicode_decimals; // Nd
+extern const struct unicode_set unicode_joiners;  // characters of words (UTS #18) that are neither letter nor mark
+
+bool unicode_set_has(struct unicode_set set, uint32_t c);
+
 // unicode_decode and unicode_class_of beyond ASCII.
 uint32_t unicode_decode_long(const unsigned char *text, uint64_t n_bytes, uint32_t *n_used);
 unsigned unicode_class_of_long(uint32_t c);

@@ -48,6 +48,19 @@ static void test_unicode(void **state)
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         assert_int_equal(unicode_class_of(known[i].c), known[i].class);
+    const struct unicode_set sets[] = {unicode_han, unicode_decimals, unicode_joiners};
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
+        for (uint32_t k = 1; k < sets[i].n; k++)
+            assert_true(sets[i].ranges[k - 1].last + 1 < sets[i].ranges[k].first);
+    const uint32_t in_han[] = {0x2e80, 0x3005, 0x3007, 0x4e00, 0x9fff, 0xf900, 0x20000};
+    for (size_t i = 0; i < sizeof in_han / sizeof *in_han; i++)
+        assert_true(unicode_set_has(unicode_han, in_han[i]));
+    assert_false(unicode_set_has(unicode_han, 0x3042) || unicode_set_has(unicode_han, UNICODE_INVALID));
+    for (uint32_t c = 0; c < 0x3400; c++) {
+        assert_true(!unicode_set_has(unicode_decimals, c) || unicode_class_of(c) == UNICODE_NUMBER);
+        assert_true(!unicode_set_has(unicode_joiners, c) ||
+                    (unicode_class_of(c) & (UNICODE_LETTER | UNICODE_MARK | UNICODE_SPACE)) == 0);
+    }
     assert_int_equal(unicode_fold_to_ascii('S'), 's');
     assert_int_equal(unicode_fold_to_ascii(0x17f), 's');
     assert_int_equal(unicode_fold_to_ascii(0xe9), 0xe9);
@@ -83,11 +96,44 @@ static void test_pretokenizers(void **state)
     }
 }
 
+static uint32_t count_pieces(const char *pretokenizer, const char *text, uint64_t n)
+{
+    struct piece_walk walk;
+    uint64_t from, to;
+    uint32_t n_pieces = 0;
+    const char *name;
+    const struct pretokenizer *p = pretokenizer_find(pretokenizer, strlen(pretokenizer), &name);
+    assert_non_null(p);
+    piece_walk_init(&walk, p, text, n);
+    while (piece_walk_next(&walk, &from, &to))
+        n_pieces++;
+    return n_pieces;
+}
+
+// Runs that are cut many times are read once: with a reading for each cut this takes minutes.
+static void test_long_runs(void **state)
+{
+    enum { N = 1000000 };
+    (void)state;
+    char *text = malloc(N + 1);
+    assert_non_null(text);
+    memset(text, '7', N);
+    text[N] = 'x';
+    assert_int_equal(count_pieces("superbpe", text, N), (N + 2) / 3);
+    assert_int_equal(count_pieces("tiny_aya", text, N), (N + 2) / 3);
+    assert_int_equal(count_pieces("tiny_aya", text, N + 1), (N + 2) / 3 + 1); // as many, and x
+    memset(text, ' ', N);
+    assert_int_equal(count_pieces("jais-2", text, N), N / 512 + 1);     // 64 are left over
+    assert_int_equal(count_pieces("jais-2", text, N + 1), N / 512 + 7); // 63 in six, and " x"
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_unicode),
         TEST(test_pretokenizers),
+        TEST(test_long_runs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -578,20 +578,23 @@ static void test_what_stands_between_two_texts(void **state)
         assert_int_equal(info.add_eos, added != 0);
         done(m);
 
-        // Byte-level: where the file says so, and a single text ends as before.
-        m = calloc(1, sizeof *m);
-        make_bpe(&m->v);
-        const uint32_t end = made_find(&m->v, "<|endoftext|>");
-        put_key_u32(&m->v.values, "tokenizer.ggml.eos_token_id", end);
-        put_key_u32(&m->v.values, "tokenizer.ggml.seperator_token_id", end);
-        m->v.n_values += 2;
-        if (added >= 0)
-            put_flag(&m->v, "tokenizer.ggml.add_sep_token", added);
-        made_open(m, "gpt2", MADE_BPE);
-        tokenizer_info(m->tokenizer, &info);
-        assert_int_equal(info.sep, added > 0 ? end : TOKEN_NONE);
-        assert_false(info.add_eos);
-        done(m);
+        // Byte-level: where the file says so, or else the pre-tokenizer; a single text ends as before.
+        for (int roberta = 0; roberta < 2; roberta++) {
+            m = calloc(1, sizeof *m);
+            make_bpe(&m->v);
+            const uint32_t end = made_find(&m->v, "<|endoftext|>");
+            put_key_u32(&m->v.values, "tokenizer.ggml.eos_token_id", end);
+            put_key_u32(&m->v.values, "tokenizer.ggml.seperator_token_id", end);
+            put_key_string(&m->v.values, "tokenizer.ggml.pre", roberta ? "roberta-bpe" : "gpt-2");
+            m->v.n_values += 3;
+            if (added >= 0)
+                put_flag(&m->v, "tokenizer.ggml.add_sep_token", added);
+            made_open(m, "gpt2", MADE_BPE);
+            tokenizer_info(m->tokenizer, &info);
+            assert_int_equal(info.sep, added > 0 || (added < 0 && roberta) ? end : TOKEN_NONE);
+            assert_false(info.add_eos);
+            done(m);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 // Any bytes as a text, over small vocabularies of each kind. The first byte of the input chooses the vocabulary, the
-// second the options. CHORD_FUZZ_KIND=0..12 fixes the vocabulary; CHORD_FUZZ_MS=N looks for texts that take more than
-// N ms (build without sanitizers, run with -max_len=65536 -len_control=0). What must hold:
+// second the options. CHORD_FUZZ_KIND keeps to vocabularies of one kind: spm, bpe, wordpiece or unigram, or a
+// pre-tokenizer's name. CHORD_FUZZ_MS=N looks for texts that take more than N ms (build without sanitizers, run with
+// -max_len=65536 -len_control=0). What must hold:
 //   - the ids are ids; byte-level ones stand for the very bytes of the text, SentencePiece ones too but for
 //     spaces; WordPiece folds, Unigram normalizes;
 //   - text without special tokens is never given control tokens;
@@ -12,20 +13,27 @@
 
 #include <time.h>
 
-#define N_KINDS 13
-
+#define N_KINDS 20
+#define SPM "spm"
 #define WORDPIECE "wordpiece"
 #define UNIGRAM "unigram"
-static const char *const pretokenizers[N_KINDS] = {
-    NULL,     NULL,           "gpt-2",          "llama-bpe",   "qwen2",   "default", "gpt-4o",
-    "qwen35", "deepseek-llm", "deepseek-coder", "deepseek-v3", WORDPIECE, UNIGRAM,
-    // NULL: SentencePiece
+// Of byte-level vocabularies, the pre-tokenizer. The second SentencePiece one has no byte tokens.
+static const char *const kinds[N_KINDS] = {
+    SPM,           SPM,       "gpt-2",  "llama-bpe",    "qwen2",
+    "default",     "gpt-4o",  "qwen35", "deepseek-llm", "deepseek-coder",
+    "deepseek-v3", WORDPIECE, UNIGRAM,  "kimi-k2",      "tiny_aya",
+    "superbpe",    "viking",  "jais-2", "exaone-moe",   "laguna",
 };
+
+static bool is_byte_level(int kind)
+{
+    return strcmp(kinds[kind], SPM) != 0 && strcmp(kinds[kind], WORDPIECE) != 0 && strcmp(kinds[kind], UNIGRAM) != 0;
+}
 
 static struct memory_account account;
 static struct gguf *files[N_KINDS]; // stay open: the tokenizers read from them
 static struct tokenizer *tokenizers[N_KINDS];
-static int only_kind = -1;
+static int chosen[N_KINDS], n_chosen;
 static double most_seconds = 1e9;
 
 static void make_tokenizers(void)
@@ -35,18 +43,18 @@ static void make_tokenizers(void)
     for (int kind = 0; kind < N_KINDS; kind++) {
         struct maker file;
         struct chord_error err = {0};
-        if (pretokenizers[kind] == NULL) {
-            make_spm(&v, kind == 0); // the second has no byte tokens
+        if (strcmp(kinds[kind], SPM) == 0) {
+            make_spm(&v, kind == 0);
             make_file(&v, "llama", MADE_SPM, &file);
-        } else if (strcmp(pretokenizers[kind], WORDPIECE) == 0) {
+        } else if (strcmp(kinds[kind], WORDPIECE) == 0) {
             make_wordpiece(&v);
             make_file(&v, "bert", MADE_SPM, &file);
-        } else if (strcmp(pretokenizers[kind], UNIGRAM) == 0) {
+        } else if (strcmp(kinds[kind], UNIGRAM) == 0) {
             make_unigram(&v);
             make_file(&v, "t5", MADE_SPM, &file);
         } else {
             make_bpe(&v);
-            put_key_string(&v.values, "tokenizer.ggml.pre", pretokenizers[kind]);
+            put_key_string(&v.values, "tokenizer.ggml.pre", kinds[kind]);
             v.n_values = 1;
             make_file(&v, "gpt2", MADE_BPE, &file);
         }
@@ -56,8 +64,10 @@ static void make_tokenizers(void)
         REQUIRE(tokenizer_create(&tokenizers[kind], files[kind], &account, &err) == CHORD_OK);
     }
     const char *only = getenv("CHORD_FUZZ_KIND");
-    if (only != NULL)
-        only_kind = atoi(only) % N_KINDS;
+    for (int kind = 0; kind < N_KINDS; kind++)
+        if (only == NULL || strcmp(only, kinds[kind]) == 0 || (strcmp(only, "bpe") == 0 && is_byte_level(kind)))
+            chosen[n_chosen++] = kind;
+    REQUIRE(n_chosen > 0);
     if (getenv("CHORD_FUZZ_MS") != NULL)
         most_seconds = atof(getenv("CHORD_FUZZ_MS")) / 1000;
 }
@@ -159,8 +169,7 @@ static void check_bytes(int kind, const struct token_list *list, const uint8_t *
         REQUIRE(n_token <= most);
         n_bytes += n_token;
     }
-    if (pretokenizers[kind] != NULL && strcmp(pretokenizers[kind], WORDPIECE) != 0 &&
-        strcmp(pretokenizers[kind], UNIGRAM) != 0) {
+    if (is_byte_level(kind)) {
         REQUIRE(n_bytes == n && memcmp(bytes, text, n) == 0);
     } else if (kind == 0 && !user_defined) { // special tokens take a space each, as the text's beginning does
         const uint64_t n_expected = normalize(text, n, true, expected);
@@ -182,7 +191,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         make_tokenizers();
     if (n < 2)
         return 0;
-    const int kind = only_kind >= 0 ? only_kind : data[0] % N_KINDS;
+    const int kind = chosen[data[0] % n_chosen];
     struct encode_options options = {.parse_special = data[1] & 1, .bos = TOKENIZER_BOS_NEVER};
     uint64_t cuts[16], cut = 0;
     if (data[1] & 64) { // the text's own bytes say where it is cut

@@ -6,6 +6,8 @@
 //
 //   node test/golden/pretokenizers.js > test/c/pretokenizer_cases.h
 //   node test/golden/pretokenizers.js RANDOM-TEXTS SEED     as lines of JSON: [name, text, [piece, ...]]
+//
+// As a module it exports split(name, text), which gives the pieces, and PRETOKENIZERS.
 
 const S = '\\p{White_Space}'
 const NOT_S = '\\P{White_Space}'
@@ -32,11 +34,19 @@ const CASED =
   '\\u{ff41}-\\u{ff5a}\\u{10400}-\\u{1044f}\\u{104b0}-\\u{104d3}\\u{104d8}-\\u{104fb}\\u{10c80}-\\u{10cb2}' +
   '\\u{10cc0}-\\u{10cf2}\\u{118a0}-\\u{118df}\\u{1e900}-\\u{1e943}'
 
+// What UTS #18 takes for a character of a word: where it follows a digit, there is no \b.
+const WORD = '[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}]'
+
 const gpt2 = `'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^${S}\\p{L}\\p{N}]+|${SPACES}`
 const gpt4 = (digits) => `(?:${FOLDED})|${PREFIX}\\p{L}+|\\p{N}${digits}| ?[^${S}\\p{L}\\p{N}]+[\\r\\n]*|${NEWLINES}`
-const gpt4o = (suffix, digits) =>
-  `${PREFIX}${UPPER}*${LOWER}+${suffix}|${PREFIX}${UPPER}+${LOWER}*${suffix}|` +
-  `\\p{N}${digits}| ?[^${S}\\p{L}\\p{N}]+[\\r\\n/]*|${NEWLINES}`
+const cased = (upper, lower, suffix, digits, tail) =>
+  `${PREFIX}${upper}*${lower}+${suffix}|${PREFIX}${upper}+${lower}*${suffix}|` +
+  `\\p{N}${digits}| ?[^${S}\\p{L}\\p{N}]+[${tail}]*|${NEWLINES}`
+const gpt4o = (suffix, digits) => cased(UPPER, LOWER, suffix, digits, '\\r\\n/')
+const NOT_HAN = '(?!\\p{Script=Han})'
+const bloom = ` ?[^(${S}|.,!?\\u{2026}\\u{3002}\\u{ff0c}\\u{3001}\\u{964}\\u{6d4}\\u{60c})]+`
+const marked =
+  '[!-\\/:-@\\[-`\\{-~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|' + NEWLINES
 
 // By name, the expressions that are applied one after another to the pieces that the one before left.
 const PRETOKENIZERS = {
@@ -47,8 +57,29 @@ const PRETOKENIZERS = {
   'seed-coder': [`(?:${FOLDED})|${PREFIX}\\p{L}+|\\p{N}| ?[^${S}\\p{L}\\p{N}\\r\\n]+|${NEWLINES}`],
   minicpm5: ['\\p{N}{1,3}', gpt4('+')],
   'gpt-4o': [gpt4o(`(?:${FOLDED})?`, '{1,3}')],
+  tiny_aya: [`\\p{Nd}{1,3}(?=(?:\\p{Nd}{3})*(?!${WORD}))`, gpt4o(`(?:${FOLDED})?`, '{1,3}')],
+  'kimi-k2': [
+    '\\p{Script=Han}+|' + cased(`(?:${NOT_HAN}${UPPER})`, `(?:${NOT_HAN}${LOWER})`, `(?:${FOLDED})?`, '{1,3}', '\\r\\n'),
+  ],
+  youtu: [
+    '[\\u{ac00}-\\u{d7a3}\\u{3131}-\\u{318e}]+|[\\u{ff01}\\u{2026}\\u{201c}\\u{201d}\\u{2018}\\u{2019}\\u{2014}\\u{ff1a}\\u{ff1b}\\u{ff0c}\\u{3001}-\\u{303f}\\u{fe30}-\\u{fe4f}]+|' +
+      '[\\u{3105}-\\u{312f}]+|[\\u{4e00}-\\u{9fa5}\\u{3040}-\\u{309f}\\u{30a0}-\\u{30ff}]+',
+    gpt4o(`(?:${FOLDED})?`, ''),
+  ],
   tekken: [gpt4o('', '')],
   starcoder: ['\\p{N}', gpt2],
+  ufakzeka: [`${PREFIX}\\p{L}+|\\p{N}| ?[^${S}\\p{L}\\p{N}]+[\\r\\n]*|${NEWLINES}`],
+  laguna: ['[^\\n]+|[\\n]+', gpt4('')],
+  'exaone-moe': [
+    `(?:${FOLDED})|${PREFIX}(?:\\p{L}\\p{M}*(?: \\p{L}\\p{M}*)*)+|\\p{N}| ?[^${S}\\p{L}\\p{N}]+[\\r\\n/]?|${S}*[\\r\\n]|${SPACES}`,
+  ],
+  'jais-2': [
+    `(?:${FOLDED})|${PREFIX}\\p{L}+|\\p{N}{1,3}| ?[^${S}\\p{L}\\p{N}]+[\\r\\n]*|${S}*[\\r\\n]+|` +
+      [512, 256, 128, 64, 32, 16, 8, 4, '1,2'].map((n) => `${S}{${n}}(?!${NOT_S})|`).join('') + S,
+  ],
+  bloom: [bloom],
+  viking: [bloom, '\\p{N}'],
+  superbpe: ['\\p{N}+', '(?=(\\p{Nd}{3})+(?!\\p{Nd}))'],
   'deepseek-llm': [
     '[\\r\\n]', `${S}?[${CASED}]+`, `${S}?[!-/:-~\\u{ff01}-\\u{ff0f}\\u{ff1a}-\\u{ff5e}\\u{2018}-\\u{201f}\\u{3000}-\\u{3002}]+`, `${S}+$`,
     '[\\u{800}-\\u{9fa5}\\u{ac00}-\\u{d7ff}]+', '\\p{N}+',
@@ -56,7 +87,7 @@ const PRETOKENIZERS = {
   'deepseek-coder': ['[\\r\\n]', `${S}?\\p{L}+`, `${S}?\\p{P}+`, '[\\u{800}-\\u{9fa5}\\u{ac00}-\\u{d7ff}]+', '\\p{N}'],
   'deepseek-v3': [
     '\\p{N}{1,3}', '[\\u{4e00}-\\u{9fa5}\\u{3040}-\\u{30ff}]+',
-    '[!-\\/:-@\\[-`\\{-~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|' + NEWLINES,
+    marked,
   ],
   falcon: ['[\\p{P}\\$\\+<=>\\^~\\|`]+', gpt2, '[0-9][0-9][0-9]'],
   default: ['[\\p{P}\\$\\+<=>\\^~\\|]+', gpt2, '\\p{N}+', '[0-9][0-9][0-9]'],
@@ -74,6 +105,10 @@ const TEXTS = [
   '日本語カタカナ中文abc。（x）【y】 한국어 Äpfel ßẞ ǅ ა Ა ‘q’ \u3000z  ',
   '\u0001\u0002\u0301 .call(x) _name $var 12345 \u0001a\ue000\u0378  \t \n  x',
   '😀👩‍👩‍👧 flags🇩🇪 ☃️\ue000\u0378',
+  '1234567 12345 12_1234x 123½1234 1234½ 12345٣٤٥\u200dⅧ 1000',
+  ' ⺀⺁x 々中〇1〇 A々b 中Ab 한글ㄱ！…“q”、ㄅㄆ⺀ ﹏ไทย။ Ünïcode оХ',
+  'one two  three e\u0301 four. (a|b) x, y!? ।۔ z…//\n/ \u2008\u2028q \u200d\u0301w',
+  `a${' '.repeat(7)}b${' '.repeat(16)}c${' '.repeat(3)}\n${' '.repeat(9)}`,
 ]
 
 function split(name, text) {
@@ -84,7 +119,7 @@ function split(name, text) {
       let at = 0
       for (const match of piece.matchAll(new RegExp(expression, 'gu'))) {
         if (match.index > at) cut.push(piece.slice(at, match.index))
-        cut.push(match[0])
+        if (match[0] !== '') cut.push(match[0])
         at = match.index + match[0].length
       }
       if (at < piece.length) cut.push(piece.slice(at))
@@ -124,5 +159,6 @@ function printRandom(n, seed) {
   }
 }
 
-if (process.argv.length > 2) printRandom(Number(process.argv[2]), Number(process.argv[3]))
+if (require.main !== module) module.exports = { PRETOKENIZERS, split }
+else if (process.argv.length > 2) printRandom(Number(process.argv[2]), Number(process.argv[3]))
 else printCases()

@@ -23,7 +23,7 @@ const SHARED = [
 ]
 const TRAINER_SHARED = [
   ...SHARED,
-  ...['pretokenizers', 'unicode', 'unicode_tables'].map((name) => `tokenizer/${name}.c`),
+  ...['piece_walk', 'pretokenizers', 'unicode', 'unicode_sets', 'unicode_tables'].map((name) => `tokenizer/${name}.c`),
   ...fs.readdirSync(path.join(root, 'src/quant')).filter((name) => name.endsWith('.c')).map((name) => `quant/${name}`),
 ]
 const MODEL = ['model.c', 'layers.c', 'attention.c', 'gemm.c']
