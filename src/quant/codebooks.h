@@ -23,6 +23,12 @@ extern const uint32_t codebook_iq3_xxs[256]; // magnitudes 4 to 62
 extern const uint32_t codebook_iq3_s[512];   // odd magnitudes 1 to 15
 extern const uint64_t codebook_iq1[2048];    // -8, 0, 8
 
+// The same entries for permutations of 16-bit words. Bit e of the lower byte: element e is 25, of the upper one: 43.
+extern const uint16_t codebook_planes_iq2_xxs[256];
+// Nibble e: element e is 4 + 8 * nibble, but for 7, which is 62; or 1 + 2 * nibble.
+extern const uint16_t codebook_nibbles_iq3_xxs[256];
+extern const uint16_t codebook_nibbles_iq3_s[512];
+
 // Four groups of 7 sign bits in the lower 28 bits of `packed` become four bytes of 8: the eighth makes their number even.
 static inline uint32_t codebook_signs(uint32_t packed)
 {

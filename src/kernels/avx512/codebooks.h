@@ -1,0 +1,92 @@
+// What the kernels of IQ1, IQ2 and IQ3 share: a super-block's 32 groups of 8 elements, from entries of a codebook.
+#ifndef CHORD_KERNELS_AVX512_CODEBOOKS_H
+#define CHORD_KERNELS_AVX512_CODEBOOKS_H
+
+#include "kernels/avx512/signed_128.h"
+#include "quant/codebooks.h"
+
+// Has what was stored there read from memory: compilers would take it from the register that was stored, element by element, at
+// twice the cost.
+#define READ_AS_STORED(array) __asm__("" : "+m"(array))
+
+// Of each half (0..15 and 16..31 of every block) of each group of activation_group_32.
+struct sign_bits {
+    uint64_t of[2][2];
+};
+
+// From the bits of the 32 groups in natural order.
+ALWAYS_INLINE struct sign_bits order_signs(__m256i bits)
+{
+    const __m256i halves =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
+    struct sign_bits signs;
+    _mm256_storeu_si256((__m256i *)(void *)signs.of, _mm256_shuffle_epi8(bits, halves));
+    READ_AS_STORED(signs);
+    return signs;
+}
+
+// To the lower seven bits of every byte the eighth, which makes their number even.
+ALWAYS_INLINE __m256i complete_signs(__m256i seven)
+{
+    const char odd = (char)0x80;
+    const __m256i table =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, odd, odd, 0, odd, 0, 0, odd, odd, 0, 0, odd, 0, odd, odd, 0));
+    const __m256i nibbles =
+        _mm256_and_si256(_mm256_xor_si256(seven, _mm256_srli_epi16(seven, 4)), _mm256_set1_epi8(15));
+    return _mm256_or_si256(seven, _mm256_shuffle_epi8(table, nibbles));
+}
+
+// Of 8 words, the lower 28 bits of each being the signs of 4 groups, 7 for each.
+ALWAYS_INLINE struct sign_bits signs_of_words(__m256i words)
+{
+    __m256i seven = _mm256_and_si256(words, _mm256_set1_epi32(0x7f));
+    seven = _mm256_ternarylogic_epi32(seven, _mm256_slli_epi32(words, 1), _mm256_set1_epi32(0x7f00), 0xf8);
+    seven = _mm256_ternarylogic_epi32(seven, _mm256_slli_epi32(words, 2), _mm256_set1_epi32(0x7f0000), 0xf8);
+    seven = _mm256_ternarylogic_epi32(seven, _mm256_slli_epi32(words, 3), _mm256_set1_epi32(0x7f000000), 0xf8);
+    return order_signs(complete_signs(seven));
+}
+
+// Entries of 8 elements of group `g`: of half `h` of its four blocks. Loads of single entries: VPGATHERQQ is faster on some
+// processors, but several times slower on those that have to keep it from leaking data.
+ALWAYS_INLINE __m512i entries_of_half(const uint64_t *codebook, const uint16_t index[32], const int g, const int h)
+{
+    const uint16_t *at = index + 16 * g + 2 * h;
+#define PAIR(b) _mm_set_epi64x((long long)codebook[at[4 * (b) + 1]], (long long)codebook[at[4 * (b)]])
+    const __m256i lower = _mm256_inserti128_si256(_mm256_castsi128_si256(PAIR(0)), PAIR(1), 1);
+    const __m256i upper = _mm256_inserti128_si256(_mm256_castsi128_si256(PAIR(2)), PAIR(3), 1);
+#undef PAIR
+    return _mm512_inserti64x4(_mm512_castsi256_si512(lower), upper, 1);
+}
+
+// The nibbles of scales[8], the low one of each for the first half of a block: of group g.
+ALWAYS_INLINE void nibble_scales(const uint8_t scales[8], const int g, __m512 d, struct signed_128 *codes)
+{
+    const __m512i bytes = lanes_of_bytes(_mm_loadl_epi64((const __m128i *)(const void *)scales), 4 * g);
+    codes->d_low = odd_scales(_mm512_and_si512(bytes, _mm512_set1_epi32(15)), d);
+    codes->d_high = odd_scales(_mm512_srli_epi32(bytes, 4), d);
+}
+
+// 32 entries of a table of 256, each a 16-bit word, by the lower 8 bits of the words of `index`.
+ALWAYS_INLINE __m512i words_of_256(const uint16_t table[256], __m512i index)
+{
+    __m512i parts[4];
+    for (int i = 0; i < 4; i++)
+        parts[i] = _mm512_permutex2var_epi16(_mm512_loadu_si512(table + 64 * i), index,
+                                             _mm512_loadu_si512(table + 64 * i + 32));
+    const __mmask32 odd = _mm512_test_epi16_mask(index, _mm512_set1_epi16(64));
+    const __mmask32 upper = _mm512_test_epi16_mask(index, _mm512_set1_epi16(128));
+    const __m512i lower_parts = _mm512_mask_blend_epi16(odd, parts[0], parts[1]);
+    return _mm512_mask_blend_epi16(upper, lower_parts, _mm512_mask_blend_epi16(odd, parts[2], parts[3]));
+}
+
+// 16 bytes per 128-bit lane, from the nibbles of the first (half 0) or the last four words of the lane.
+ALWAYS_INLINE __m512i spread_nibbles(__m512i words, const int half)
+{
+    const char h = (char)(8 * half);
+    const __m128i order = _mm_add_epi8(_mm_setr_epi8(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7), _mm_set1_epi8(h));
+    const __m512i twice = _mm512_shuffle_epi8(words, _mm512_broadcast_i32x4(order));
+    const __m512i both = _mm512_mask_blend_epi8(0xaaaaaaaaaaaaaaaa, twice, _mm512_srli_epi16(twice, 4));
+    return _mm512_and_si512(both, _mm512_set1_epi8(15));
+}
+
+#endif

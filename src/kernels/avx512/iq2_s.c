@@ -1,0 +1,31 @@
+// IQ2_S: 82-byte super-blocks of 256, ten bits of entry for each 8.
+#include "kernels/avx512/codebooks.h"
+
+// Two bits of qh[s] for each group of block s, above eight of its own.
+ALWAYS_INLINE __m512i load_index(const struct block_iq2_s *x)
+{
+    const __m512i low = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)(const void *)x->qs));
+    const __m512i qh = _mm512_cvtepu8_epi64(_mm_loadl_epi64((const __m128i *)(const void *)x->qh));
+    const __m512i four = _mm512_shuffle_epi8(
+        qh, _mm512_broadcast_i32x4(_mm_setr_epi8(0, -1, 0, -1, 0, -1, 0, -1, 8, -1, 8, -1, 8, -1, 8, -1)));
+    const __m512i moved = _mm512_sllv_epi16(four, _mm512_set1_epi64(0x0002000400060008));
+    return _mm512_ternarylogic_epi64(low, moved, _mm512_set1_epi16(0x300), 0xf8);
+}
+
+ALWAYS_INLINE void codes_iq2_s(const struct block_iq2_s *x, struct signed_128 codes[2])
+{
+    uint16_t index[32];
+    _mm512_storeu_si512(index, load_index(x));
+    READ_AS_STORED(index);
+    const struct sign_bits signs = order_signs(_mm256_loadu_si256((const __m256i *)(const void *)x->signs));
+    const __m512 d = _mm512_mul_ps(_mm512_set1_ps(0.125f), scale_of_half(x->d));
+    for (int g = 0; g < 2; g++) {
+        codes[g].low = entries_of_half(codebook_iq2_s, index, g, 0);
+        codes[g].high = entries_of_half(codebook_iq2_s, index, g, 1);
+        codes[g].low_signs = signs.of[g][0];
+        codes[g].high_signs = signs.of[g][1];
+        nibble_scales(x->scales, g, d, &codes[g]);
+    }
+}
+
+DEFINE_MATVEC_SIGNED_128(iq2_s, 256, true)
