@@ -52,7 +52,7 @@ static const struct {
     {32, "Q4_0_4_8 (interleaved, no longer part of the format: use the Q4_0 file)"},
     {33, "Q4_0_8_8 (interleaved, no longer part of the format: use the Q4_0 file)"},
     {37, "IQ4_NL_4_8 (no longer part of the format: use the IQ4_NL file)"},
-    {38, "TL1 of bitnet.cpp (or IQ4_NL_8_8, no longer part of the format)"},
+    {38, "TL1 of bitnet.cpp (use the I2_S file), or IQ4_NL_8_8, no longer part of the format"},
     {133, "Q6_0 of ik_llama.cpp"},
     {134, "IQ1_BN of ik_llama.cpp"},
     {135, "IQ2_BN of ik_llama.cpp"},

@@ -579,6 +579,40 @@ static void make_overlap_hidden(struct maker *m) // a long one reaches over two 
     put_padding(m, 32);
     put_fill(m, 0, 256);
 }
+// As bitnet.cpp writes TL2, of type 39: some 5 bits for 3 elements.
+static void put_tl2_file(struct maker *m, uint64_t n_bytes, uint64_t offset_before, uint64_t offset, uint64_t offset_behind)
+{
+    put_head(m, 3, 3, 0);
+    put_tensor_2d(m, "before", 8, 1, TYPE_F32, offset_before);
+    put_tensor_2d(m, "w", 384, 10, 39, offset);
+    put_tensor_2d(m, "behind", 8, 1, TYPE_F32, offset_behind);
+    put_padding(m, 32);
+    put_fill(m, 0, n_bytes);
+}
+static void make_tl2(struct maker *m)
+{
+    put_tl2_file(m, 4096, 0, 32, 864);
+}
+static void make_tl2_near_the_end(struct maker *m)
+{
+    put_tl2_file(m, 1024, 0, 32, 896);
+}
+static void make_tl2_last(struct maker *m)
+{
+    put_tl2_file(m, 960, 0, 64, 32);
+}
+static void make_tl1(struct maker *m)
+{
+    put_tensor_file(m, 384, 10, 38, 0);
+}
+static void make_mxfp4_cut(struct maker *m)
+{
+    put_tl2_file(m, 1120, 0, 64, 32);
+}
+static void make_mxfp4_overlap(struct maker *m)
+{
+    put_tl2_file(m, 4096, 0, 32, 672);
+}
 
 // ---- Split models ---------------------------------------------------------------------------------------------------
 
@@ -726,6 +760,14 @@ static const struct malformed malformed_files[] = {
     {"overlap-unsorted", CHORD_GGUF_TENSOR, "'b' (to byte 224) and 'a' (from byte 192) overlap", make_overlap_unsorted},
     {"overlap-hidden", CHORD_GGUF_TENSOR, "'long' (to byte 384) and 'short' (from byte 352) overlap",
      make_overlap_hidden},
+    {"tl2", CHORD_GGUF_TENSOR_TYPE, "TL2 of bitnet.cpp has that number too and chord does not read it", make_tl2},
+    {"tl2-near-the-end", CHORD_GGUF_TENSOR_TYPE, "'w' is of type 39 and has room for 864 bytes, where MXFP4 takes 2040",
+     make_tl2_near_the_end},
+    {"tl2-last", CHORD_GGUF_TENSOR_TYPE, "'w' is of type 39 and has room for 896 bytes, where MXFP4 takes 2040",
+     make_tl2_last},
+    {"tl1", CHORD_GGUF_TENSOR_TYPE, "chord does not read type 38, TL1 of bitnet.cpp", make_tl1},
+    {"mxfp4-cut", CHORD_GGUF_TRUNCATED, "tensor 'w': its data lies at bytes", make_mxfp4_cut},
+    {"mxfp4-overlap", CHORD_GGUF_TENSOR, "'w' (to byte 2232) and 'behind' (from byte 832) overlap", make_mxfp4_overlap},
 
     {"split-second", CHORD_GGUF_SPLIT, "is file 2 of 3 of a split model; open the first", make_split_second},
     {"split-number-beyond", CHORD_GGUF_SPLIT, "says that it is file 4 of only 3", make_split_number_beyond},
