@@ -285,6 +285,8 @@ static uint64_t end_of_match(const struct word_rules *rules, const unsigned char
         to = end_of_digits(rules, text, at, end, first);
     if (to == at)
         to = end_of_symbols(rules, text, at, end, first);
+    if (to == at && rules->lone_newlines && (first.c == '\r' || first.c == '\n'))
+        to = at + 1;
     if (to == at && (first.class & UNICODE_SPACE))
         to = end_of_spaces(rules, text, at, end, known);
     return to;

@@ -214,6 +214,20 @@ static const struct unicode_range bloom_stops[] = {
         }                                                                        \
     }
 
+// The same with ` ?[\p{P}\p{S}]+|[\r\n]` for ` ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+`
+#define MARKED_WORDS_AND_LINE_BREAKS                                             \
+    {                                                                            \
+        .kind = SPLIT_WORDS, .words = {                                          \
+            .marked_ascii = true,                                                \
+            .not_prefix = UNICODE_LETTER | UNICODE_PUNCTUATION | UNICODE_SYMBOL, \
+            .lone_newlines = true,                                               \
+            .letters = UNICODE_LETTER | UNICODE_MARK,                            \
+            .symbols = UNICODE_PUNCTUATION | UNICODE_SYMBOL,                     \
+            .no_digits = true,                                                   \
+            .symbol_tail = ""                                                    \
+        }                                                                        \
+    }
+
 static const struct pretokenizer pretokenizers[] = {
     {.names = {"gpt-2", "phi-2", "mpt", "olmo", "jais", "trillion", "granite-docling", "exaone4", "gigachat", "mellum",
                "a.x-4.0", "jina-es", "jina-de", "jina-v2-es", "jina-v2-de", "modern-bert"},
@@ -260,8 +274,10 @@ static const struct pretokenizer pretokenizers[] = {
                 NUMBERS(1, 0)}},
     {.names = {"deepseek-coder"},
      .stages = {LINE_BREAK, SPACED(UNICODE_LETTER), SPACED(UNICODE_PUNCTUATION), RANGES(false, asian), NUMBERS(1, 1)}},
-    {.names = {"deepseek-v3", "hunyuan-dense", "joyai-llm"},
+    {.names = {"deepseek-v3", "hunyuan-dense", "joyai-llm", "hy_v4"},
      .stages = {NUMBERS(1, 3), RANGES(false, chinese_and_kana), MARKED_WORDS}},
+    {.names = {"spark2_5"},
+     .stages = {NUMBERS(1, 3), RANGES(false, chinese_and_kana), MARKED_WORDS_AND_LINE_BREAKS, NUMBERS(1, 1)}},
     {.names = {"falcon"}, .stages = {PUNCTUATION("$+<=>^~|`"), GPT2_WORDS, ASCII_TRIPLES}},
     {.names = {"default"}, .stages = {PUNCTUATION("$+<=>^~|"), GPT2_WORDS, NUMBERS(1, 0), ASCII_TRIPLES}},
 };

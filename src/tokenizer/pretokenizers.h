@@ -37,7 +37,7 @@ enum contractions {
 //   digits      \p{N}{1,n_digits}, or \p{N}+ where n_digits is 0
 //   symbols     space? [^not_symbol]+ [symbol_tail]*, or with `symbols` space? [symbols]+ [symbol_tail]*
 //               with `one_tail` [symbol_tail]? behind them
-//   newlines    \s*[\r\n]+
+//   newlines    \s*[\r\n]+, or with `lone_newlines` [\r\n]
 //   spaces      \s+(?!\S)|\s+, or with `halved_spaces` \s{512}(?!\S)|\s{256}(?!\S)|...|\s{4}(?!\S)|\s{1,2}(?!\S)|\s
 struct word_rules {
     enum contractions contractions;        // the first alternative
@@ -46,6 +46,7 @@ struct word_rules {
     bool marked_ascii;                     // the alternative `marked` exists
     bool space_before_digits;              // a space may also stand before digits
     bool newlines;                         // the alternative exists
+    bool lone_newlines;                    // it exists, of one
     bool cased;
     bool phrases;
     bool halved_spaces;              // needs `newlines`

@@ -89,6 +89,10 @@ const PRETOKENIZERS = {
     '\\p{N}{1,3}', '[\\u{4e00}-\\u{9fa5}\\u{3040}-\\u{30ff}]+',
     marked,
   ],
+  spark2_5: [
+    '\\p{N}{1,3}', '[\\u{4e00}-\\u{9fa5}\\u{3040}-\\u{30ff}]+',
+    `[!-\\/:-@\\[-\`\\{-~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+|[\\r\\n]|${SPACES}`, '\\p{N}',
+  ],
   falcon: ['[\\p{P}\\$\\+<=>\\^~\\|`]+', gpt2, '[0-9][0-9][0-9]'],
   default: ['[\\p{P}\\$\\+<=>\\^~\\|]+', gpt2, '\\p{N}+', '[0-9][0-9][0-9]'],
 }
@@ -108,6 +112,8 @@ const TEXTS = [
   '1234567 12345 12_1234x 123½1234 1234½ 12345٣٤٥\u200dⅧ 1000',
   ' ⺀⺁x 々中〇1〇 A々b 中Ab 한글ㄱ！…“q”、ㄅㄆ⺀ ﹏ไทย။ Ünïcode оХ',
   'one two  three e\u0301 four. (a|b) x, y!? ।۔ z…//\n/ \u2008\u2028q \u200d\u0301w',
+  // Where llama.cpp's hand-made expressions and Unicode tables cut otherwise (bench/tokenizers.md):
+  "\u0316's жAb \u0627\u0612 \u2428 \u2429's \u{1f777} camelCaseЖж 々x \u2008",
   `a${' '.repeat(7)}b${' '.repeat(16)}c${' '.repeat(3)}\n${' '.repeat(9)}`,
 ]
 
