@@ -2,6 +2,7 @@
 // that do not depend on tiles, heads or spans. Cached keys and values stand against guard pages, slots that no row may see
 // hold NaN. SEED=number replays a run.
 #include "checkkern.h"
+#include "quick.h"
 
 #include "base/half.h"
 #include "kernels/kernels.h"
@@ -19,12 +20,6 @@
 #define MAX_TOKENS (MAX_BLOCKS * KV_BLOCK_TOKENS)
 #define MAX_HEAD_DIM 512
 #define MAX_SPANS (MAX_TOKENS / KV_SPAN_TOKENS + 1)
-
-// A part of the combinations: for emulators and sanitizers.
-static bool quick(void)
-{
-    return getenv("CHORD_TEST_QUICK") != NULL;
-}
 
 static void for_each_tier(void (*test)(const struct kernels *k))
 {

@@ -8,6 +8,7 @@
 #include "tiny_graph.h"
 #include "tiny_reference.h"
 #include "account_helpers.h"
+#include "quick.h"
 
 static struct tiny_model m;
 
@@ -97,16 +98,6 @@ static float *run_sequence(struct rig *rig, const uint32_t *tokens, uint32_t n, 
     }
     kv_cache_free(&kv);
     return logits;
-}
-
-// Under sanitizers, which slow arithmetic down manifold, the kernels' own tests see every type: here few will do.
-static bool quick(void)
-{
-#if defined(__SANITIZE_THREAD__)
-    return true;
-#else
-    return getenv("CHORD_TEST_QUICK") != NULL;
-#endif
 }
 
 // ---- Against the reference -----------------------------------------------------------------------------------------------
@@ -279,6 +270,7 @@ static void quantized_types(void **state)
     (void)state;
     static const uint32_t types[] = {QUANT_Q8_0, QUANT_Q4_0, QUANT_Q4_1, QUANT_Q5_0, QUANT_Q5_1, QUANT_Q2_K,
                                      QUANT_Q3_K, QUANT_Q4_K, QUANT_Q5_K, QUANT_Q6_K, QUANT_I2_S};
+    // In a hurry few: the kernels' own tests see every type.
     for (size_t i = 0; i < (quick() ? 2 : sizeof types / sizeof *types); i++)
         compare_model((struct tiny_options){.type = types[i],
                                             .arch = i % 2 == 0 ? "llama" : "qwen3",
@@ -294,6 +286,7 @@ static void quantized_experts(void **state)
 {
     (void)state;
     static const uint32_t types[] = {QUANT_Q6_K, QUANT_Q8_0, QUANT_Q4_K, QUANT_Q5_0, QUANT_F16, QUANT_I2_S};
+    const uint32_t n_expert = quick() ? 2 : 4;
     for (size_t i = 0; i < (quick() ? 2 : sizeof types / sizeof *types); i++)
         compare_model((struct tiny_options){.type = types[i],
                                             .arch = i % 2 == 0 ? "qwen3moe" : "qwen2moe",
@@ -301,8 +294,8 @@ static void quantized_experts(void **state)
                                             .n_head = 4,
                                             .n_ff_expert = 256,
                                             .n_ff_shared = i % 2 == 0 ? 0 : 256,
-                                            .n_expert = 4,
-                                            .n_expert_used = 4,
+                                            .n_expert = n_expert,
+                                            .n_expert_used = n_expert,
                                             .n_layer = 1},
                       Q8_BOUND, Q8_TIGHT_BOUND);
 }

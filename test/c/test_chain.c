@@ -4,6 +4,7 @@
 #include "sampler/random.h"
 #include "sampler/sampler.h"
 #include "account_helpers.h"
+#include "quick.h"
 
 #include <float.h>
 #include <math.h>
@@ -15,7 +16,7 @@
 
 static int n_rounds(int n)
 {
-    return getenv("CHORD_TEST_QUICK") != NULL ? n / 20 : n;
+    return quick() ? n / 20 : n;
 }
 
 // Everything off: plain sampling at temperature 1.

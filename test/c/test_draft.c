@@ -1,6 +1,7 @@
 // Draft models: texts are what they are without, whatever becomes of the draft model; what it may hold and when it is asked.
 #include "engine/draft.h"
 #include "engine_helpers.h"
+#include "quick.h"
 
 static struct chord_model *drafter;
 
@@ -154,14 +155,15 @@ static void equal_weights_are_always_right(void **state)
 {
     (void)state;
     static const uint32_t types[] = {QUANT_F32, QUANT_Q4_0};
+    const uint32_t n_ahead = quick() ? 150 : 400; // tokens behind the prompt's step
     uint32_t prompt[300];
     for (size_t t = 0; t < 2; t++) {
         open_tiny((struct tiny_options){.type = types[t], .n_embd = 64, .n_ff = 64, .n_ctx = 1024},
                   (struct chord_model_options){0});
         drafter = open_path(test_path("engine.gguf"), (struct chord_model_options){.n_threads = 1});
         random_tokens(prompt, 300, 5);
-        for (uint32_t n = 1; n <= 300; n += 149) {
-            struct chord_generate_options options = options_of(0, 1, 401);
+        for (uint32_t n = 1; n <= 300; n += quick() ? 298 : 149) {
+            struct chord_generate_options options = options_of(0, 1, n_ahead + 1);
             struct result *plain = finish_job(start(prompt, n, options));
             for (uint32_t width = 1; width <= CHORD_MAX_GUESSES; width += 7) {
                 const struct chord_stats before = stats();
@@ -175,7 +177,7 @@ static void equal_weights_are_always_right(void **state)
                 assert_int_equal(stats().n_drafted_tokens - before.n_drafted_tokens, r->end.n_drafted);
                 assert_int_equal(stats().n_accepted_draft_tokens - before.n_accepted_draft_tokens, r->end.n_accepted);
                 // One step for the prompt, then width + 1 tokens each.
-                assert_int_equal(stats().n_steps - before.n_steps, 1 + (400 + width) / (width + 1));
+                assert_int_equal(stats().n_steps - before.n_steps, 1 + (n_ahead + width) / (width + 1));
                 result_free(r);
                 assert_drafter_holds_nothing();
             }
@@ -196,7 +198,8 @@ static void texts_are_the_same(void **state)
         open_tiny((struct tiny_options){.type = QUANT_Q8_0, .n_embd = 64, .n_ff = 64},
                   (struct chord_model_options){.kv_type = kv == 0 ? CHORD_KV_F16 : CHORD_KV_Q8_0});
         drafter = open_other((struct tiny_options){.n_layer = 1, .n_head_kv = 1}, (struct chord_model_options){0});
-        for (uint32_t kind = 0; kind < 6; kind++) {
+        // In a hurry some with each type of cache: all temperatures, lengths, with and without penalties.
+        for (uint32_t kind = quick() ? (uint32_t)kv : 0; kind < 6; kind += quick() ? 2 : 1) {
             const uint32_t n = lengths[kind % 4];
             random_tokens(prompt, 90, 100 + kind);
             struct chord_generate_options options = options_of(kind, 1 + kind, 70);
@@ -218,7 +221,7 @@ static void texts_are_the_same(void **state)
         assert_drafter_holds_nothing();
         close_both();
     }
-    assert_true(n_drafted > 5000 && n_accepted < n_drafted / 4);
+    assert_true(n_drafted > (quick() ? 2500 : 5000) && n_accepted < n_drafted / 4);
 }
 
 // Both models have an end-of-generation token that is likely at times; nothing is guessed behind it.
@@ -230,7 +233,7 @@ static void ends_are_the_same(void **state)
     open_tiny((struct tiny_options){0}, (struct chord_model_options){0});
     drafter = open_path(test_path("engine.gguf"), (struct chord_model_options){0});
     random_tokens(prompt, 40, 8);
-    for (float bias = 0; bias < 12; bias += 1)
+    for (float bias = 0; bias < 12; bias += quick() ? 3 : 1)
         for (uint32_t kind = 0; kind < 3; kind++)
             for (uint32_t never = 0; never < 2; never++) {
                 const struct chord_logit_bias to_end = {.token = 2, .bias = bias};

@@ -4,6 +4,7 @@
 #include "sampler/random.h"
 #include "sampler/recognizer.h"
 #include "account_helpers.h"
+#include "quick.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -137,7 +138,7 @@ static void test_sizes(void **state)
         uint64_t n = strlen(cases[i].start);
         const uint64_t n_repeated = strlen(cases[i].repeated);
         memcpy(text, cases[i].start, n);
-        while (n + n_repeated + 4 < (getenv("CHORD_TEST_QUICK") != NULL ? MOST / 20 : MOST)) {
+        while (n + n_repeated + 4 < (quick() ? MOST / 20 : MOST)) {
             memcpy(text + n, cases[i].repeated, n_repeated);
             n += n_repeated;
         }

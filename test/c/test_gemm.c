@@ -1,6 +1,7 @@
 // gemm: every type on every tier that this CPU has, against double-precision references. Inputs and scratch stand
 // between guard pages, outputs among canaries. SEED=number replays a run, CHORD_CPU=tier keeps to one tier.
 #include "kernel_inputs.h"
+#include "quick.h"
 
 #include "base/half.h"
 #include "kernels/kernels.h"
@@ -261,11 +262,10 @@ static const uint64_t *sizes_of(uint32_t block_size, size_t *count)
 
 static void fills_of_tier(const struct kernels *k)
 {
-    const bool quick = getenv("CHORD_TEST_QUICK") != NULL; // a ninth of the combinations: for emulators
     for (size_t t = 0; t < LENGTH(all_types); t++) {
         const struct quant_traits *traits = quant_traits(all_types[t]);
         // The coded types go through the same few kernels: a part for each.
-        const int every = (quick ? 4 : 1) * (is_coded(all_types[t]) ? 4 : 1);
+        const int every = (quick() ? 7 : 1) * (is_coded(all_types[t]) ? 4 : 1);
         size_t n_sizes;
         const uint64_t *sizes = sizes_of(traits->block_size, &n_sizes);
         for (size_t s = 0; s < n_sizes; s++) {
@@ -297,12 +297,11 @@ static void shapes_of_tier(const struct kernels *k)
 {
     static const uint64_t rows[] = {1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 97};
     static const uint64_t long_rows[] = {2816, 4096, 11008};
-    const bool quick = getenv("CHORD_TEST_QUICK") != NULL;
     for (size_t t = 0; t < LENGTH(all_types); t++) {
         const struct quant_traits *traits = quant_traits(all_types[t]);
         struct gemm_case g = {.type = all_types[t], .w_fill = W_UNIT, .x_fill = X_UNIT_SCALE};
-        // Every third in a hurry and of the coded types, but others for each type.
-        const uint64_t every = (quick ? 3 : 1) * (is_coded(all_types[t]) ? 3 : 1);
+        // Every fifth in a hurry, every third of the coded types, but others for each type.
+        const uint64_t every = (quick() ? 5 : 1) * (is_coded(all_types[t]) ? 3 : 1);
         for (uint64_t columns = 1 + t % every; columns <= MAX_COLUMNS; columns += every) {
             g.n = traits->block_size == 1 ? 70 : traits->block_size == 32 ? 288 : traits->block_size == 64 ? 320 : 256;
             g.n_rows = rows[columns % LENGTH(rows)];
@@ -320,10 +319,10 @@ static void shapes_of_tier(const struct kernels *k)
         }
         g.n = traits->block_size == 1 ? 300 : traits->block_size == 32 ? 288 : traits->block_size == 64 ? 320 : 256;
         g.n_rows = 2;
-        g.n_columns = quick ? 131 : 1031;
+        g.n_columns = quick() ? 131 : 1031;
         g.w_fill = W_UNIT;
         check_gemm(k, &g);
-        for (size_t i = 0; i < (quick ? 1 : LENGTH(long_rows)); i++) {
+        for (size_t i = 0; i < (quick() ? 1 : LENGTH(long_rows)); i++) {
             g.n = long_rows[i];
             g.n_rows = 5;
             g.n_columns = 7;

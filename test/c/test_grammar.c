@@ -8,13 +8,12 @@
 #include "sampler/recognizer.h"
 #include "sampler/sampler.h"
 #include "account_helpers.h"
+#include "quick.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static bool quick; // under slow emulation
 
 // ---- Random grammars and the naive matcher ---------------------------------------------------------------------------
 
@@ -230,7 +229,7 @@ static void compare_all_texts(const struct random_grammar *g, struct recognizer 
 {
     const bool matches = naive_ends(g, g->rules[0], text, n, 1) >> n & 1;
     assert_int_equal(recognizer_can_end(r, state), matches);
-    if (n == (quick ? 4 : 6))
+    if (n == (quick() ? 4 : 6))
         return;
     for (char c = 'a'; c <= 'c'; c++) {
         text[n] = c;
@@ -245,7 +244,7 @@ static void test_random_grammars(void **state)
     struct chord_error err;
     int n_compared = 0, n_forbidding = 0;
     random_seed(&random, 11);
-    for (int i = 0; i < (quick ? 60 : 250); i++) {
+    for (int i = 0; i < (quick() ? 60 : 250); i++) {
         struct random_grammar g;
         struct grammar *grammar;
         struct recognizer *r;
@@ -276,7 +275,7 @@ static void test_random_grammars(void **state)
         n_compared++;
         n_forbidding += g.forbids;
     }
-    assert_true(n_compared > (quick ? 30 : 120) && n_forbidding > (quick ? 8 : 30));
+    assert_true(n_compared > (quick() ? 30 : 120) && n_forbidding > (quick() ? 8 : 30));
 }
 
 // ---- Characters ------------------------------------------------------------------------------------------------------
@@ -314,6 +313,7 @@ static void test_classes(void **state)
         {{'b', 'b'}, {'a', 'c'}, {'c', 0x3000}},
     };
     struct chord_error err;
+    const uint32_t high_step = quick() ? 97 : 5;
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
         for (int negated = 0; negated < 2; negated++) {
             struct grammar_builder *b;
@@ -326,7 +326,7 @@ static void test_classes(void **state)
             if (status != CHORD_OK)
                 continue;
             assert_int_equal(recognizer_create(&r, grammar, 8, &account, &err), CHORD_OK);
-            for (uint32_t c = 0; c <= 0x10ffff; c += c > 0x3000 ? (quick ? 97 : 5) : 1) {
+            for (uint32_t c = 0; c <= 0x10ffff; c += c > 0x3000 ? high_step : 1) {
                 unsigned char bytes[4];
                 bool in = false;
                 for (int k = 0; k < 3; k++)
@@ -410,7 +410,7 @@ static void test_long_text(void **state)
     assert_int_equal(recognizer_create(&r, grammar, 8, &account, &err), CHORD_OK);
     uint32_t at = recognizer_start(r);
     int depth = 0, n_forgotten = 0;
-    const int n = quick ? 20000 : 200000;
+    const int n = quick() ? 20000 : 200000;
     for (int i = 0; i < n; i++) {
         const uint64_t kind = random_next(&random) % 4000;
         unsigned char byte = (unsigned char)('a' + kind % 26);
@@ -432,7 +432,7 @@ static void test_long_text(void **state)
         at = next;
         assert_true(recognizer_can_go_on(r, at));
     }
-    assert_true(quick || n_forgotten > 0);
+    assert_true(quick() || n_forgotten > 0);
     assert_true(atomic_load(&account.peak) < 4 * (uint64_t)RECOGNIZER_MAX_BYTES);
     recognizer_free(r);
     grammar_free(grammar);
@@ -576,12 +576,12 @@ static void test_masks(void **state)
         struct chord_error err;
         struct grammar *grammar = compile(grammars[i]);
         struct token_trie *trie = make_vocabulary(&v, &random, "{}[]\",:abc019.- ");
-        for (int text = 0; text < (quick ? 1 : 4); text++) {
+        for (int text = 0; text < (quick() ? 1 : 4); text++) {
             struct constraint *c;
             char written[400];
             uint64_t n_written = 0;
             assert_int_equal(constraint_create(&c, grammar, trie, v.n, &account, &err), CHORD_OK);
-            while (n_written < (quick ? 20 : 60) && !constraint_must_end(c)) {
+            while (n_written < (quick() ? 20 : 60) && !constraint_must_end(c)) {
                 uint32_t chosen = UINT32_MAX, n_allowed = 0;
                 const uint64_t *mask = constraint_mask(c);
                 assert_non_null(mask);
@@ -627,7 +627,7 @@ static void test_no_text_is_forbidden(void **state)
         "{\"a\":[0,1,2,3,4,5,6,7,8,9]}",
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        for (int cut = 0; cut < (quick ? 5 : 60); cut++) {
+        for (int cut = 0; cut < (quick() ? 5 : 60); cut++) {
             struct constraint *c;
             const uint64_t n = strlen(texts[i]);
             assert_int_equal(constraint_create(&c, grammar, trie, v.n, &account, &err), CHORD_OK);
@@ -682,7 +682,7 @@ static void test_sampling(void **state)
             assert_int_equal(sampler_create(&masked, &chains[chain], v.n, &account, &err), CHORD_OK);
             assert_int_equal(constraint_create(&c, grammar, trie, v.n, &account, &err), CHORD_OK);
             assert_int_equal(constraint_create(&whole, grammar, trie, v.n, &account, &err), CHORD_OK);
-            for (int step = 0; step < (quick ? 20 : 120) && !constraint_must_end(c); step++) {
+            for (int step = 0; step < (quick() ? 20 : 120) && !constraint_must_end(c); step++) {
                 float logits[MAX_VOCABULARY], copy[MAX_VOCABULARY];
                 for (uint32_t k = 0; k < v.n; k++)
                     logits[k] = step % 2 ? floorf(10 * (float)random_unit(&random)) : 10 * (float)random_unit(&random);
@@ -725,7 +725,7 @@ static void test_no_memory(void **state)
     struct chord_error err;
     int n_failed = 0;
     random_seed(&random, 9);
-    for (int64_t fail_after = 1;; fail_after += quick ? 7 : 1) {
+    for (int64_t fail_after = 1;; fail_after += quick() ? 7 : 1) {
         struct grammar *grammar = NULL;
         struct token_trie *trie = make_vocabulary(&v, &random, "{}\",:ab01");
         struct constraint *c = NULL;
@@ -751,7 +751,6 @@ static void test_no_memory(void **state)
 
 int main(void)
 {
-    quick = getenv("CHORD_TEST_QUICK") != NULL;
     const struct CMUnitTest tests[] = {
         TEST(test_random_grammars), TEST(test_classes),   TEST(test_counts), TEST(test_long_text),
         TEST(test_refusals),        TEST(test_ambiguity), TEST(test_masks),  TEST(test_no_text_is_forbidden),

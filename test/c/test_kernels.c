@@ -1,6 +1,7 @@
 // kernels: every slot of every tier that this CPU has, against double-precision references (checkasm style).
 // Inputs stand between guard pages, outputs between canaries. SEED=number replays a run.
 #include "kernel_inputs.h"
+#include "quick.h"
 
 #include "base/half.h"
 #include "kernels/kernels.h"
@@ -373,11 +374,10 @@ static const uint64_t *sizes_of(uint32_t block_size, size_t *count)
 
 static void matvec_of_tier(const struct kernels *k)
 {
-    const bool quick = getenv("CHORD_TEST_QUICK") != NULL; // a quarter of the combinations: for emulators
     for (size_t t = 0; t < LENGTH(all_types); t++) {
         const struct quant_traits *traits = quant_traits(all_types[t]);
         // The coded types go through the same few kernels: a part for each.
-        const int every = (quick ? 4 : 1) * (is_coded(all_types[t]) ? 4 : 1);
+        const int every = (quick() ? 7 : 1) * (is_coded(all_types[t]) ? 4 : 1);
         size_t n_sizes;
         const uint64_t *sizes = sizes_of(traits->block_size, &n_sizes);
         for (size_t s = 0; s < n_sizes; s++) {

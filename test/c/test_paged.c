@@ -1,5 +1,6 @@
 // Models in less memory than they take: the same numbers, within the budget, at the reads that were promised.
 #include "engine_helpers.h"
+#include "quick.h"
 #include "quant/quant.h"
 #include "weights/pager.h"
 
@@ -70,7 +71,7 @@ static void every_budget_gives_the_same_text(void **state)
     const uint64_t floor = find_floor((struct chord_model_options){.n_ctx = 600});
     assert_true(floor < 8u << 20); // less than weights and scratch
     for (int policy = CHORD_POLICY_PIN; policy <= CHORD_POLICY_LRU; policy++)
-        for (uint64_t memory = floor; memory < floor + 5000000; memory += 1600000) {
+        for (uint64_t memory = floor; memory < floor + 5000000; memory += quick() ? 4800000 : 1600000) {
             const struct chord_model_options options = {
                 .mode = CHORD_MODE_PAGED, .policy = (enum chord_policy)policy, .n_ctx = 600};
             struct chord_error err;
@@ -108,7 +109,8 @@ static void scales_of_tensors_stay(void **state)
     chord_model_close(model);
     struct chord_error err;
     const struct chord_model_options options = {.mode = CHORD_MODE_PAGED, .n_ctx = 200};
-    model = try_to_open(find_floor((struct chord_model_options){.mode = CHORD_MODE_PAGED, .n_ctx = 200}), options, &err);
+    model =
+        try_to_open(find_floor((struct chord_model_options){.mode = CHORD_MODE_PAGED, .n_ctx = 200}), options, &err);
     if (model == NULL)
         fail_msg("%s", err.message);
     struct result *got = run(70, 3);
@@ -130,7 +132,7 @@ static void the_budget_chooses_the_mode(void **state)
     tiny_init(&m, large);
     tiny_write(&m, test_path("engine.gguf"));
     const uint64_t floor = find_floor((struct chord_model_options){0});
-    for (uint64_t memory = floor - 300000; memory < 24u << 20; memory += 1500000) {
+    for (uint64_t memory = floor - 300000; memory < 24u << 20; memory += quick() ? 4500000 : 1500000) {
         model = try_to_open(memory, (struct chord_model_options){0}, &err);
         if (model == NULL) {
             assert_true(memory < floor && err.code == CHORD_MEMORY_BUDGET);

@@ -6,6 +6,7 @@
 
 #include "weights/pager.h"
 #include "account_helpers.h"
+#include "quick.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -297,7 +298,7 @@ static void do_something(struct model *m)
 static void a_million_operations(void **state)
 {
     (void)state;
-    const uint64_t n_wanted = getenv("CHORD_TEST_QUICK") != NULL ? 60000 : 1000000;
+    const uint64_t n_wanted = quick() ? 60000 : 1000000;
     struct model m = {.random = 1};
     while (m.n_operations < n_wanted) {
         memory_account_init(&account, 160000 + below(&m, 100000));

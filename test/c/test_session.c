@@ -1,6 +1,7 @@
 // Sessions: texts whose cache lives between generations. Whatever was reused, shared or computed anew, every bit is that of the same text
 // computed from nothing, with the same tokens of prompts and the same generated.
 
+#include "quick.h"
 #include "session_helpers.h"
 
 #include <stdlib.h>
@@ -331,7 +332,7 @@ static void random_lives_are_what_they_are_from_nothing(void **state)
     open_long(CHORD_KV_F16);
     for (uint32_t i = 0; i < 5; i++)
         sessions[i] = open_session();
-    for (int round = 0; round < 40; round++) {
+    for (int round = 0; round < (quick() ? 16 : 40); round++) {
         struct chord_session *bare[5] = {NULL};
         struct chord_job *jobs[5] = {NULL};
         uint32_t prompts[5][1200];

@@ -4,6 +4,7 @@
 #define _GNU_SOURCE // off64_t
 #endif
 
+#include "quick.h"
 #include "session_helpers.h"
 
 #include "base/xxh64.h"
@@ -267,13 +268,13 @@ static void damage_is_refused(void **state)
     struct chord_session *session = session_with(100, 30);
     saved(session, test_path("a"));
     unsigned char *bytes = read_all(test_path("a"), &n);
-    for (uint64_t at = 0; at < n; at += at < 800 ? 1 : 97) {
+    for (uint64_t at = 0; at < n; at += at < 800 ? 1 : (quick() ? 997 : 97)) {
         bytes[at] ^= (unsigned char)(1 << at % 8);
         const enum chord_status status = refusal(bytes, n);
         assert_int_equal(status, at < 8 ? CHORD_NOT_SESSION : at < 12 ? CHORD_SESSION_VERSION : CHORD_SESSION_DAMAGED);
         bytes[at] ^= (unsigned char)(1 << at % 8);
     }
-    for (uint64_t length = 0; length < n; length += length < 120 ? 1 : 991)
+    for (uint64_t length = 0; length < n; length += length < 120 ? 1 : (quick() ? 4999 : 991))
         assert_int_equal(refusal(bytes, length), length < 8 ? CHORD_NOT_SESSION : CHORD_SESSION_TRUNCATED);
     bytes = realloc(bytes, n + 1);
     bytes[n] = 0;

@@ -12,7 +12,7 @@
 enum reference_products {
     PRODUCTS_EXACT,
     PRODUCTS_8_BITS, // activations of 8 bits
-    PRODUCTS_BF16,   // weights and activations of bfloat16, but in the head, and with one scale per row, activations of 8 bits
+    PRODUCTS_BF16, // weights and activations of bfloat16, but in the head, and with one scale per row, activations of 8 bits
 };
 
 struct reference_options {
@@ -21,12 +21,16 @@ struct reference_options {
     bool neox; // pairs (i, i + n_rot/2) instead of (2i, 2i + 1)
 };
 
-// To nearest, ties to even.
+// To nearest, ties to even: of the 53 bits of the significand the first 8.
 static inline double reference_bf16(double x)
 {
-    int exponent;
-    const double mantissa = frexp(x, &exponent);
-    return ldexp(nearbyint(ldexp(mantissa, 8)), exponent - 8);
+    const uint64_t one = UINT64_C(1) << 45;
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits += one / 2 - 1 + (bits / one & 1);
+    bits &= ~(one - 1);
+    memcpy(&x, &bits, sizeof x);
+    return x;
 }
 
 static inline void reference_round_to_8_bits(double *x, uint64_t n, uint64_t step)
@@ -54,7 +58,8 @@ static inline void reference_linear_of(struct tiny_model *m, const char *name, u
     memcpy(prepared, x, n * sizeof *x);
     const enum activation_type type = quant_traits(w->type)->activation;
     const bool head = strcmp(name, "output") == 0 || strcmp(name, "token_embd") == 0;
-    const bool bf16 = type != ACTIVATION_F32 && type != ACTIVATION_Q8_PER_ROW && options->products == PRODUCTS_BF16 && !head;
+    const bool bf16 =
+        type != ACTIVATION_F32 && type != ACTIVATION_Q8_PER_ROW && options->products == PRODUCTS_BF16 && !head;
     for (uint64_t i = 0; bf16 && i < n; i++)
         prepared[i] = reference_bf16((float)x[i]);
     if (type != ACTIVATION_F32 && options->products != PRODUCTS_EXACT && !bf16)
