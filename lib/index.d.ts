@@ -983,7 +983,8 @@ export interface TokenizerInfo {
   /** Stands between two texts that are read as one (`rerank()`), behind the end of the first; `null` where the end alone parts them. */
   readonly separator: number | null
   /**
-   * Tokens of models that fill gaps in texts: `[prefix, ...before, suffix, ...after, middle]` is the prompt, what fills the gap is generated.
+   * Tokens of models that fill gaps in texts: `[prefix, ...before, suffix, ...after, middle]` is the prompt, what fills the gap is generated; in
+   * the vocabularies of Codestral and Seed-Coder the suffix comes first (`infill()` knows).
    * `null` where the vocabulary has none.
    */
   readonly infill: { readonly prefix: number; readonly suffix: number; readonly middle: number } | null

@@ -15,10 +15,14 @@ function partTokens(tokenizer, text, continues) {
   return isLong ? tokenizer.tokenizeLong(text, { bos: false }) : tokenizer.tokenize(text, { bos: false })
 }
 
-/**
- * The prompt by which a model fills the gap between two texts: prefix and suffix, each behind its token, then the token of what is missing;
- * in the vocabularies of Mistral the suffix comes first and what is missing simply goes on after the prefix. A promise if that takes long.
- */
+// Vocabularies whose models were trained with the suffix first, by its token: what follows the prefix. All others (Code Llama, CodeGemma,
+// DeepSeek-Coder, Granite, Qwen2.5-Coder, StarCoder2) are asked in the order prefix, suffix, middle.
+const SUFFIX_FIRST = {
+  '[SUFFIX]': () => [], // Codestral: what is missing goes on after the prefix
+  '<[fim-suffix]>': ({ middle }) => [middle], // Seed-Coder
+}
+
+/** The prompt by which a model fills the gap between two texts, each behind its token. A promise if that takes long. */
 function infillTokens(tokenizer, prefix, suffix) {
   v.string('prefix', prefix)
   v.string('suffix', suffix)
@@ -29,7 +33,8 @@ function infillTokens(tokenizer, prefix, suffix) {
   const begin = addBos && bos !== null ? [bos] : []
   const parts = [partTokens(tokenizer, prefix, false), partTokens(tokenizer, suffix, true)]
   const join = ([before, after]) => {
-    if (tokenizer.detokenize([infill.suffix], { special: true }) === '[SUFFIX]') return Uint32Array.from([...begin, infill.suffix, ...after, infill.prefix, ...before])
+    const last = SUFFIX_FIRST[tokenizer.detokenize([infill.suffix], { special: true })]
+    if (last) return Uint32Array.from([...begin, infill.suffix, ...after, infill.prefix, ...before, ...last(infill)])
     return Uint32Array.from([...begin, infill.prefix, ...before, infill.suffix, ...after, infill.middle])
   }
   return parts.some((part) => part instanceof Promise) ? Promise.all(parts).then(join) : join(parts)

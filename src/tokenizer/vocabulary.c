@@ -288,6 +288,7 @@ static const char *const end_spellings[] = {
     "<REPO>",
     "<reponame>",
     "<|file_sep|>",
+    "<|file_separator|>",
 };
 #define N_TURN_SPELLINGS 12
 
@@ -339,6 +340,7 @@ static const char *const infill_spellings[][3] = {
     {"▁<PRE>", "▁<SUF>", "▁<MID>"},
     {"<PRE>", "<SUF>", "<MID>"},
     {"[PREFIX]", "[SUFFIX]", "[MIDDLE]"},
+    {"<[fim-prefix]>", "<[fim-suffix]>", "<[fim-middle]>"},
 };
 
 static void find_infill(struct vocabulary *vocabulary)

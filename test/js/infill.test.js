@@ -41,14 +41,58 @@ async function makeWithTokens(t, geometry, names, { addBos = false } = {}) {
   return { file, ids }
 }
 
-const FAMILIES = [
-  { name: 'qwen2, starcoder2 (new spelling)', tokens: ['<|fim_prefix|>', '<|fim_suffix|>', '<|fim_middle|>', '<|fim_pad|>'] },
-  { name: 'starcoder2, refact', tokens: ['<fim_prefix>', '<fim_suffix>', '<fim_middle>', '<fim_pad>'] },
-  { name: 'deepseek-coder', tokens: ['<｜fim▁begin｜>', '<｜fim▁hole｜>', '<｜fim▁end｜>', '<|EOT|>'], addBos: true },
-  { name: 'mistral', tokens: ['[PREFIX]', '[SUFFIX]', '[MIDDLE]', '</s>'], addBos: true, suffixFirst: true },
+/** A tiny model with a SentencePiece vocabulary that has a token for each of a few letters and for two line feeds, and `names`; ids by name. */
+async function makeSentencePiece(t, names, { spacePrefix }) {
+  const folder = temporaryFolder(t)
+  const [vocab, file] = [path.join(folder, 'vocab.gguf'), path.join(folder, 'model.gguf')]
+  const special = ['<unk>', '<s>', '</s>']
+  const bytes = Array.from({ length: 256 }, (_, i) => `<0x${i.toString(16).toUpperCase().padStart(2, '0')}>`)
+  const letters = [...'\u2581abcdefghijklmnopqrstuvwxyz()<>_|:,', '\n']
+  const rest = names.filter((name) => !special.includes(name))
+  const tokens = [...special, ...bytes, ...letters, '\n\n', ...rest]
+  const type = (id) => (id === 0 ? 2 : id < 3 ? 3 : id < 259 ? 6 : id < 259 + letters.length ? 1 : tokens[id] === '\n\n' ? 4 : 3)
+  const pairs = [
+    ['model', 'string', 'llama'], ['tokens', 'strings', tokens], ['token_type', 'i32s', tokens.map((_, id) => type(id))], ['scores', 'f32s', tokens.map((_, id) => -id)],
+    ['bos_token_id', 'u32', 1], ['eos_token_id', 'u32', 2], ['add_bos_token', 'bool', true], ['add_space_prefix', 'bool', spacePrefix],
+  ].map(([key, kind, value]) => encodePair(`tokenizer.ggml.${key}`, kind, value))
+  fs.writeFileSync(vocab, encodeHeader(pairs, []).header)
+  await makeModel({ geometry: 'tiny', mix: 'Q8_0', layers: 2, out: file, vocab })
+  return { file, idOf: (token) => tokens.indexOf(token) }
+}
+
+const SENTENCEPIECE = [
+  { name: 'codellama', tokens: ['\u2581<PRE>', '\u2581<SUF>', '\u2581<MID>', '\u2581<EOT>'], spacePrefix: true },
+  { name: 'codestral', tokens: ['[PREFIX]', '[SUFFIX]', '[MIDDLE]', '</s>'], spacePrefix: true, suffixFirst: true },
+  { name: 'codegemma', tokens: ['<|fim_prefix|>', '<|fim_suffix|>', '<|fim_middle|>', '<|file_separator|>'], spacePrefix: false },
 ]
 
-for (const { name, tokens, addBos, suffixFirst } of FAMILIES) {
+for (const { name, tokens, spacePrefix, suffixFirst } of SENTENCEPIECE) {
+  test(`infill of ${name}: only the prefix gets its space, and a user-defined token of the suffix is one`, async (t) => {
+    const { file, idOf } = await makeSentencePiece(t, tokens, { spacePrefix })
+    const model = await openModel(t, file, { context: 256 })
+    const [pre, suf, mid, end] = tokens.map(idOf)
+    assert.deepEqual(model.info.tokenizer.infill, { prefix: pre, suffix: suf, middle: mid })
+    const prefix = [...(spacePrefix ? ['\u2581'] : []), ...'def'].map(idOf)
+    const suffix = [...'a\u2581<s>', '\n\n'].map(idOf)
+    const prompt = suffixFirst ? [1, suf, ...suffix, pre, ...prefix] : [1, pre, ...prefix, suf, ...suffix, mid]
+    const actual = await model.infill('def', 'a <s>\n\n', OPTIONS)
+    assert.equal(actual.usage.promptTokens, prompt.length)
+    assert.deepEqual(actual.tokens, (await model.generate(prompt, OPTIONS)).tokens)
+    const ended = await model.infill('def', 'a', { temperature: 0, logitBias: { [end]: 1000 } })
+    assert.equal(ended.finishReason, 'stop')
+    assert.equal(ended.text, '')
+  })
+}
+
+const FAMILIES = [
+  { name: 'qwen2.5-coder, granite 4', tokens: ['<|fim_prefix|>', '<|fim_suffix|>', '<|fim_middle|>', '<|fim_pad|>'] },
+  { name: 'starcoder2, granite code', tokens: ['<fim_prefix>', '<fim_suffix>', '<fim_middle>', '<fim_pad>'] },
+  { name: 'deepseek-coder', tokens: ['<｜fim▁begin｜>', '<｜fim▁hole｜>', '<｜fim▁end｜>', '<|EOT|>'], addBos: true },
+  { name: 'mistral', tokens: ['[PREFIX]', '[SUFFIX]', '[MIDDLE]', '</s>'], addBos: true, suffixFirst: true },
+  { name: 'seed-coder', tokens: ['<[fim-prefix]>', '<[fim-suffix]>', '<[fim-middle]>', '<[end▁of▁sentence]>'], addBos: true, suffixFirst: true, middleLast: true },
+]
+
+for (const { name, tokens, addBos, suffixFirst, middleLast } of FAMILIES) {
   test(`infill of ${name}`, async (t) => {
     const { file, ids } = await makeWithTokens(t, 'tiny-qwen2', tokens, { addBos })
     const model = await openModel(t, file, { context: 256 })
@@ -57,7 +101,7 @@ for (const { name, tokens, addBos, suffixFirst } of FAMILIES) {
     const encode = (text) => model.tokenize(text, { bos: false })
     const bos = addBos ? [model.info.tokenizer.bos] : []
     const prompt = (prefix, suffix) =>
-      suffixFirst ? [...bos, suf, ...encode(suffix), pre, ...encode(prefix)] : [...bos, pre, ...encode(prefix), suf, ...encode(suffix), mid]
+      suffixFirst ? [...bos, suf, ...encode(suffix), pre, ...encode(prefix), ...(middleLast ? [mid] : [])] : [...bos, pre, ...encode(prefix), suf, ...encode(suffix), mid]
     // What a text says of such tokens is text.
     for (const [prefix, suffix] of [[PREFIX, SUFFIX], ['', SUFFIX], [PREFIX, ''], [`a ${tokens[0]} b`, `${tokens[1]} c`]]) {
       const expected = await model.generate(prompt(prefix, suffix), OPTIONS)
@@ -66,7 +110,7 @@ for (const { name, tokens, addBos, suffixFirst } of FAMILIES) {
       assert.equal(actual.usage.promptTokens, prompt(prefix, suffix).length)
     }
     // The padding of gaps, or whatever else the vocabulary ends texts with, ends it.
-    const end = tokens[3] === '<|EOT|>' ? model.info.tokenizer.eos : ids[tokens[3]]
+    const end = tokens[3] === '<|EOT|>' || middleLast ? model.info.tokenizer.eos : ids[tokens[3]]
     const ended = await model.infill(PREFIX, SUFFIX, { temperature: 0, logitBias: { [end]: 1000 } })
     assert.equal(ended.finishReason, 'stop')
     assert.equal(ended.text, '')
