@@ -18,18 +18,12 @@ const { syntheticVocabulary } = require('./model/vocabulary.js');
 const CHUNK_BYTES = 4 << 20;
 
 /**
- * Makes one model file.
- * options: { geometry, mix, out?, vocab?, layers?, seed?, signal?, onProgress?(progress) }, with
- * signal an AbortSignal and progress { done, total, seconds }, done and total in bytes.
- * Returns { file, bytes, seconds, geometry, mix, layers, vocabulary, parameters, tensors,
- * bytesPerType }.
+ * What a file begins with, and what else it holds. options: { geometry, mix, vocab?, layers? }.
+ * Returns { g: the geometry, tensors, header, bytes: size of the whole file }.
  */
-async function makeModel(options) {
-    const { geometry, mix: mixName, vocab, layers, seed = 1, signal, onProgress } = options;
+async function layOut({ geometry, mix: mixName, vocab, layers }) {
     const mix = mixOf(mixName);
     const g = geometryOf(geometry, layers);
-    if (!Number.isSafeInteger(seed) || seed < 0)
-        throw new Error(`seed must be an integer >= 0, got ${seed}`);
     let tokenizer;
     if (vocab !== undefined) {
         const { pairs, nVocab } = await readVocabulary(vocab);
@@ -48,7 +42,21 @@ async function makeModel(options) {
         ...metadataOf(g, mixName, mix.fileType, mix.quantized).map((p) => encodePair(...p)),
         ...tokenizer,
     ];
-    const { header, bytes } = encodeHeader(pairs, tensors);
+    return { g, tensors, ...encodeHeader(pairs, tensors) };
+}
+
+/**
+ * Makes one model file.
+ * options: { geometry, mix, out?, vocab?, layers?, seed?, signal?, onProgress?(progress) }, with
+ * signal an AbortSignal and progress { done, total, seconds }, done and total in bytes.
+ * Returns { file, bytes, seconds, geometry, mix, layers, vocabulary, parameters, tensors,
+ * bytesPerType }.
+ */
+async function makeModel(options) {
+    const { geometry, mix: mixName, seed = 1, signal, onProgress } = options;
+    if (!Number.isSafeInteger(seed) || seed < 0)
+        throw new Error(`seed must be an integer >= 0, got ${seed}`);
+    const { g, tensors, header, bytes } = await layOut(options);
 
     const file = path.resolve(options.out ?? `${geometry}-${mixName}.gguf`);
     const began = performance.now();
@@ -240,4 +248,4 @@ if (require.main === module) {
     );
 }
 
-module.exports = { makeModel, writeAtomically, GEOMETRIES: Object.keys(GEOMETRIES), MIXES: Object.keys(MIXES) };
+module.exports = { makeModel, layOut, writeAtomically, GEOMETRIES: Object.keys(GEOMETRIES), MIXES: Object.keys(MIXES) };

@@ -220,10 +220,30 @@ async function runJavaScript() {
   return { ok, output, times, n: counted(output, /^(?:#|ℹ) pass (\d+)/m), nSkipped: counted(output, /^(?:#|ℹ) skipped (\d+)/m) }
 }
 
+// What fuzz_model begins with: a header of a small model of each geometry, and for each an input that changes nothing.
+async function makeFuzzModels() {
+  const { layOut, GEOMETRIES } = require('../bench/make-model.js')
+  const models = path.join(root, 'build', 'fuzz', 'models')
+  const inputs = path.join(root, 'build', 'fuzz', 'corpus', 'fuzz_model')
+  fs.rmSync(models, { recursive: true, force: true })
+  for (const folder of [models, inputs]) fs.mkdirSync(folder, { recursive: true })
+  const names = GEOMETRIES.filter((name) => name.startsWith('tiny'))
+  for (const [i, geometry] of names.sort().entries()) {
+    const { header } = await layOut({ geometry, mix: 'Q8_0', layers: 2 })
+    fs.writeFileSync(path.join(models, geometry), header)
+    fs.writeFileSync(path.join(inputs, geometry), Buffer.from([i, 16]))
+  }
+  return models
+}
+
+// Inputs of fuzz_model are lists of changes: as long as it reads them from the beginning on.
+const FUZZER_OPTIONS = { fuzz_model: ['-len_control=0', '-max_len=74'] }
+
 async function runFuzzers(dir) {
   const seconds = Number(process.env.FUZZ_SECONDS) || 20
   let n = 0
   let failures = ''
+  const env = { CHORD_FUZZ_MODELS: await makeFuzzModels() }
   for (const name of fuzzTargets()) {
     const program = path.join(dir, name)
     if (!fs.existsSync(program)) {
@@ -242,10 +262,11 @@ async function runFuzzers(dir) {
       '-rss_limit_mb=2048',
       '-print_final_stats=1',
       `-artifact_prefix=${artifacts}/`,
+      ...(FUZZER_OPTIONS[name] ?? []),
       ...(fs.existsSync(dictionary) ? [`-dict=${dictionary}`] : []),
       grown,
       ...(fs.existsSync(seeds) ? [seeds] : []),
-    ])
+    ], { env })
     n += counted(output, /number_of_executed_units:\s+(\d+)/)
     if (!ok) failures += `---- ${name} (the input lies in ${path.relative(root, artifacts)})\n${output.slice(-8000)}\n`
   }

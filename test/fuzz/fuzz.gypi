@@ -3,6 +3,7 @@
   'targets': [
     {'target_name': 'fuzz_gbnf', 'includes': ['target.gypi']},
     {'target_name': 'fuzz_gguf', 'includes': ['target.gypi']},
+    {'target_name': 'fuzz_model', 'includes': ['target.gypi']},
     {'target_name': 'fuzz_schema', 'includes': ['target.gypi']},
     {'target_name': 'fuzz_session', 'includes': ['target.gypi']},
     {'target_name': 'fuzz_tokenizer', 'includes': ['target.gypi']},
