@@ -21,7 +21,8 @@ const LLAMA31_OLD_CONTEXT = 8192;
 // nRot: elements of a head that RoPE turns. window: of layers with a sliding window. ropeScaling:
 // { type, factor, original context }; longFactors: [short, long] multiples of wavelengths, with the
 // original context. pooling: how a text's rows become its vector (1 mean, 2 first, 3 last, 4 a classifier of
-// nLabels). nTokenTypes: of encoders, 2 or, as XLM-RoBERTa has it, 1. embeddingScale, residualScale and logitFactor multiply what they name.
+// nLabels). nTokenTypes: of encoders, 2 or, as XLM-RoBERTa has it, 1. rerankTemplate: of the file,
+// for pairs of texts. embeddingScale, residualScale and logitFactor multiply what they name.
 function row(architecture, nEmbd, nFf, nLayer, nHead, nHeadKv, nVocab, context, more) {
     return { architecture, nEmbd, nFf, nLayer, nHead, nHeadKv, nVocab, context, ...more };
 }
@@ -64,6 +65,10 @@ const DEEPSEEK = {
 };
 const BERT = { ropeBase: 10000, layerEps: 1e-12 };
 const NOMIC_BERT = { ropeBase: 1000, layerEps: 1e-12, pooling: 1 };
+// With the special tokens of made vocabularies.
+const RERANK_TEMPLATE =
+    '<|begin|>system\nIs the Document what the Query asks for? Say "yes" or "no".<|end|>\n' +
+    '<|begin|>user\n<Query>: {query}\n<Document>: {document}<|end|>\n<|begin|>assistant\n\n\n';
 const GEMMA2 = { window: 4096, attentionCap: 50, logitCap: 30 };
 
 const GEOMETRIES = {
@@ -139,6 +144,12 @@ const GEOMETRIES = {
         ...WIDE_HEADS,
         pooling: 4,
         nLabels: 2,
+    }),
+    'tiny-qwen3-reranker': row('qwen3', 256, 768, 4, 4, 2, 512, 2048, {
+        ...WIDE_HEADS,
+        pooling: 4,
+        nLabels: 2,
+        rerankTemplate: RERANK_TEMPLATE,
     }),
     'tiny-gpt2': row('gpt2', 256, 768, 4, 4, 4, 512, 1024, { ...PHI2, tied: true }),
     'tiny-falcon': row('falcon', 256, 768, 4, 4, 1, 512, 2048, { ...PHI2, tied: true }),
@@ -601,6 +612,9 @@ function metadataOf(g, mixName, fileType, quantized) {
         [`${a}.vocab_size`, 'u32', g.nVocab],
         ...(g.pooling ? [[`${a}.pooling_type`, 'u32', g.pooling]] : []),
         ...(g.nLabels > 1 ? [[`${a}.classifier.output_labels`, 'strings', ['yes', 'no']]] : []),
+        ...(g.rerankTemplate
+            ? [['tokenizer.chat_template.rerank', 'string', g.rerankTemplate]]
+            : []),
         ...(ARCHITECTURES[a].keys?.(g) ?? []).map(([key, ...rest]) => [`${a}.${key}`, ...rest]),
     );
     if (g.ropeScaling) {
