@@ -11,6 +11,7 @@
 // FUZZ_SECONDS is the time of each fuzz target (default 20).
 
 const { spawn } = require('node:child_process')
+const crypto = require('node:crypto')
 const fs = require('node:fs')
 const path = require('node:path')
 const { BuildError, build, commandExists, root } = require('./build.js')
@@ -220,7 +221,8 @@ async function runJavaScript() {
   return { ok, output, times, n: counted(output, /^(?:#|ℹ) pass (\d+)/m), nSkipped: counted(output, /^(?:#|ℹ) skipped (\d+)/m) }
 }
 
-// What fuzz_model begins with: a header of a small model of each geometry, and for each an input that changes nothing.
+// What fuzz_model begins with: a header of a small model of each geometry, and for each an input that changes nothing and one of any
+// five changes.
 async function makeFuzzModels() {
   const { layOut, GEOMETRIES } = require('../bench/make-model.js')
   const models = path.join(root, 'build', 'fuzz', 'models')
@@ -231,7 +233,10 @@ async function makeFuzzModels() {
   for (const [i, geometry] of names.sort().entries()) {
     const { header } = await layOut({ geometry, mix: 'Q8_0', layers: 2 })
     fs.writeFileSync(path.join(models, geometry), header)
-    fs.writeFileSync(path.join(inputs, geometry), Buffer.from([i, 16]))
+    const unchanged = Buffer.from([i, 16])
+    const changes = crypto.createHash('sha256').update(geometry).digest().subarray(0, 30)
+    fs.writeFileSync(path.join(inputs, geometry), unchanged)
+    fs.writeFileSync(path.join(inputs, `${geometry}-changed`), Buffer.concat([unchanged, changes]))
   }
   return models
 }
