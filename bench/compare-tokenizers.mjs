@@ -244,15 +244,23 @@ async function wordpiecePairs(base, tokens) {
     ];
 }
 
-async function* publishedWordpieces(files, fixtures) {
+/** Published vocabularies, and with words of the text as these are written, for models that read case or accents. */
+async function* publishedWordpieces(files, fixtures, pieces) {
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'chord-vocabularies-'));
     try {
         for (const published of files) {
             const tokens = readWordpieceTokens(published);
             const file = path.join(folder, 'vocabulary.gguf');
             const base = path.join(fixtures, 'ggml-vocab-llama-spm.gguf');
+            const name = `WordPiece, the ${tokens.length} tokens of ${path.basename(published)}`;
             writeVocabulary(file, await wordpiecePairs(base, tokens));
-            yield { name: `WordPiece, the ${tokens.length} tokens of ${path.basename(published)}`, file };
+            yield { name, file };
+            const words = [...new Set([...tokens, ...frequent(pieces, 8000).map(([word]) => word)])];
+            for (const flag of ['lowercase', 'strip_accents']) {
+                const pair = encodePair(`${T}normalizer.${flag}`, 'bool', false);
+                writeVocabulary(file, [...(await wordpiecePairs(base, words)), pair]);
+                yield { name: `${name} and words of the text, ${flag} false`, file };
+            }
         }
     } finally {
         fs.rmSync(folder, { recursive: true, force: true });
@@ -280,7 +288,7 @@ async function* fixtureVocabularies(folder) {
 async function* vocabularies(given, published, only, pieces) {
     for (const file of given) yield { name: path.basename(file), file };
     const fixtures = path.join(FIXTURES, 'vocab');
-    if (published.length) yield* publishedWordpieces(published, fixtures);
+    if (published.length) yield* publishedWordpieces(published, fixtures, pieces);
     if (given.length + published.length) return;
     if (!only) yield* fixtureVocabularies(fixtures);
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'chord-vocabularies-'));

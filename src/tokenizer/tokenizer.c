@@ -173,14 +173,12 @@ static enum chord_status load_spm(struct tokenizer *tokenizer, struct chord_erro
     return CHORD_OK;
 }
 
-static enum chord_status load_wordpiece(struct tokenizer *tokenizer, struct chord_error *err)
+static enum chord_status load_wordpiece(struct tokenizer *tokenizer, const struct gguf *gguf, struct chord_error *err)
 {
     tokenizer->add_bos = true;
     tokenizer->add_eos = tokenizer->vocabulary.eos != TOKEN_NONE;
     tokenizer->pretokenizer_name = "";
-    if (!wordpiece_load(&tokenizer->wordpiece, &tokenizer->vocabulary))
-        return memory_account_fail(tokenizer->account, err, sizeof(struct wordpiece), "the tokenizer");
-    return CHORD_OK;
+    return wordpiece_load(&tokenizer->wordpiece, &tokenizer->vocabulary, gguf, err);
 }
 
 static enum chord_status load_unigram(struct tokenizer *tokenizer, const struct gguf *gguf, struct chord_error *err)
@@ -220,7 +218,7 @@ enum chord_status tokenizer_create(struct tokenizer **out, const struct gguf *gg
     status = vocabulary_load(&tokenizer->vocabulary, model, gguf, seed, account, err);
     if (status == CHORD_OK)
         status = model == VOCABULARY_SPM         ? load_spm(tokenizer, err)
-                 : model == VOCABULARY_WORDPIECE ? load_wordpiece(tokenizer, err)
+                 : model == VOCABULARY_WORDPIECE ? load_wordpiece(tokenizer, gguf, err)
                  : model == VOCABULARY_UNIGRAM   ? load_unigram(tokenizer, gguf, err)
                                                  : load_bpe(tokenizer, gguf, err);
     if (status == CHORD_OK)

@@ -7,10 +7,20 @@
 #define WORD_MARK "\xe2\x96\x81" // U+2581
 #define MARK_BYTES (sizeof WORD_MARK - 1)
 
-bool wordpiece_load(struct wordpiece *wordpiece, const struct vocabulary *vocabulary)
+enum chord_status wordpiece_load(struct wordpiece *wordpiece, const struct vocabulary *vocabulary,
+                                 const struct gguf *gguf, struct chord_error *err)
 {
+    enum chord_status status =
+        gguf_get_bool_or(gguf, "tokenizer.ggml.normalizer.lowercase", true, &wordpiece->lowers_case, err);
+    if (status == CHORD_OK)
+        status = gguf_get_bool_or(gguf, "tokenizer.ggml.normalizer.strip_accents", wordpiece->lowers_case,
+                                  &wordpiece->strips_accents, err);
+    if (status != CHORD_OK)
+        return status;
     wordpiece->vocabulary = vocabulary;
-    return trie_load(&wordpiece->trie, vocabulary);
+    if (!trie_load(&wordpiece->trie, vocabulary))
+        return memory_account_fail(vocabulary->account, err, sizeof *wordpiece, "the tokenizer");
+    return CHORD_OK;
 }
 
 void wordpiece_free(struct wordpiece *wordpiece)
@@ -70,19 +80,20 @@ bool wordpiece_encode(const struct wordpiece *wordpiece, const char *text, uint6
         const uint32_t original = unicode_decode((const unsigned char *)text + at, n_bytes - at, &used);
         if (original == UNICODE_INVALID)
             continue;
-        const uint32_t c = unicode_without_accent(original);
+        const uint32_t c = wordpiece->strips_accents ? unicode_without_accent(original) : original;
         const unsigned class = unicode_class_of(c);
         if (class & UNICODE_SPACE) {
             done = append_word(wordpiece, &word, list);
             continue;
         }
-        if (c == 0 || c == 0xfffd || (class & UNICODE_MARK) != 0 || unicode_is_control(c))
+        if (c == 0 || c == 0xfffd || unicode_is_control(c) ||
+            (wordpiece->strips_accents && (class & UNICODE_MARK) != 0))
             continue;
         const bool alone =
             (class & UNICODE_PUNCTUATION) != 0 || (c < 0x7f && (class & UNICODE_SYMBOL) != 0) || is_ideograph(c);
         if (alone)
             done = append_word(wordpiece, &word, list);
-        word.n += unicode_encode(unicode_lower(c), (char *)word.bytes + word.n);
+        word.n += unicode_encode(wordpiece->lowers_case ? unicode_lower(c) : c, (char *)word.bytes + word.n);
         if (alone)
             done = done && append_word(wordpiece, &word, list);
     }

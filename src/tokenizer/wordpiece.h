@@ -3,7 +3,8 @@
 // one that continues it without.
 //
 // The text is folded first: characters lose case and accent (unicode_fold.c), marks, control characters and bytes
-// that are no UTF-8 go. White space parts words; punctuation marks, ASCII symbols and Chinese characters are words of their own.
+// that are no UTF-8 go. Vocabularies with case keep case, accents and marks: tokenizer.ggml.normalizer.lowercase false, and
+// tokenizer.ggml.normalizer.strip_accents, which is as `lowercase` where it is absent. White space parts words; punctuation marks, ASCII symbols and Chinese characters are words of their own.
 // Method and ids: those of llama.cpp, whose folding keeps one character for each: a Hangul syllable becomes its first
 // letter.
 #ifndef CHORD_TOKENIZER_WORDPIECE_H
@@ -14,10 +15,12 @@
 struct wordpiece {
     const struct vocabulary *vocabulary;
     struct trie trie;
+    bool lowers_case, strips_accents;
 };
 
-bool wordpiece_load(struct wordpiece *wordpiece, const struct vocabulary *vocabulary); // false: out of memory
-void wordpiece_free(struct wordpiece *wordpiece);                                      // of a zeroed one: fine
+enum chord_status wordpiece_load(struct wordpiece *wordpiece, const struct vocabulary *vocabulary,
+                                 const struct gguf *gguf, struct chord_error *err);
+void wordpiece_free(struct wordpiece *wordpiece); // of a zeroed one: fine
 
 // Appends the ids of the text. O(n_bytes times the longest token). False: out of memory.
 bool wordpiece_encode(const struct wordpiece *wordpiece, const char *text, uint64_t n_bytes, struct token_list *list);

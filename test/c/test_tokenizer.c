@@ -630,6 +630,44 @@ static void test_character_maps_that_mean_harm(void **state)
     }
 }
 
+static struct made *open_wordpiece_with_case(bool lowers_case, int strips_accents) // -1: not said
+{
+    struct made *m = calloc(1, sizeof *m);
+    make_wordpiece(&m->v);
+    made_add(&m->v, "▁The", TOKEN_NORMAL, 0);
+    made_add(&m->v, "É", TOKEN_NORMAL, 0);
+    made_add(&m->v, "▁E", TOKEN_NORMAL, 0);
+    made_add(&m->v, "\xcc\x81", TOKEN_NORMAL, 0);
+    put_flag(&m->v, "tokenizer.ggml.normalizer.lowercase", lowers_case);
+    if (strips_accents >= 0)
+        put_flag(&m->v, "tokenizer.ggml.normalizer.strip_accents", strips_accents);
+    made_open(m, "bert", MADE_MODEL | MADE_TOKENS | MADE_TYPES);
+    return m;
+}
+
+// Vocabularies with case: accents stay where case does, if nothing else is said of them.
+static void test_wordpiece_with_case(void **state)
+{
+    static const struct {
+        bool lowers_case;
+        int strips_accents;
+        const char *text, *tokens;
+    } rows[] = {
+        {false, -1, "The the", "▁The ▁the"},
+        {false, -1, "éÉ e\xcc\x81", "▁é É ▁e \xcc\x81"},
+        {false, 0, "éÉ", "▁é É"},
+        {false, 1, "É e\xcc\x81", "▁E ▁e"},
+        {true, 0, "The Éé", "▁the ▁é é"},
+        {true, -1, "The é", "▁the ▁e"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct made *m = open_wordpiece_with_case(rows[i].lowers_case, rows[i].strips_accents);
+        expect_tokens(m, rows[i].text, rows[i].tokens);
+        done(m);
+    }
+}
+
 // Words by their longest beginnings; case, accents, marks and control characters go; what no tokens make is unknown.
 static void test_wordpiece(void **state)
 {
@@ -822,6 +860,7 @@ int main(void)
         TEST(test_long_words),
         TEST(test_infill),
         TEST(test_wordpiece),
+        TEST(test_wordpiece_with_case),
         TEST(test_unigram),
         TEST(test_what_stands_between_two_texts),
         TEST(test_character_maps_that_mean_harm),
