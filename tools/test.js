@@ -44,21 +44,23 @@ const SUITES = {
     return { ok: lint.ok && types.ok, n: lint.n + types.n, output: lint.output + types.output }
   },
   asan: async () =>
-    runPrograms(await buildVariant('asan'), {
+    runPrograms(await buildVariant('asan', programs()), {
       names: programs(),
       env: {
         UBSAN_OPTIONS: 'print_stacktrace=1',
         ASAN_OPTIONS: 'detect_stack_use_after_return=1',
-        CHORD_TEST_QUICK: '1', // fewer combinations of the kernel tests, which are slow when instrumented
+        CHORD_TEST_QUICK: '1', // fewer repetitions: what is instrumented is slow
       },
     }),
   // Address randomisation of newer kernels is more than the runtime of ThreadSanitizer expects.
-  tsan: async () =>
-    runPrograms(await buildVariant('tsan'), {
-      names: programs().filter((name) => !SINGLE_THREADED.test(name)),
+  tsan: async () => {
+    const names = programs().filter((name) => !SINGLE_THREADED.test(name))
+    return runPrograms(await buildVariant('tsan', names), {
+      names,
       env: { TSAN_OPTIONS: 'halt_on_error=1', CHORD_TEST_QUICK: '1' },
       command: commandExists('setarch') ? ['setarch', '-R'] : [],
-    }),
+    })
+  },
   fuzz: async () => {
     ensureClang()
     return runFuzzers(await build({ variant: 'fuzz', targets: fuzzTargets() }))
@@ -66,9 +68,10 @@ const SUITES = {
   aarch64: async () => {
     ensureEmulator('qemu-aarch64')
     ensureCrossTools()
-    const dir = await build({ variant: 'aarch64' })
+    const runs = aarch64Runs(programs())
+    const dir = await build({ variant: 'aarch64', targets: [...new Set(runs.flatMap(({ names }) => names))] })
     const objects = await runScript('test/check-objects.js', /(\d+) core objects/, [dir, 'arm64'])
-    return inTurn([objects], aarch64Runs(programs()).map((one) => () => runPrograms(dir, one)))
+    return inTurn([objects], runs.map((one) => () => runPrograms(dir, one)))
   },
   'qemu-x86': async () => {
     if (process.arch !== 'x64') throw new SetupError('this machine is no x86-64')
@@ -80,7 +83,8 @@ const SUITES = {
 }
 
 // Tests of code that runs on one thread: ThreadSanitizer has nothing to say about them, and takes its time.
-const SINGLE_THREADED = /^test_(attention|kernels|gemm|quant|json|regex|sampler|stop|tokenizer|gguf|bpe|spm|vocabularies|unicode|pretokenizers|base|half)/
+const SINGLE_THREADED =
+  /^test_(attention|base|chain|gbnf|gemm|gguf|grammar|i2_s|json|kernels|pretokenizers|quant|regex|sampler|stop|tokenizer|vocabularies)(_|$)/
 
 // ---- Building --------------------------------------------------------------------------------------------------------
 
@@ -90,9 +94,9 @@ async function buildRelease() {
   return build({ tests: true })
 }
 
-async function buildVariant(variant) {
+async function buildVariant(variant, targets) {
   ensureTestLibraries()
-  return build({ variant })
+  return build({ variant, targets })
 }
 
 // ---- Running ---------------------------------------------------------------------------------------------------------

@@ -491,7 +491,7 @@ static void it_is_asked_where_that_pays(void **state)
     uint32_t prompt[150];
     open_deep(12, false);
     random_tokens(prompt, 150, 4);
-    struct chord_generate_options options = options_of(0, 1, 600);
+    struct chord_generate_options options = options_of(0, 1, quick() ? 300 : 600);
     struct result *plain = finish_job(start(prompt, 150, options));
     options.speculation = (struct chord_speculation){.draft = drafter};
     struct result *r = finish_job(start(prompt, 150, options));

@@ -1,6 +1,7 @@
 // A model's bytes through chord.h: spans over all its files, layers in the layout that the header promises.
 
 #include "engine_helpers.h"
+#include "quick.h"
 
 #include <stdio.h>
 
@@ -126,10 +127,11 @@ static void read_beside_steps(void)
     uint32_t prompt[20];
     _Atomic bool done = false;
     uv_thread_t thread;
+    const uint64_t n_tokens = quick() ? 25 : 100;
     random_tokens(prompt, 20, 1);
-    struct result *alone = finish_job(start(prompt, 20, sampling(1, 100)));
+    struct result *alone = finish_job(start(prompt, 20, sampling(1, n_tokens)));
     assert_int_equal(uv_thread_create(&thread, read_all, &done), 0);
-    struct result *beside = finish_job(start(prompt, 20, sampling(1, 100)));
+    struct result *beside = finish_job(start(prompt, 20, sampling(1, n_tokens)));
     atomic_store(&done, true);
     assert_int_equal(uv_thread_join(&thread), 0);
     assert_same(alone, beside);
@@ -172,7 +174,7 @@ static void in_paged_mode(void **state)
         assert_int_equal(chord_model_read(model, 0, end, got, NULL), CHORD_OK); // nothing in memory yet
         assert_memory_equal(got, files, end);
         read_beside_steps();
-        for (int n = 0; n < 300; n++) {
+        for (int n = 0; n < (quick() ? 60 : 300); n++) {
             const uint64_t begin = tiny_random(&seed) % end, left = end - begin;
             const uint64_t bytes = tiny_random(&seed) % (left < 300000 ? left : 300000);
             got[bytes] = 0xa5;
