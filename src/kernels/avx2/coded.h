@@ -48,12 +48,6 @@ ALWAYS_INLINE __m256i negate_by_bits(__m256i q, uint32_t signs)
 #endif
 }
 
-ALWAYS_INLINE __m256i entries_of_8(const uint64_t *codebook, uint32_t i0, uint32_t i1, uint32_t i2, uint32_t i3)
-{
-    return _mm256_set_epi64x((long long)codebook[i3], (long long)codebook[i2], (long long)codebook[i1],
-                             (long long)codebook[i0]);
-}
-
 // ---- nibbles that choose from a table --------------------------------------------------------------------------------
 
 ALWAYS_INLINE __m256i table_of_16(const int8_t table[16])
@@ -77,12 +71,6 @@ ALWAYS_INLINE struct signed_codes signed_iq4_nl(const struct block_iq4_nl *x, ui
     (void)s;
     const float d = float_of_half(x->d);
     return (struct signed_codes){choose_by_nibbles(codes_iq4, x->qs), d, d};
-}
-
-ALWAYS_INLINE struct signed_codes signed_iq4_xs(const struct block_iq4_xs *x, uint32_t s)
-{
-    const float d = float_of_half(x->d) * (float)iq4_xs_scale(x, (int)s);
-    return (struct signed_codes){choose_by_nibbles(codes_iq4, x->qs + 16 * s), d, d};
 }
 
 ALWAYS_INLINE struct signed_codes signed_mxfp4(const struct block_mxfp4 *x, uint32_t s)
@@ -126,86 +114,265 @@ ALWAYS_INLINE struct signed_codes signed_q2_0(const struct block_q2_0 *x, uint32
     return (struct signed_codes){_mm256_sub_epi8(q, _mm256_set1_epi8(1)), d, d};
 }
 
-// ---- codebooks -------------------------------------------------------------------------------------------------------
+// ---- super-blocks ----------------------------------------------------------------------------------------------------
 
-ALWAYS_INLINE struct signed_codes signed_iq2_xxs(const struct block_iq2_xxs *x, uint32_t s)
+// What the eight blocks of 32 of a super-block need, computed for all of them at once. Each type fills what it reads.
+struct super_parts {
+    float low[8], high[8]; // scales
+    uint32_t signs[8];     // a bit per element
+    uint32_t deltas[8];    // the same signed byte four times
+    uint16_t index[64];    // of entries
+};
+
+// Has what was stored there read from memory: compilers would take it from the register that was stored, element by element, at
+// twice the cost.
+#define READ_AS_STORED(array) __asm__("" : "+m"(array))
+
+ALWAYS_INLINE void store_8(void *to, __m256i v)
 {
-    const uint8_t *qs = x->qs + 8 * s;
-    const uint32_t word = block_u32(qs + 4);
-    const float d = 0.125f * float_of_half(x->d) * (float)(int)(2 * (word >> 28) + 1);
-    const __m256i entries = entries_of_8(codebook_iq2_xxs, qs[0], qs[1], qs[2], qs[3]);
-    return (struct signed_codes){negate_by_bits(entries, codebook_signs(word)), d, d};
+    _mm256_storeu_si256((__m256i *)to, v);
 }
 
-ALWAYS_INLINE struct signed_codes signed_iq2_xs(const struct block_iq2_xs *x, uint32_t s)
+ALWAYS_INLINE __m256i load_bytes_32(const void *p)
 {
-    const uint8_t *qs = x->qs + 8 * s;
-    const uint32_t a = block_u32(qs), b = block_u32(qs + 4);
-    const uint32_t signs =
-        (a >> 9 & 0x7f) | (a >> 25) << 7 | (b >> 9 & 0x7f) << 14 | (b >> 25) << 21; // as codebook_signs wants them
-    const float d = 0.125f * float_of_half(x->d);
-    const __m256i entries = entries_of_8(codebook_iq2_xs, a & 511, a >> 16 & 511, b & 511, b >> 16 & 511);
-    return (struct signed_codes){negate_by_bits(entries, codebook_signs(signs)),
-                                 d * (float)(2 * (x->scales[s] & 15) + 1), d * (float)(2 * (x->scales[s] >> 4) + 1)};
+    return _mm256_loadu_si256((const __m256i *)p);
 }
 
-ALWAYS_INLINE struct signed_codes signed_iq2_s(const struct block_iq2_s *x, uint32_t s)
+ALWAYS_INLINE __m256i words_of_bytes(const uint8_t bytes[16])
 {
-    const uint8_t *qs = x->qs + 4 * s;
-    const uint32_t high = x->qh[s];
-    const float d = 0.125f * float_of_half(x->d);
-    const __m256i entries = entries_of_8(codebook_iq2_s, qs[0] | (high << 8 & 0x300), qs[1] | (high << 6 & 0x300),
-                                         qs[2] | (high << 4 & 0x300), qs[3] | (high << 2 & 0x300));
-    return (struct signed_codes){negate_by_bits(entries, block_u32(x->signs + 4 * s)),
-                                 d * (float)(2 * (x->scales[s] & 15) + 1), d * (float)(2 * (x->scales[s] >> 4) + 1)};
+    return _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(const void *)bytes));
 }
 
-ALWAYS_INLINE struct signed_codes signed_iq3_xxs(const struct block_iq3_xxs *x, uint32_t s)
+// d * (2 * code + 1)
+ALWAYS_INLINE void store_odd_scales(float to[8], __m256i codes, float d)
 {
-    const uint8_t *qs = x->qs + 8 * s;
-    const uint32_t *t = codebook_iq3_xxs;
-    const uint32_t word = block_u32(x->signs_scales + 4 * s);
-    const float d = 0.25f * float_of_half(x->d) * (float)(int)(2 * (word >> 28) + 1);
-    const __m256i entries = _mm256_setr_epi32((int)t[qs[0]], (int)t[qs[1]], (int)t[qs[2]], (int)t[qs[3]], (int)t[qs[4]],
-                                              (int)t[qs[5]], (int)t[qs[6]], (int)t[qs[7]]);
-    return (struct signed_codes){negate_by_bits(entries, codebook_signs(word)), d, d};
+    const __m256i odd = _mm256_add_epi32(_mm256_add_epi32(codes, codes), _mm256_set1_epi32(1));
+    _mm256_storeu_ps(to, _mm256_mul_ps(_mm256_cvtepi32_ps(odd), _mm256_set1_ps(d)));
 }
 
-ALWAYS_INLINE struct signed_codes signed_iq3_s(const struct block_iq3_s *x, uint32_t s)
+// The nibbles of scales[8], the low one of each for the first half of a block.
+ALWAYS_INLINE void store_nibble_scales(struct super_parts *p, const uint8_t scales[8], float d)
 {
-    const uint8_t *qs = x->qs + 8 * s;
-    const uint32_t *t = codebook_iq3_s;
-    const uint32_t h = x->qh[s];
-    const float d = float_of_half(x->d) * (float)(2 * (x->scales[s / 2] >> 4 * (s % 2) & 15) + 1);
-    const __m256i entries = _mm256_setr_epi32((int)t[qs[0] | (h << 8 & 256)], (int)t[qs[1] | (h << 7 & 256)],
-                                              (int)t[qs[2] | (h << 6 & 256)], (int)t[qs[3] | (h << 5 & 256)],
-                                              (int)t[qs[4] | (h << 4 & 256)], (int)t[qs[5] | (h << 3 & 256)],
-                                              (int)t[qs[6] | (h << 2 & 256)], (int)t[qs[7] | (h << 1 & 256)]);
-    return (struct signed_codes){negate_by_bits(entries, block_u32(x->signs + 4 * s)), d, d};
+    const __m256i bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)scales));
+    store_odd_scales(p->low, _mm256_and_si256(bytes, _mm256_set1_epi32(15)), d);
+    store_odd_scales(p->high, _mm256_srli_epi32(bytes, 4), d);
 }
 
-ALWAYS_INLINE struct signed_codes signed_iq1_s(const struct block_iq1_s *x, uint32_t s)
+// To the lower seven bits of every byte the eighth, which makes their number even.
+ALWAYS_INLINE __m256i complete_signs(__m256i seven)
 {
-    const uint8_t *qs = x->qs + 4 * s;
-    const uint32_t word = block_u16(x->qh + 2 * s);
-    const float d = 0.125f * float_of_half(x->d) * (float)(int)(2 * (word >> 12 & 7) + 1);
-    const __m256i entries = entries_of_8(codebook_iq1, qs[0] | (word << 8 & 0x700), qs[1] | (word << 5 & 0x700),
-                                         qs[2] | (word << 2 & 0x700), qs[3] | (word >> 1 & 0x700));
-    return (struct signed_codes){_mm256_add_epi8(entries, _mm256_set1_epi8(word >> 15 ? -1 : 1)), d, d};
+    const char odd = (char)0x80;
+    const __m256i table =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, odd, odd, 0, odd, 0, 0, odd, odd, 0, 0, odd, 0, odd, odd, 0));
+    const __m256i nibbles =
+        _mm256_and_si256(_mm256_xor_si256(seven, _mm256_srli_epi16(seven, 4)), _mm256_set1_epi8(15));
+    return _mm256_or_si256(seven, _mm256_shuffle_epi8(table, nibbles));
 }
 
-ALWAYS_INLINE struct signed_codes signed_iq1_m(const struct block_iq1_m *x, uint32_t s)
+// The lower 28 bits of each of 8 words are 7 signs for each of four groups: all 8 of each.
+ALWAYS_INLINE __m256i signs_of_words(__m256i words)
 {
-    const uint8_t *qs = x->qs + 4 * s;
-    const uint32_t h = block_u16(x->qh + 2 * s);
-    const uint32_t scales = (uint32_t)block_u16(x->scales + s / 2 * 2) >> 6 * (s % 2);
-    const float d = 0.125f * iq1_m_d(x);
-    const __m256i entries = entries_of_8(codebook_iq1, qs[0] | (h << 8 & 0x700), qs[1] | (h << 4 & 0x700),
-                                         qs[2] | (h & 0x700), qs[3] | (h >> 4 & 0x700));
+    const __m256i first = _mm256_and_si256(words, _mm256_set1_epi32(0x7f));
+    const __m256i second = _mm256_and_si256(_mm256_slli_epi32(words, 1), _mm256_set1_epi32(0x7f00));
+    const __m256i third = _mm256_and_si256(_mm256_slli_epi32(words, 2), _mm256_set1_epi32(0x7f0000));
+    const __m256i fourth = _mm256_and_si256(_mm256_slli_epi32(words, 3), _mm256_set1_epi32(0x7f000000));
+    return complete_signs(_mm256_or_si256(_mm256_or_si256(first, second), _mm256_or_si256(third, fourth)));
+}
+
+ALWAYS_INLINE __m256i entries_of_8(const uint64_t *codebook, const uint16_t index[4])
+{
+    return _mm256_set_epi64x((long long)codebook[index[3]], (long long)codebook[index[2]],
+                             (long long)codebook[index[1]], (long long)codebook[index[0]]);
+}
+
+ALWAYS_INLINE __m256i entries_of_4(const uint32_t *codebook, const uint16_t index[8])
+{
+    return _mm256_setr_epi32((int)codebook[index[0]], (int)codebook[index[1]], (int)codebook[index[2]],
+                             (int)codebook[index[3]], (int)codebook[index[4]], (int)codebook[index[5]],
+                             (int)codebook[index[6]], (int)codebook[index[7]]);
+}
+
+// Types whose blocks of 32 share nothing.
+#define PREPARE_NOTHING(type)                                                                                \
+    ALWAYS_INLINE void prepare_##type(const struct block_##type *x, struct super_parts *p)                   \
+    {                                                                                                        \
+        (void)x;                                                                                             \
+        (void)p;                                                                                             \
+    }                                                                                                        \
+    ALWAYS_INLINE struct signed_codes part_##type(const struct block_##type *x, const struct super_parts *p, \
+                                                  uint32_t s)                                                \
+    {                                                                                                        \
+        (void)p;                                                                                             \
+        return signed_##type(x, s);                                                                          \
+    }
+PREPARE_NOTHING(iq4_nl)
+PREPARE_NOTHING(mxfp4)
+PREPARE_NOTHING(nvfp4)
+PREPARE_NOTHING(q1_0)
+PREPARE_NOTHING(q2_0)
+
+ALWAYS_INLINE void prepare_iq4_xs(const struct block_iq4_xs *x, struct super_parts *p)
+{
+    const __m256i low = _mm256_srlv_epi32(_mm256_set1_epi32((int)block_u32(x->scales_l)),
+                                          _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28));
+    const __m256i high = _mm256_srlv_epi32(_mm256_set1_epi32((int)((uint32_t)block_u16(x->scales_h) << 4)),
+                                           _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14));
+    const __m256i codes =
+        _mm256_or_si256(_mm256_and_si256(low, _mm256_set1_epi32(15)), _mm256_and_si256(high, _mm256_set1_epi32(0x30)));
+    const __m256 scales = _mm256_cvtepi32_ps(_mm256_sub_epi32(codes, _mm256_set1_epi32(32)));
+    _mm256_storeu_ps(p->low, _mm256_mul_ps(scales, _mm256_set1_ps(float_of_half(x->d))));
+}
+
+ALWAYS_INLINE struct signed_codes part_iq4_xs(const struct block_iq4_xs *x, const struct super_parts *p, uint32_t s)
+{
+    return (struct signed_codes){choose_by_nibbles(codes_iq4, x->qs + 16 * s), p->low[s], p->low[s]};
+}
+
+ALWAYS_INLINE void prepare_iq2_xxs(const struct block_iq2_xxs *x, struct super_parts *p)
+{
+    const __m256 first = _mm256_castsi256_ps(load_bytes_32(x->qs)),
+                 second = _mm256_castsi256_ps(load_bytes_32(x->qs + 32));
+    const __m256i entries = _mm256_castps_si256(_mm256_shuffle_ps(first, second, 0x88));
+    const __m256i words = _mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(first, second, 0xdd)), 0xd8);
+    const __m256i bytes = _mm256_permute4x64_epi64(entries, 0xd8);
+    store_8(p->index, _mm256_cvtepu8_epi16(_mm256_castsi256_si128(bytes)));
+    store_8(p->index + 16, _mm256_cvtepu8_epi16(_mm256_extracti128_si256(bytes, 1)));
+    store_8(p->signs, signs_of_words(words));
+    store_odd_scales(p->low, _mm256_srli_epi32(words, 28), 0.125f * float_of_half(x->d));
+}
+
+ALWAYS_INLINE struct signed_codes part_iq2_xxs(const struct block_iq2_xxs *x, const struct super_parts *p, uint32_t s)
+{
+    (void)x;
+    const __m256i entries = entries_of_8(codebook_iq2_xxs, p->index + 4 * s);
+    return (struct signed_codes){negate_by_bits(entries, p->signs[s]), p->low[s], p->low[s]};
+}
+
+ALWAYS_INLINE void prepare_iq2_xs(const struct block_iq2_xs *x, struct super_parts *p)
+{
+    const __m256i first = load_bytes_32(x->qs), second = load_bytes_32(x->qs + 32);
+    store_8(p->index, _mm256_and_si256(first, _mm256_set1_epi16(511)));
+    store_8(p->index + 16, _mm256_and_si256(second, _mm256_set1_epi16(511)));
+    const __m256i seven = _mm256_packus_epi16(_mm256_srli_epi16(first, 9), _mm256_srli_epi16(second, 9));
+    store_8(p->signs, complete_signs(_mm256_permute4x64_epi64(seven, 0xd8)));
+    store_nibble_scales(p, x->scales, 0.125f * float_of_half(x->d));
+}
+
+ALWAYS_INLINE struct signed_codes part_iq2_xs(const struct block_iq2_xs *x, const struct super_parts *p, uint32_t s)
+{
+    (void)x;
+    const __m256i entries = entries_of_8(codebook_iq2_xs, p->index + 4 * s);
+    return (struct signed_codes){negate_by_bits(entries, p->signs[s]), p->low[s], p->high[s]};
+}
+
+ALWAYS_INLINE void prepare_iq2_s(const struct block_iq2_s *x, struct super_parts *p)
+{
+    const __m256i four = _mm256_setr_epi8(0, -1, 0, -1, 0, -1, 0, -1, 1, -1, 1, -1, 1, -1, 1, -1, 2, -1, 2, -1, 2, -1,
+                                          2, -1, 3, -1, 3, -1, 3, -1, 3, -1);
+    const __m256i up = _mm256_set1_epi64x(0x0004001000400100); // by 8, 6, 4, 2 bits
+    for (int h = 0; h < 2; h++) {
+        const __m256i qh = _mm256_shuffle_epi8(_mm256_set1_epi32((int)block_u32(x->qh + 4 * h)), four);
+        const __m256i high = _mm256_and_si256(_mm256_mullo_epi16(qh, up), _mm256_set1_epi16(0x300));
+        store_8(p->index + 16 * h, _mm256_or_si256(words_of_bytes(x->qs + 16 * h), high));
+    }
+    store_nibble_scales(p, x->scales, 0.125f * float_of_half(x->d));
+}
+
+ALWAYS_INLINE struct signed_codes part_iq2_s(const struct block_iq2_s *x, const struct super_parts *p, uint32_t s)
+{
+    const __m256i entries = entries_of_8(codebook_iq2_s, p->index + 4 * s);
+    return (struct signed_codes){negate_by_bits(entries, block_u32(x->signs + 4 * s)), p->low[s], p->high[s]};
+}
+
+ALWAYS_INLINE void prepare_iq3_xxs(const struct block_iq3_xxs *x, struct super_parts *p)
+{
+    const __m256i words = load_bytes_32(x->signs_scales);
+    for (int i = 0; i < 4; i++)
+        store_8(p->index + 16 * i, words_of_bytes(x->qs + 16 * i));
+    store_8(p->signs, signs_of_words(words));
+    store_odd_scales(p->low, _mm256_srli_epi32(words, 28), 0.25f * float_of_half(x->d));
+}
+
+ALWAYS_INLINE struct signed_codes part_iq3_xxs(const struct block_iq3_xxs *x, const struct super_parts *p, uint32_t s)
+{
+    (void)x;
+    const __m256i entries = entries_of_4(codebook_iq3_xxs, p->index + 8 * s);
+    return (struct signed_codes){negate_by_bits(entries, p->signs[s]), p->low[s], p->low[s]};
+}
+
+ALWAYS_INLINE void prepare_iq3_s(const struct block_iq3_s *x, struct super_parts *p)
+{
+    const __m256i bit = _mm256_setr_epi16(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, -32768);
+    for (int i = 0; i < 4; i++) {
+        const __m256i qh = _mm256_and_si256(_mm256_set1_epi16((short)block_u16(x->qh + 2 * i)), bit);
+        const __m256i high = _mm256_and_si256(_mm256_cmpeq_epi16(qh, bit), _mm256_set1_epi16(256));
+        store_8(p->index + 16 * i, _mm256_or_si256(words_of_bytes(x->qs + 16 * i), high));
+    }
+    const __m256i scales =
+        _mm256_srlv_epi32(_mm256_set1_epi32((int)block_u32(x->scales)), _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28));
+    store_odd_scales(p->low, _mm256_and_si256(scales, _mm256_set1_epi32(15)), float_of_half(x->d));
+}
+
+ALWAYS_INLINE struct signed_codes part_iq3_s(const struct block_iq3_s *x, const struct super_parts *p, uint32_t s)
+{
+    const __m256i entries = entries_of_4(codebook_iq3_s, p->index + 8 * s);
+    return (struct signed_codes){negate_by_bits(entries, block_u32(x->signs + 4 * s)), p->low[s], p->low[s]};
+}
+
+ALWAYS_INLINE void prepare_iq1_s(const struct block_iq1_s *x, struct super_parts *p)
+{
+    const __m256i four = _mm256_setr_epi8(0, 1, 0, 1, 0, 1, 0, 1, 2, 3, 2, 3, 2, 3, 2, 3, 4, 5, 4, 5, 4, 5, 4, 5, 6, 7,
+                                          6, 7, 6, 7, 6, 7);
+    const __m256i up = _mm256_set1_epi64x(0x0000000400200100); // by 8, 5, 2 bits; the fourth goes down by 1
+    for (int h = 0; h < 2; h++) {
+        const __m128i words = _mm_loadl_epi64((const __m128i *)(const void *)(x->qh + 8 * h));
+        const __m256i qh = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(words), four);
+        const __m256i high = _mm256_blend_epi16(_mm256_mullo_epi16(qh, up), _mm256_srli_epi16(qh, 1), 0x88);
+        store_8(p->index + 16 * h,
+                _mm256_or_si256(words_of_bytes(x->qs + 16 * h), _mm256_and_si256(high, _mm256_set1_epi16(0x700))));
+    }
+    const __m256i words = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)x->qh));
+    const __m256i down = _mm256_srai_epi32(_mm256_slli_epi32(words, 16), 31);
+    store_8(p->deltas, _mm256_or_si256(down, _mm256_set1_epi8(1)));
+    store_odd_scales(p->low, _mm256_and_si256(_mm256_srli_epi32(words, 12), _mm256_set1_epi32(7)),
+                     0.125f * float_of_half(x->d));
+}
+
+ALWAYS_INLINE struct signed_codes part_iq1_s(const struct block_iq1_s *x, const struct super_parts *p, uint32_t s)
+{
+    (void)x;
+    const __m256i entries = entries_of_8(codebook_iq1, p->index + 4 * s);
+    return (struct signed_codes){_mm256_add_epi8(entries, _mm256_set1_epi32((int)p->deltas[s])), p->low[s], p->low[s]};
+}
+
+ALWAYS_INLINE void prepare_iq1_m(const struct block_iq1_m *x, struct super_parts *p)
+{
+    __m256i nibbles[2];
+    for (int h = 0; h < 2; h++) {
+        const __m256i bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(x->qh + 8 * h)));
+        nibbles[h] = _mm256_and_si256(_mm256_or_si256(bytes, _mm256_slli_epi32(bytes, 12)), _mm256_set1_epi16(15));
+        const __m256i high = _mm256_and_si256(_mm256_slli_epi16(nibbles[h], 8), _mm256_set1_epi16(0x700));
+        store_8(p->index + 16 * h, _mm256_or_si256(words_of_bytes(x->qs + 16 * h), high));
+    }
     // Bit 3 of each nibble: eight times, for its group.
-    const uint32_t signs = (uint32_t)_pdep_u64(_pext_u64(h, 0x8888), 0x01010101) * 255;
-    return (struct signed_codes){_mm256_add_epi8(entries, negate_by_bits(_mm256_set1_epi8(1), signs)),
-                                 d * (float)(int)(2 * (scales & 7) + 1), d * (float)(int)(2 * (scales >> 3 & 7) + 1)};
+    const __m256i seven = _mm256_set1_epi16(7);
+    const __m256i down =
+        _mm256_packs_epi16(_mm256_cmpgt_epi16(nibbles[0], seven), _mm256_cmpgt_epi16(nibbles[1], seven));
+    store_8(p->signs, _mm256_permute4x64_epi64(down, 0xd8));
+    const __m128i scales = _mm_loadl_epi64((const __m128i *)(const void *)x->scales);
+    const __m256i words = _mm256_srlv_epi32(_mm256_cvtepu16_epi32(_mm_unpacklo_epi16(scales, scales)),
+                                            _mm256_setr_epi32(0, 6, 0, 6, 0, 6, 0, 6));
+    const float d = 0.125f * iq1_m_d(x);
+    store_odd_scales(p->low, _mm256_and_si256(words, _mm256_set1_epi32(7)), d);
+    store_odd_scales(p->high, _mm256_and_si256(_mm256_srli_epi32(words, 3), _mm256_set1_epi32(7)), d);
+}
+
+ALWAYS_INLINE struct signed_codes part_iq1_m(const struct block_iq1_m *x, const struct super_parts *p, uint32_t s)
+{
+    (void)x;
+    const __m256i entries = entries_of_8(codebook_iq1, p->index + 4 * s);
+    const __m256i deltas = negate_by_bits(_mm256_set1_epi8(1), p->signs[s]);
+    return (struct signed_codes){_mm256_add_epi8(entries, deltas), p->low[s], p->high[s]};
 }
 
 // ---- ternary types ---------------------------------------------------------------------------------------------------
@@ -279,8 +446,13 @@ ALWAYS_INLINE __m256i dot_of_ternary(const __m256i codes[8], const int8_t *q, co
     ALWAYS_INLINE void values_##type(const struct block_##type *x, uint32_t n_blocks, struct coded_values *to) \
     {                                                                                                          \
         enum { PER_BLOCK = (block_size) / 32 };                                                                \
+        struct super_parts parts;                                                                              \
         for (uint32_t i = 0; i < n_blocks * PER_BLOCK; i++) {                                                  \
-            const struct signed_codes codes = signed_##type(x + i / PER_BLOCK, i % PER_BLOCK);                 \
+            if (i % PER_BLOCK == 0) {                                                                          \
+                prepare_##type(x + i / PER_BLOCK, &parts);                                                     \
+                READ_AS_STORED(parts);                                                                         \
+            }                                                                                                  \
+            const struct signed_codes codes = part_##type(x + i / PER_BLOCK, &parts, i % PER_BLOCK);           \
             _mm256_storeu_si256((__m256i *)(void *)(to->q + 32 * i), codes.q);                                 \
             to->scale[2 * i] = codes.low;                                                                      \
             to->scale[2 * i + 1] = codes.high;                                                                 \
@@ -311,43 +483,50 @@ ALWAYS_INLINE __m256 add_signed(__m256 sum, struct signed_codes codes, const voi
     const __m256i low = _mm256_castsi128_si256(_mm_load_si128((const __m128i *)(const void *)y->low[k]));
     const __m256i q = _mm256_inserti128_si256(low, _mm_load_si128((const __m128i *)(const void *)y->high[k]), 1);
     const __m256i dot = dot_of_32(_mm256_setzero_si256(), _mm256_abs_epi8(codes.q), _mm256_sign_epi8(q, codes.q));
-    __m256 scale = _mm256_set1_ps(codes.low * y->scale[4 * k]);
+    __m256 d = _mm256_set1_ps(codes.low);
     if (halves)
-        scale = _mm256_insertf128_ps(scale, _mm_set1_ps(codes.high * y->scale[4 * k]), 1);
+        d = _mm256_blend_ps(d, _mm256_set1_ps(codes.high), 0xf0);
+    const __m256 scale = _mm256_mul_ps(d, _mm256_broadcast_ps((const __m128 *)(const void *)(y->scale + 4 * k)));
     return _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), scale, sum);
 }
 
-// Defines dot_<type> and matvec_<type> of the tier from `struct signed_codes signed_<type>(const struct block_<type> *x,
-// uint32_t s)`, elements 32 * s and up of a block. Even and odd ones are summed apart.
-#define DEFINE_MATVEC_SIGNED(type, block_size, halves)                                                     \
-    ALWAYS_INLINE void dot_##type(const uint8_t *row, uint64_t n, const void *const *columns,              \
-                                  const uint32_t n_columns, struct prefetch ahead, float *dots)            \
-    {                                                                                                      \
-        enum { PER_BLOCK = (block_size) / 32 };                                                            \
-        const struct block_##type *x = (const struct block_##type *)row;                                   \
-        __m256 sums[MATVEC_MAX_COLUMNS][2];                                                                \
-        for (uint32_t c = 0; c < n_columns; c++)                                                           \
-            sums[c][0] = sums[c][1] = _mm256_setzero_ps();                                                 \
-        for (uint64_t i = 0; i < n / 32; i += 2) {                                                         \
-            if (i % 8 == 0)                                                                                \
-                prefetch_stream(ahead, x + i / PER_BLOCK, (256 / (block_size)) * sizeof *x);               \
-            const struct signed_codes first = signed_##type(x + i / PER_BLOCK, (uint32_t)(i % PER_BLOCK)); \
-            for (uint32_t c = 0; c < n_columns; c++)                                                       \
-                sums[c][0] = add_signed(sums[c][0], first, columns[c], i, halves);                         \
-            if (PER_BLOCK == 1 && i + 1 == n / 32)                                                         \
-                break;                                                                                     \
-            const struct signed_codes second =                                                             \
-                signed_##type(x + (i + 1) / PER_BLOCK, (uint32_t)((i + 1) % PER_BLOCK));                   \
-            for (uint32_t c = 0; c < n_columns; c++)                                                       \
-                sums[c][1] = add_signed(sums[c][1], second, columns[c], i + 1, halves);                    \
-        }                                                                                                  \
-        for (uint32_t c = 0; c < n_columns; c++) {                                                         \
-            const __m256 both = _mm256_add_ps(sums[c][0], sums[c][1]);                                     \
-            __m128 sum = _mm_add_ps(_mm256_castps256_ps128(both), _mm256_extractf128_ps(both, 1));         \
-            sum = _mm_add_ps(sum, _mm_movehl_ps(sum, sum));                                                \
-            dots[c] = _mm_cvtss_f32(_mm_add_ss(sum, _mm_movehdup_ps(sum)));                                \
-        }                                                                                                  \
-    }                                                                                                      \
+// Defines dot_<type> and matvec_<type> of the tier from
+//     void prepare_<type>(const struct block_<type> *x, struct super_parts *p)
+//     struct signed_codes part_<type>(const struct block_<type> *x, const struct super_parts *p, uint32_t s)
+// the latter being elements 32 * s and up of a block. Even and odd ones are summed apart.
+#define DEFINE_MATVEC_SIGNED(type, block_size, halves)                                                           \
+    ALWAYS_INLINE void dot_##type(const uint8_t *row, uint64_t n, const void *const *columns,                    \
+                                  const uint32_t n_columns, struct prefetch ahead, float *dots)                  \
+    {                                                                                                            \
+        enum { PER_BLOCK = (block_size) / 32 };                                                                  \
+        const struct block_##type *x = (const struct block_##type *)row;                                         \
+        struct super_parts parts;                                                                                \
+        __m256 sums[MATVEC_MAX_COLUMNS][2];                                                                      \
+        for (uint32_t c = 0; c < n_columns; c++)                                                                 \
+            sums[c][0] = sums[c][1] = _mm256_setzero_ps();                                                       \
+        for (uint64_t i = 0; i < n / 32; i += 2) {                                                               \
+            if (i % 8 == 0) {                                                                                    \
+                prefetch_stream(ahead, x + i / PER_BLOCK, (256 / (block_size)) * sizeof *x);                     \
+                prepare_##type(x + i / PER_BLOCK, &parts);                                                       \
+                READ_AS_STORED(parts);                                                                           \
+            }                                                                                                    \
+            const struct signed_codes first = part_##type(x + i / PER_BLOCK, &parts, (uint32_t)(i % PER_BLOCK)); \
+            for (uint32_t c = 0; c < n_columns; c++)                                                             \
+                sums[c][0] = add_signed(sums[c][0], first, columns[c], i, halves);                               \
+            if (PER_BLOCK == 1 && i + 1 == n / 32)                                                               \
+                break;                                                                                           \
+            const struct signed_codes second =                                                                   \
+                part_##type(x + (i + 1) / PER_BLOCK, &parts, (uint32_t)((i + 1) % PER_BLOCK));                   \
+            for (uint32_t c = 0; c < n_columns; c++)                                                             \
+                sums[c][1] = add_signed(sums[c][1], second, columns[c], i + 1, halves);                          \
+        }                                                                                                        \
+        for (uint32_t c = 0; c < n_columns; c++) {                                                               \
+            const __m256 both = _mm256_add_ps(sums[c][0], sums[c][1]);                                           \
+            __m128 sum = _mm_add_ps(_mm256_castps256_ps128(both), _mm256_extractf128_ps(both, 1));               \
+            sum = _mm_add_ps(sum, _mm_movehl_ps(sum, sum));                                                      \
+            dots[c] = _mm_cvtss_f32(_mm_add_ss(sum, _mm_movehdup_ps(sum)));                                      \
+        }                                                                                                        \
+    }                                                                                                            \
     DEFINE_MATVEC(type)
 
 #define DEFINE_MATVEC_TERNARY(type)                                                                             \

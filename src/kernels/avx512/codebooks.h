@@ -1,13 +1,9 @@
-// What the kernels of IQ1, IQ2 and IQ3 share: a super-block's 32 groups of 8 elements, from entries of a codebook.
+// What the kernels of IQ2 and IQ3 share: super-blocks whose elements are entries of a codebook.
 #ifndef CHORD_KERNELS_AVX512_CODEBOOKS_H
 #define CHORD_KERNELS_AVX512_CODEBOOKS_H
 
 #include "kernels/avx512/signed_128.h"
-#include "quant/codebooks.h"
-
-// Has what was stored there read from memory: compilers would take it from the register that was stored, element by element, at
-// twice the cost.
-#define READ_AS_STORED(array) __asm__("" : "+m"(array))
+#include "kernels/avx2/coded.h"
 
 // Of each half (0..15 and 16..31 of every block) of each group of activation_group_32.
 struct sign_bits {
@@ -23,27 +19,6 @@ ALWAYS_INLINE struct sign_bits order_signs(__m256i bits)
     _mm256_storeu_si256((__m256i *)(void *)signs.of, _mm256_shuffle_epi8(bits, halves));
     READ_AS_STORED(signs);
     return signs;
-}
-
-// To the lower seven bits of every byte the eighth, which makes their number even.
-ALWAYS_INLINE __m256i complete_signs(__m256i seven)
-{
-    const char odd = (char)0x80;
-    const __m256i table =
-        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, odd, odd, 0, odd, 0, 0, odd, odd, 0, 0, odd, 0, odd, odd, 0));
-    const __m256i nibbles =
-        _mm256_and_si256(_mm256_xor_si256(seven, _mm256_srli_epi16(seven, 4)), _mm256_set1_epi8(15));
-    return _mm256_or_si256(seven, _mm256_shuffle_epi8(table, nibbles));
-}
-
-// Of 8 words, the lower 28 bits of each being the signs of 4 groups, 7 for each.
-ALWAYS_INLINE struct sign_bits signs_of_words(__m256i words)
-{
-    __m256i seven = _mm256_and_si256(words, _mm256_set1_epi32(0x7f));
-    seven = _mm256_ternarylogic_epi32(seven, _mm256_slli_epi32(words, 1), _mm256_set1_epi32(0x7f00), 0xf8);
-    seven = _mm256_ternarylogic_epi32(seven, _mm256_slli_epi32(words, 2), _mm256_set1_epi32(0x7f0000), 0xf8);
-    seven = _mm256_ternarylogic_epi32(seven, _mm256_slli_epi32(words, 3), _mm256_set1_epi32(0x7f000000), 0xf8);
-    return order_signs(complete_signs(seven));
 }
 
 // Entries of 8 elements of group `g`: of half `h` of its four blocks. Loads of single entries: VPGATHERQQ is faster on some

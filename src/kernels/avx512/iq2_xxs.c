@@ -23,7 +23,7 @@ ALWAYS_INLINE void codes_iq2_xxs(const struct block_iq2_xxs *x, struct signed_12
         _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15), bytes);
     _mm512_storeu_si512(planes, joined);
     READ_AS_STORED(planes);
-    const struct sign_bits signs = signs_of_words(_mm512_extracti64x4_epi64(parted, 1));
+    const struct sign_bits signs = order_signs(signs_of_words(_mm512_extracti64x4_epi64(parted, 1)));
     const __m512 d = _mm512_mul_ps(_mm512_set1_ps(0.125f), scale_of_half(x->d));
     const __m512i four = _mm512_setr_epi32(1, 1, 1, 1, 3, 3, 3, 3, 5, 5, 5, 5, 7, 7, 7, 7);
     for (int g = 0; g < 2; g++) {

@@ -39,16 +39,6 @@ ALWAYS_INLINE __m512i lanes_of_bytes(__m128i bytes, const int first)
     return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(bytes), index);
 }
 
-// The same of 16-bit words.
-ALWAYS_INLINE __m512i lanes_of_words(__m128i words, const int first)
-{
-    const __m512i at = _mm512_setr_epi32(0, 0, 0, 0, 2, 2, 2, 2, 4, 4, 4, 4, 6, 6, 6, 6);
-    const __m512i low = _mm512_add_epi32(at, _mm512_set1_epi32(2 * first));
-    const __m512i high = _mm512_slli_epi32(_mm512_add_epi32(low, _mm512_set1_epi32(1)), 8);
-    const __m512i index = _mm512_ternarylogic_epi32(low, high, _mm512_set1_epi32(-65536), 0xfe);
-    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(words), index);
-}
-
 // d * (2 * code + 1)
 ALWAYS_INLINE __m512 odd_scales(__m512i codes, __m512 d)
 {
