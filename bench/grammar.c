@@ -112,12 +112,14 @@ static int write_text(struct bench *b, const struct grammar *grammar, const stru
 {
     struct chord_error err;
     struct sampler *sampler;
+    struct constraint_cache *caches[2];
     struct constraint *c, *masks;
     struct sampler_choice choice;
     *out = (struct times){0};
     if (sampler_create(&sampler, options, b->n_vocab, &b->account, &err) != CHORD_OK ||
-        constraint_create(&c, grammar, b->trie, b->n_vocab, &b->account, &err) != CHORD_OK ||
-        constraint_create(&masks, grammar, b->trie, b->n_vocab, &b->account, &err) != CHORD_OK)
+        constraint_cache_create(&caches[0], grammar, b->trie, b->n_vocab, &b->account, &err) != CHORD_OK ||
+        constraint_cache_create(&caches[1], grammar, b->trie, b->n_vocab, &b->account, &err) != CHORD_OK ||
+        constraint_create(&c, caches[0], &err) != CHORD_OK || constraint_create(&masks, caches[1], &err) != CHORD_OK)
         return fail("a constraint", &err);
     for (uint64_t i = 0; i < b->tokens.n; i++) {
         fill(b, i);
@@ -143,6 +145,8 @@ static int write_text(struct bench *b, const struct grammar *grammar, const stru
     }
     constraint_free(masks);
     constraint_free(c);
+    constraint_cache_free(caches[0]);
+    constraint_cache_free(caches[1]);
     sampler_free(sampler, &b->account);
     return 0;
 }

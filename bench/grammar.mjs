@@ -2,7 +2,8 @@
 //
 // Per round, interleaved and each from the same prompt: a generation of so many tokens without and with a grammar (any JSON, its repetitions
 // counted), greedy and with the default sampling. Medians of the tokens per second that chord reports, the first token left out, and
-// with over without. `build/Release/bench_grammar VOCABULARY.gguf` times the choices alone.
+// with over without. Then a JSON Schema that the model has not met, and at once the same again: milliseconds of the whole call, as the second finds
+// the schema compiled and its masks known. `build/Release/bench_grammar VOCABULARY.gguf` times the choices alone.
 
 import { createRequire } from 'node:module'
 import { parseArgs } from 'node:util'
@@ -48,8 +49,32 @@ for (let round = 0; round <= rounds; round++) {
 const result = Object.fromEntries(
   Object.entries(found).map(([name, { free, held, tokens: n }]) => [name, { free: median(free), held: median(held), ratio: median(held.map((x, i) => x / free[i])), tokens: n }]),
 )
+
+const PROPERTIES = {
+  title: { type: 'string', minLength: 4, maxLength: 200 },
+  year: { type: 'integer', minimum: 1500, maximum: 2100 },
+  isbn: { type: 'string', pattern: '^97[89]-[0-9]{10}$' },
+  tags: { type: 'array', items: { enum: ['novel', 'poems', 'essay', 'play'] }, minItems: 1, maxItems: 5 },
+}
+const calls = []
+for (let round = 0; round < rounds; round++) {
+  const properties = { ...PROPERTIES, shelf: { const: `shelf ${round}` } }
+  const schema = { type: 'object', properties, required: Object.keys(properties) }
+  const ms = []
+  for (let i = 0; i < 2; i++) {
+    const began = performance.now()
+    await model.generate(PROMPT, { ...chains.greedy, maxTokens: tokens, speculate: false, schema })
+    ms.push(performance.now() - began)
+  }
+  calls.push(ms)
+}
+const [first, second] = [0, 1].map((i) => median(calls.map((ms) => ms[i])))
+result.schema = { firstMs: first, secondMs: second, ratio: median(calls.map(([a, b]) => b / a)) }
 if (values.json) console.log(JSON.stringify(result))
-else
-  for (const [name, { free, held, ratio, tokens: n }] of Object.entries(result))
+else {
+  for (const [name, { free, held, ratio, tokens: n }] of Object.entries(result).filter(([each]) => each in chains))
     console.log(`${name.padEnd(8)} ${held.toFixed(2)} tokens/s within the grammar (${n} tokens), ${free.toFixed(2)} without: ${ratio.toFixed(3)}`)
+  const { firstMs, secondMs, ratio } = result.schema
+  console.log(`schema   ${firstMs.toFixed(1)} ms of a call with a new one, ${secondMs.toFixed(1)} with the same again: ${ratio.toFixed(3)}`)
+}
 await model.close()

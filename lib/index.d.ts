@@ -445,7 +445,7 @@ export interface GenerateOptions {
    * `finishReason` is `'stop'` and no stop string cut it; with `'length'` it is the beginning of one. The generation ends by itself where the grammar
    * leaves nothing else. Sampling, `logitBias` and penalties choose among what the grammar allows; `logprobs` are those of all tokens.
    *
-   * The text is compiled off the event loop, once for all generations that use it; what is wrong with it is an error with line and
+   * The text is compiled off the event loop, once for all generations that use it, and what a model finds out of it serves the next one; what is wrong with it is an error with line and
    * column, code `INVALID_ARGUMENT`. Left recursion (a rule that begins with itself) is refused.
    */
   grammar?: string

@@ -11,7 +11,7 @@ const KERNELS = ['test_attention', 'test_gemm', 'test_kernels']
 
 // Not emulated: what takes minutes there and depends on no processor, and what needs fixtures.
 const NATIVE_ONLY = [
-  'test_choose', 'test_draft', 'test_engine_bytes', 'test_engine_open', 'test_paged', 'test_paged_experts', 'test_pager_faults',
+  'test_choose', 'test_draft', 'test_engine_bytes', 'test_engine_open', 'test_known_grammars', 'test_paged', 'test_paged_experts', 'test_pager_faults',
   'test_prefix', 'test_speculate', 'test_spill', 'test_vocabularies',
 ]
 

@@ -107,6 +107,87 @@ static enum chord_status create_trie(struct chord_model *model, struct chord_err
     return token_trie_create(&model->trie, &source, &model->account, err);
 }
 
+// ---- What is known of grammars ---------------------------------------------------------------------------------------
+
+// Of those that no generation has at the time, all together; and a small part of what the model may take.
+#define MOST_IDLE_BYTES (UINT64_C(32) << 20)
+#define IDLE_PART 32u
+
+static uint64_t idle_bytes(const struct chord_model *model)
+{
+    const uint64_t scratch = model->account.region_ceiling[MEMORY_SCRATCH];
+    const uint64_t ceiling = scratch < model->account.ceiling ? scratch : model->account.ceiling;
+    return ceiling / IDLE_PART < MOST_IDLE_BYTES ? ceiling / IDLE_PART : MOST_IDLE_BYTES;
+}
+
+static void free_known(struct chord_model *model, struct known_grammar *known)
+{
+    constraint_cache_free(known->cache);
+    memory_unreserve(&model->account, MEMORY_SCRATCH, known->grammar_bytes);
+    chord_grammar_free(known->grammar);
+    memory_free(&model->account, known);
+}
+
+static enum chord_status create_known(struct chord_model *model, struct chord_grammar *grammar,
+                                      struct known_grammar **out, struct chord_error *err)
+{
+    struct memory_account *account = &model->account;
+    struct known_grammar *known = memory_zalloc(account, MEMORY_SCRATCH, 1, sizeof *known);
+    const uint64_t bytes = atomic_load(&grammar->account.total);
+    *out = NULL;
+    if (known == NULL)
+        return memory_account_fail(account, err, sizeof *known, "a grammar");
+    known->grammar = grammar_object_keep(grammar);
+    enum chord_status status = CHORD_OK;
+    if (memory_reserve(account, MEMORY_SCRATCH, bytes))
+        known->grammar_bytes = bytes;
+    else
+        status = memory_account_fail(account, err, bytes, "a grammar");
+    if (status == CHORD_OK)
+        status =
+            constraint_cache_create(&known->cache, grammar->grammar, model->trie, model->hparams.n_vocab, account, err);
+    if (status != CHORD_OK) {
+        free_known(model, known);
+        return status;
+    }
+    known->next = model->grammars;
+    *out = model->grammars = known;
+    return CHORD_OK;
+}
+
+static struct known_grammar *find_known(struct chord_model *model, const struct chord_grammar *grammar)
+{
+    for (struct known_grammar **at = &model->grammars; *at != NULL; at = &(*at)->next) {
+        struct known_grammar *known = *at;
+        if (known->grammar != grammar)
+            continue;
+        *at = known->next;
+        known->next = model->grammars;
+        return model->grammars = known;
+    }
+    return NULL;
+}
+
+bool model_forget_grammars(struct chord_model *model, uint64_t most_bytes)
+{
+    uint64_t bytes = 0;
+    bool dropped = false;
+    for (struct known_grammar **at = &model->grammars; *at != NULL;) {
+        struct known_grammar *known = *at;
+        const uint64_t more =
+            known->n_jobs > 0 ? 0 : sizeof *known + known->grammar_bytes + constraint_cache_bytes(known->cache);
+        if (more <= most_bytes - bytes) {
+            bytes += more;
+            at = &known->next;
+            continue;
+        }
+        *at = known->next;
+        free_known(model, known);
+        dropped = true;
+    }
+    return dropped;
+}
+
 // ---- Jobs ------------------------------------------------------------------------------------------------------------
 
 enum chord_status job_create_constraint(struct chord_job *job, struct chord_error *err)
@@ -114,11 +195,35 @@ enum chord_status job_create_constraint(struct chord_job *job, struct chord_erro
     struct chord_model *model = job->model;
     if (job->grammar == NULL || job->constraint != NULL)
         return CHORD_OK;
-    const enum chord_status status = model->trie == NULL ? create_trie(model, err) : CHORD_OK;
+    enum chord_status status = model->trie == NULL ? create_trie(model, err) : CHORD_OK;
     if (status != CHORD_OK)
         return status;
-    return constraint_create(&job->constraint, job->grammar->grammar, model->trie, model->hparams.n_vocab,
-                             &model->account, err);
+    struct known_grammar *known = find_known(model, job->grammar);
+    if (known == NULL)
+        status = create_known(model, job->grammar, &known, err);
+    if (status == CHORD_OK)
+        status = constraint_create(&job->constraint, known->cache, err);
+    if (status == CHORD_OK) {
+        job->known = known;
+        known->n_jobs++;
+    }
+    return status;
+}
+
+void job_free_constraint(struct chord_job *job)
+{
+    struct known_grammar *known = job->known;
+    if (known == NULL)
+        return;
+    constraint_free(job->constraint);
+    job->constraint = NULL;
+    job->known = NULL;
+    known->n_jobs--;
+    const uint64_t most = idle_bytes(job->model);
+    // Many states are quickly found again; masks are what takes time.
+    if (known->n_jobs == 0 && constraint_cache_bytes(known->cache) > most / 4)
+        constraint_cache_forget_states(known->cache);
+    model_forget_grammars(job->model, most);
 }
 
 void job_explain_constraint(const struct chord_job *job, struct chord_error *err)

@@ -16,8 +16,22 @@ struct chord_grammar *grammar_object_keep(struct chord_grammar *grammar); // ano
 // What a token of the tokenizer `user` is to a grammar (struct token_source).
 enum token_role grammar_token_role(void *user, uint32_t token, char *out, uint64_t capacity, uint64_t *n_bytes);
 
-// Sees to it that the job has the constraint of its grammar, and the model its trie. On the run thread.
+// What a model knows of a grammar. The reference keeps it one object, so that it is told by its address.
+struct known_grammar {
+    struct chord_grammar *grammar;
+    struct constraint_cache *cache;
+    uint64_t grammar_bytes; // of the grammar, counted as the model's
+    uint32_t n_jobs;        // held to it at the time
+    struct known_grammar *next;
+};
+
+// Sees to it that the job has the constraint of its grammar, and the model its trie. What the model finds out of a grammar (states, masks) it
+// keeps for the generations that have it later. On the run thread, as all of these.
 enum chord_status job_create_constraint(struct chord_job *job, struct chord_error *err);
+void job_free_constraint(struct chord_job *job); // also without one
+
+// What is known of grammars that no job has is dropped, those unused for longest first, until it is at most `most_bytes`. False: nothing was.
+bool model_forget_grammars(struct chord_model *model, uint64_t most_bytes);
 
 // Why nothing could be chosen within the grammar of a job.
 void job_explain_constraint(const struct chord_job *job, struct chord_error *err);

@@ -125,7 +125,7 @@ static void job_destroy(struct chord_job *job)
     struct memory_account *account = &job->model->account;
     kv_cache_free(&job->kv);
     sampler_free(job->sampler, account);
-    constraint_free(job->constraint);
+    job_free_constraint(job);
     chord_grammar_free(job->grammar);
     stop_matcher_free(job->stop, account);
     job_free_guesses(job);
@@ -195,10 +195,9 @@ void job_finish(struct chord_job *job, enum chord_finish finish, const struct ch
         session_take_back(job);
     else
         kv_cache_free(&job->kv);
-    const bool is_of_grammar = finish == CHORD_FINISH_STOP && !job->is_cut && job->constraint != NULL &&
-                               constraint_can_end(job->constraint);
-    constraint_free(job->constraint);
-    job->constraint = NULL;
+    const bool is_of_grammar =
+        finish == CHORD_FINISH_STOP && !job->is_cut && job->constraint != NULL && constraint_can_end(job->constraint);
+    job_free_constraint(job);
     uv_mutex_lock(&job->mutex);
     job->is_of_grammar = is_of_grammar;
     job->finished_ns = os_now_ns();

@@ -68,6 +68,7 @@ struct chord_job {
     uint64_t max_tokens;
     struct sampler *sampler;
     struct chord_grammar *grammar; // NULL: none
+    struct known_grammar *known;   // the model's, that the constraint uses
     struct constraint *constraint; // of the grammar; NULL before the first token
     bool is_cut;                   // a stop string ended the text
     bool is_of_grammar;            // at the end: the text is one of the grammar, whole

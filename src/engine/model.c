@@ -2,6 +2,7 @@
 
 #include "engine/budget.h"
 #include "engine/draft.h"
+#include "engine/grammars.h"
 #include "engine/job.h"
 #include "os/cpu.h"
 
@@ -176,6 +177,7 @@ void chord_model_close(struct chord_model *model)
     if (model == NULL)
         return;
     scheduler_free(model);
+    model_forget_grammars(model, 0);
     token_trie_free(model->trie, &model->account);
     kv_spill_free(model->kv_spill);
     draft_host_close(model->host);

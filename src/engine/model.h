@@ -53,6 +53,7 @@ struct scheduler {
 };
 
 struct draft_host;
+struct known_grammar;
 
 struct chord_model {
     struct memory_account account;
@@ -69,10 +70,11 @@ struct chord_model {
     struct backend *backend;
     struct scheduler scheduler;
     bool has_scheduler;
-    struct token_trie *trie; // of the run thread; NULL until a generation has a grammar
-    struct draft_host *host; // what those hold of the model that it drafts for
-    uint64_t budget;         // bytes for everything; the account's ceiling is less while mapped weights take their part
-    uint64_t spare;          // paged: what the account keeps free between steps
+    struct token_trie *trie;        // of the run thread; NULL until a generation has a grammar
+    struct known_grammar *grammars; // of the run thread (grammars.h): the one used last first
+    struct draft_host *host;        // what those hold of the model that it drafts for
+    uint64_t budget; // bytes for everything; the account's ceiling is less while mapped weights take their part
+    uint64_t spare;  // paged: what the account keeps free between steps
     uint32_t n_ctx, n_threads;
     uint64_t n_params, file_bytes;
     char *name; // general.name, terminated

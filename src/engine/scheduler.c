@@ -3,6 +3,7 @@
 // A step is one batch: a row for each job that generates, with those of its guesses that pay, then prompt tokens of the others in order of arrival, up to
 // BATCH_MAX_ROWS. The rows of guesses that do not come true leave nothing behind: n_done does not count them, and what they wrote
 // into the cache the next step overwrites. Nothing of a step is committed before its trunk has run, so an aborted step can simply be run again.
+#include "engine/grammars.h"
 #include "engine/session.h"
 
 #include <stdatomic.h>
@@ -204,14 +205,16 @@ static void lend_caches(struct scheduler *s)
 static bool reserve_kv(const struct scheduler *s, struct chord_job *job, uint64_t n)
 {
     struct chord_error error;
-    // Blocks of a session's that the job shares may have to be read back first.
-    enum chord_status status = kv_cache_wake(&job->kv, job->kv.n_blocks, model_kv_reads(job->model), &error);
-    if (status == CHORD_OK && job->kv.n_used < job->kv.n_blocks)
-        return false;
-    if (status == CHORD_OK)
-        status = kv_cache_reserve(&job->kv, job->n_done + job->n_in_step + n, &error);
-    if (status == CHORD_OK)
-        return true;
+    enum chord_status status;
+    do { // blocks of a session's that the job shares may have to be read back first
+        status = kv_cache_wake(&job->kv, job->kv.n_blocks, model_kv_reads(job->model), &error);
+        if (status == CHORD_OK && job->kv.n_used < job->kv.n_blocks)
+            return false;
+        if (status == CHORD_OK)
+            status = kv_cache_reserve(&job->kv, job->n_done + job->n_in_step + n, &error);
+        if (status == CHORD_OK)
+            return true;
+    } while (is_for_want_of_memory(status) && model_forget_grammars(job->model, 0));
     const bool others_hold_memory = s->n_rows > 0 || some_ask(s);
     if (!(job_in_prompt(job) && others_hold_memory && is_for_want_of_memory(status)))
         job_finish(job, CHORD_FINISH_ERROR, &error);
@@ -456,7 +459,9 @@ static enum chord_status reserve_scratch(struct chord_model *model, struct chord
     struct scheduler *s = &model->scheduler;
     for (bool again = false;; again = true) {
         const uint32_t n_outputs = s->n_outputs < BATCH_MAX_OUTPUTS ? s->n_outputs : BATCH_MAX_OUTPUTS;
-        const enum chord_status status = backend_reserve(model->backend, s->n_rows, n_outputs, err);
+        enum chord_status status = backend_reserve(model->backend, s->n_rows, n_outputs, err);
+        if (is_for_want_of_memory(status) && model_forget_grammars(model, 0))
+            status = backend_reserve(model->backend, s->n_rows, n_outputs, err);
         if (status == CHORD_OK || again || !has_guesses(s))
             return status;
         gather_batch(model, false, NULL);

@@ -416,8 +416,10 @@ static uint32_t intern_state(struct recognizer *r, uint32_t first)
     }
     uint32_t *row = append(r, &r->rows, r->grammar->n_classes, sizeof *row);
     struct state *place = row != NULL ? append(r, &r->states, 1, sizeof *place) : NULL;
-    if (place == NULL)
+    if (place == NULL) {
+        r->rows.n = r->states.n * r->grammar->n_classes;
         return UNKNOWN;
+    }
     memset(row, 0xff, r->grammar->n_classes * sizeof *row);
     *place = new;
     return r->state_slots[at] = r->states.n - 1;
@@ -505,6 +507,22 @@ struct recognizer_key recognizer_key(const struct recognizer *recognizer, uint32
 const struct chord_error *recognizer_error(const struct recognizer *recognizer)
 {
     return &recognizer->error;
+}
+
+void recognizer_recover(struct recognizer *recognizer)
+{
+    recognizer->error.code = CHORD_OK;
+}
+
+uint64_t recognizer_bytes(const struct recognizer *recognizer)
+{
+    const struct recognizer *r = recognizer;
+    return sizeof *r + (uint64_t)r->frames.capacity * sizeof(struct frame) +
+           (uint64_t)(r->ways.capacity + r->pending.capacity) * sizeof(struct way) +
+           (uint64_t)r->states.capacity * sizeof(struct state) +
+           (uint64_t)(r->rows.capacity + r->lifted.capacity) * sizeof(uint32_t) +
+           ((uint64_t)r->n_frame_slots + r->n_state_slots) * sizeof(uint32_t) +
+           (uint64_t)r->n_met_slots * sizeof(struct met);
 }
 
 // ---- Life ------------------------------------------------------------------------------------------------------------

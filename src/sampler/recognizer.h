@@ -43,7 +43,10 @@ struct recognizer_key {
 };
 struct recognizer_key recognizer_key(const struct recognizer *recognizer, uint32_t state);
 
-// Why there was no state: CHORD_OK unless memory or ways were at an end. It stays.
+// Why there was no state: CHORD_OK unless memory or ways were at an end. It stays until recognizer_recover: then states are as they were.
 const struct chord_error *recognizer_error(const struct recognizer *recognizer);
+void recognizer_recover(struct recognizer *recognizer);
+
+uint64_t recognizer_bytes(const struct recognizer *recognizer); // that it holds, about
 
 #endif

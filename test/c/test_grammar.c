@@ -566,6 +566,22 @@ static const char *const grammars[] = {
     "root ::= \"\" | \"{\" root \"}\" root",
 };
 
+static struct constraint_cache *make_cache(const struct grammar *grammar, const struct token_trie *trie, uint32_t n)
+{
+    struct constraint_cache *cache;
+    struct chord_error err;
+    assert_int_equal(constraint_cache_create(&cache, grammar, trie, n, &account, &err), CHORD_OK);
+    return cache;
+}
+
+static struct constraint *make_constraint(struct constraint_cache *cache)
+{
+    struct constraint *c;
+    struct chord_error err;
+    assert_int_equal(constraint_create(&c, cache, &err), CHORD_OK);
+    return c;
+}
+
 static void test_masks(void **state)
 {
     (void)state;
@@ -573,14 +589,13 @@ static void test_masks(void **state)
     random_seed(&random, 5);
     for (size_t i = 0; i < sizeof grammars / sizeof *grammars; i++) {
         static struct vocabulary v;
-        struct chord_error err;
         struct grammar *grammar = compile(grammars[i]);
         struct token_trie *trie = make_vocabulary(&v, &random, "{}[]\",:abc019.- ");
+        struct constraint_cache *cache = make_cache(grammar, trie, v.n);
         for (int text = 0; text < (quick() ? 1 : 4); text++) {
-            struct constraint *c;
+            struct constraint *c = make_constraint(cache);
             char written[400];
             uint64_t n_written = 0;
-            assert_int_equal(constraint_create(&c, grammar, trie, v.n, &account, &err), CHORD_OK);
             while (n_written < (quick() ? 20 : 60) && !constraint_must_end(c)) {
                 uint32_t chosen = UINT32_MAX, n_allowed = 0;
                 const uint64_t *mask = constraint_mask(c);
@@ -605,6 +620,7 @@ static void test_masks(void **state)
             assert_int_equal(constraint_error(c)->code, CHORD_OK);
             constraint_free(c);
         }
+        constraint_cache_free(cache);
         token_trie_free(trie, &account);
         grammar_free(grammar);
     }
@@ -616,10 +632,10 @@ static void test_no_text_is_forbidden(void **state)
     (void)state;
     static struct vocabulary v;
     struct random_state random;
-    struct chord_error err;
     random_seed(&random, 6);
     struct grammar *grammar = compile(grammars[0]);
     struct token_trie *trie = make_vocabulary(&v, &random, "{}[]\",:abc019.- ");
+    struct constraint_cache *cache = make_cache(grammar, trie, v.n);
     static const char *const texts[] = {
         "{}",
         "{\"abc\":-1.10,\"\":[\"a\",{\"b\":[]},0,9.9]}",
@@ -628,9 +644,8 @@ static void test_no_text_is_forbidden(void **state)
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         for (int cut = 0; cut < (quick() ? 5 : 60); cut++) {
-            struct constraint *c;
+            struct constraint *c = make_constraint(cache);
             const uint64_t n = strlen(texts[i]);
-            assert_int_equal(constraint_create(&c, grammar, trie, v.n, &account, &err), CHORD_OK);
             for (uint64_t at = 0; at < n;) {
                 uint32_t chosen = (unsigned char)texts[i][at], n_fitting = 1; // the byte's own token
                 for (uint32_t token = 256; token < v.n; token++) {
@@ -649,6 +664,7 @@ static void test_no_text_is_forbidden(void **state)
             assert_false(constraint_allows(c, '}'));
             constraint_free(c);
         }
+    constraint_cache_free(cache);
     token_trie_free(trie, &account);
     grammar_free(grammar);
 }
@@ -676,12 +692,11 @@ static void test_sampling(void **state)
         for (size_t chain = 0; chain < sizeof chains / sizeof *chains; chain++) {
             struct grammar *grammar = compile(grammars[i]);
             struct sampler *lazy, *masked;
-            struct constraint *c, *whole;
             struct sampler_choice a, b;
             assert_int_equal(sampler_create(&lazy, &chains[chain], v.n, &account, &err), CHORD_OK);
             assert_int_equal(sampler_create(&masked, &chains[chain], v.n, &account, &err), CHORD_OK);
-            assert_int_equal(constraint_create(&c, grammar, trie, v.n, &account, &err), CHORD_OK);
-            assert_int_equal(constraint_create(&whole, grammar, trie, v.n, &account, &err), CHORD_OK);
+            struct constraint_cache *caches[2] = {make_cache(grammar, trie, v.n), make_cache(grammar, trie, v.n)};
+            struct constraint *c = make_constraint(caches[0]), *whole = make_constraint(caches[1]);
             for (int step = 0; step < (quick() ? 20 : 120) && !constraint_must_end(c); step++) {
                 float logits[MAX_VOCABULARY], copy[MAX_VOCABULARY];
                 for (uint32_t k = 0; k < v.n; k++)
@@ -708,11 +723,67 @@ static void test_sampling(void **state)
             n_whole += constraint_can_end(c);
             constraint_free(c);
             constraint_free(whole);
+            constraint_cache_free(caches[0]);
+            constraint_cache_free(caches[1]);
             sampler_free(lazy, &account);
             sampler_free(masked, &account);
             grammar_free(grammar);
         }
     assert_true(n_whole > 3);
+    token_trie_free(trie, &account);
+}
+
+// Constraints of one cache are at their own places, whatever others do and whatever is forgotten; what one has asked for is known to the next.
+static void test_shared_cache(void **state)
+{
+    enum { N = 6 };
+    static struct vocabulary v;
+    struct random_state random;
+    (void)state;
+    random_seed(&random, 10);
+    struct token_trie *trie = make_vocabulary(&v, &random, "{}[]\",:abc019.- ");
+    for (size_t i = 0; i < sizeof grammars / sizeof *grammars; i++) {
+        struct grammar *grammar = compile(grammars[i]);
+        struct constraint_cache *cache = make_cache(grammar, trie, v.n), *own[N];
+        struct constraint *shared[N], *alone[N];
+        for (int k = 0; k < N; k++) {
+            own[k] = make_cache(grammar, trie, v.n);
+            shared[k] = make_constraint(cache);
+            alone[k] = make_constraint(own[k]);
+        }
+        for (int step = 0; step < (quick() ? 40 : 400); step++) {
+            const int k = (int)(random_next(&random) % N);
+            const uint64_t *mask = constraint_mask(alone[k]);
+            uint32_t chosen = UINT32_MAX, n_allowed = 0;
+            assert_memory_equal(constraint_mask(shared[k]), mask, (v.n + 63) / 64 * sizeof *mask);
+            for (uint32_t token = 0; token < v.n; token++)
+                if (mask[token / 64] >> token % 64 & 1 && v.tokens[token].role == TOKEN_ROLE_TEXT &&
+                    random_next(&random) % ++n_allowed == 0)
+                    chosen = token;
+            if (step % 7 == 0)
+                constraint_cache_forget_states(cache);
+            if (chosen == UINT32_MAX || step % 50 == 49) { // it leaves, and another one comes
+                constraint_free(shared[k]);
+                constraint_free(alone[k]);
+                shared[k] = make_constraint(cache);
+                assert_true(constraint_has_mask(shared[k])); // all have begun so
+                alone[k] = make_constraint(own[k]);
+                continue;
+            }
+            assert_true(constraint_accept(shared[k], chosen));
+            assert_true(constraint_accept(alone[k], chosen));
+            assert_int_equal(constraint_can_end(shared[k]), constraint_can_end(alone[k]));
+        }
+        for (int k = 0; k < N; k++) {
+            constraint_free(shared[k]);
+            constraint_free(alone[k]);
+            constraint_cache_free(own[k]);
+        }
+        constraint_cache_forget_states(cache);
+        assert_true(constraint_cache_bytes(cache) < 1u << 20);
+        constraint_cache_free(cache);
+        grammar_free(grammar);
+    }
     token_trie_free(trie, &account);
 }
 
@@ -728,16 +799,28 @@ static void test_no_memory(void **state)
     for (int64_t fail_after = 1;; fail_after += quick() ? 7 : 1) {
         struct grammar *grammar = NULL;
         struct token_trie *trie = make_vocabulary(&v, &random, "{}\",:ab01");
+        struct constraint_cache *cache = NULL;
         struct constraint *c = NULL;
         atomic_store(&account.fail_after, fail_after);
         enum chord_status status = gbnf_compile(grammars[0], strlen(grammars[0]), &account, &grammar, &err);
         if (status == CHORD_OK)
-            status = constraint_create(&c, grammar, trie, v.n, &account, &err);
+            status = constraint_cache_create(&cache, grammar, trie, v.n, &account, &err);
+        if (status == CHORD_OK)
+            status = constraint_create(&c, cache, &err);
         for (const char *text = "{\"a\":[[[\"b\"]]]}"; status == CHORD_OK && *text != 0; text++)
             if (constraint_mask(c) == NULL || !constraint_accept(c, (unsigned char)*text))
                 status = constraint_error(c)->code;
         atomic_store(&account.fail_after, -1);
+        // What one could not do for want of memory another can, with the same cache.
+        struct constraint *other = cache != NULL ? make_constraint(cache) : NULL;
+        for (const char *text = "{\"a\":1}"; other != NULL && *text != 0; text++) {
+            assert_true(constraint_mask(other)[(unsigned char)*text / 64] >> *text % 64 & 1);
+            assert_true(constraint_accept(other, (unsigned char)*text));
+        }
+        assert_true(other == NULL || constraint_must_end(other));
+        constraint_free(other);
         constraint_free(c);
+        constraint_cache_free(cache);
         grammar_free(grammar);
         token_trie_free(trie, &account);
         assert_int_equal(atomic_load(&account.total), 0);
@@ -752,9 +835,9 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_random_grammars), TEST(test_classes),   TEST(test_counts), TEST(test_long_text),
-        TEST(test_refusals),        TEST(test_ambiguity), TEST(test_masks),  TEST(test_no_text_is_forbidden),
-        TEST(test_sampling),        TEST(test_no_memory),
+        TEST(test_random_grammars), TEST(test_classes),      TEST(test_counts),    TEST(test_long_text),
+        TEST(test_refusals),        TEST(test_ambiguity),    TEST(test_masks),     TEST(test_no_text_is_forbidden),
+        TEST(test_sampling),        TEST(test_shared_cache), TEST(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

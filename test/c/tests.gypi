@@ -27,6 +27,7 @@
     {'target_name': 'test_json_schema', 'includes': ['test.gypi']},
     {'target_name': 'test_i2_s', 'includes': ['test.gypi']},
     {'target_name': 'test_kernels', 'includes': ['test.gypi']},
+    {'target_name': 'test_known_grammars', 'includes': ['test.gypi']},
     {'target_name': 'test_kv', 'includes': ['test.gypi']},
     {'target_name': 'test_limits', 'includes': ['test.gypi']},
     {'target_name': 'test_models', 'includes': ['test.gypi']},
