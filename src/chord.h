@@ -167,7 +167,7 @@ struct chord_tokenizer_info {
     const char *model, *pretokenizer;
     uint32_t n_vocab;
     uint32_t bos, eos, eot, unk, pad; // CHORD_TOKEN_NONE where there is none
-    uint32_t sep; // between two texts that are read as one, behind the end of the first; likewise
+    uint32_t sep;                     // between two texts that are read as one, behind the end of the first; likewise
     // Stand before the parts of a text with a gap that is to be filled; likewise.
     uint32_t infill_prefix, infill_suffix, infill_middle;
     bool add_bos, add_eos;
@@ -297,8 +297,9 @@ enum chord_status chord_score(struct chord_model *model, const uint32_t *tokens,
 
 struct chord_embed_options { // zeros are the defaults
     enum chord_pooling pooling;
-    uint64_t
-        second_part; // where not 0: the tokens from here on are of type 1 (of a pair of texts), for models with types
+    // Where not 0: the tokens from here on are of type 1, as the second of a pair of texts was when BERT was trained; a model
+    // with one type takes it for all. (llama.cpp has type 0 everywhere.)
+    uint64_t second_part;
 };
 // The vector of a text; of a model for ranking, the labels of its classifier. Texts of jobs that are there at once share batches; a
 // vector does not depend on them. Tokens of an encoder all see each other, and all are computed in one batch.

@@ -3,12 +3,14 @@
 // one that continues it without.
 //
 // The text is folded first: characters lose case and accent (unicode_fold.c), marks, control characters and bytes
-// that are no UTF-8 go. Vocabularies with case keep case, accents and marks: tokenizer.ggml.normalizer.lowercase false, and
-// tokenizer.ggml.normalizer.strip_accents, which is as `lowercase` where it is absent. White space parts words; punctuation marks, ASCII symbols and Chinese characters are words of their own.
-// Method and ids: those of llama.cpp, which models in GGUF files are used with. Beside the tokenizer that BERT was published with they
-// differ in: Hangul, as folding keeps one character for each (a syllable becomes its first letter); marks that take room or enclose (general
-// categories Mc and Me), which go like the others; U+000B, U+000C and U+0085, which part words; U+2B820 to U+2B91F, which are no words
-// of their own; words of more than 100 characters, which BERT takes for unknown. English prose is the same.
+// that are no UTF-8 go. Vocabularies with case keep case, accents and marks: tokenizer.ggml.normalizer.lowercase false,
+// and tokenizer.ggml.normalizer.strip_accents, which is as `lowercase` where it is absent. White space parts words;
+// punctuation marks, ASCII symbols and Chinese characters are words of their own.
+//
+// Method and ids: those of llama.cpp. Beside the tokenizer that BERT was published with they differ in: Hangul, as
+// folding keeps one character for each (a syllable becomes its first letter); marks that take room or enclose (general
+// categories Mc and Me), which go like the others; U+000B, U+000C and U+0085, which part words; U+2B820 to U+2B91F,
+// which are no words of their own; words of more than 100 characters, which BERT takes for unknown.
 #ifndef CHORD_TOKENIZER_WORDPIECE_H
 #define CHORD_TOKENIZER_WORDPIECE_H
 
