@@ -113,6 +113,25 @@ static void restore_weights(const struct serialized *s, unsigned wild)
             "the weights can be restored");
 }
 
+// A text there and back.
+static void use_tokenizer(const struct chord_tokenizer *tokenizer)
+{
+    static const char text[] = "The cat's <|im_start|> [SEP] 12345 \xe4\xbd\xa0\xe5\xa5\xbd \xff\n\n  x";
+    struct chord_error err = {0};
+    uint32_t *ids;
+    uint64_t n_ids, n_bytes;
+    char *back;
+    if (chord_tokenize(tokenizer, text, sizeof text - 1, true, -1, &ids, &n_ids, &err) != CHORD_OK) {
+        require(err.message[0] != '\0', "a text that is refused is told why");
+        return;
+    }
+    if (chord_detokenize(tokenizer, ids, n_ids, true, &back, &n_bytes, &err) == CHORD_OK)
+        chord_free(back);
+    else
+        require(err.message[0] != '\0', "ids that are refused are told why");
+    chord_free(ids);
+}
+
 static void run(struct chord_model *model, unsigned how)
 {
     uint32_t tokens[8];
@@ -188,6 +207,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     counts.n++;
     if (status == CHORD_OK) {
         counts.n_opened++;
+        use_tokenizer(chord_model_tokenizer(opened));
         run(opened, data[1]);
         chord_model_close(opened);
     } else {
