@@ -15,7 +15,7 @@ const { startEngine } = require('./engines.js')
 const { FOLDER, TABLE, modelFile, promptOf, settlePageCache, titleOf } = require('./models.js')
 const { UsageError, integer, main, text } = require('./options.js')
 const { measureMachine } = require('./programs.js')
-const { markdown, merge, report } = require('./report/peer.js')
+const { markdown, markdownRows, merge, report } = require('./report/peer.js')
 const { picture } = require('./report/picture.js')
 const { costOf } = require('./report/statistics.js')
 const { ensureAddon } = require('../tools/build.js')
@@ -135,7 +135,8 @@ async function run(values, words, terminal) {
   const result = saved ? merge(saved) : await measure(values, words, terminal)
   if (values.save) fs.writeFileSync(values.save, `${JSON.stringify(result, null, 1)}\n`)
   if (values.svg) fs.writeFileSync(values.svg, picture(result))
-  await (values.json ? terminal.json(result) : terminal.write(values.markdown ? markdown(result) : report(result)))
+  const shown = values.rows ? markdownRows : values.markdown ? markdown : report
+  await (values.json ? terminal.json(result) : terminal.write(shown(result)))
 }
 
 await main({
@@ -154,6 +155,7 @@ await main({
     threads: { read: integer(1), value: 'N', help: 'of both engines; default: one per processor' },
     'oracle-threads': { read: integer(1), value: 'N', help: 'of node-llama-cpp' },
     markdown: { help: "the README's table" },
+    rows: { help: 'a table of Markdown with one row per model' },
     svg: { read: text, value: 'FILE', help: 'also draws both engines against the floor' },
     json: { help: 'one JSON object on standard output' },
     save: { read: text, value: 'FILE', help: 'also writes that object to a file' },

@@ -95,6 +95,23 @@ function report(result) {
   return `${head}${result.probe ? `${machineLine(result)}\n` : ''}\n${parts.join('\n')}`
 }
 
+/** One row of Markdown per model: chord's rate of generation with its share of the floor, and the ratios. */
+function markdownRows(result) {
+  const columns = result.models.length === 0 ? [] : summaries(result, result.models[0])
+  const lines = [
+    `| | GB | chord, tokens/s | of the floor | ${columns.map((s) => `${s.label}, ratio`).join(' | ')} |`,
+    `|---|--:|--:|--:|${columns.map(() => '--:|').join('')}`,
+  ]
+  for (const model of result.models) {
+    const rows = summaries(result, model)
+    const { chord, share } = rows.find((s) => s.what === 'decode')
+    const cells = [model.title, (model.bytes / 1e9).toFixed(2), figure(chord.median), percent(share), ...rows.map((s) => times(s.ratio))]
+    lines.push(`| ${cells.join(' | ')} |`)
+  }
+  const machine = result.probe ? ` ${machineLine(result).replace(/\n/g, ' ')}` : ''
+  return `${lines.join('\n')}\n\n${threadsLine(result)}; medians of ${inWords(result.settings.rounds)} rounds in turn.${machine}\n`
+}
+
 /** The table that the README shows. */
 function markdown(result) {
   const lines = [
@@ -125,4 +142,4 @@ function merge(results) {
   return { ...results.at(-1), models: [...models.values()] }
 }
 
-module.exports = { floorRate, markdown, merge, report, summaries, summary }
+module.exports = { floorRate, markdown, markdownRows, merge, report, summaries, summary }

@@ -139,6 +139,15 @@ test('the report and the table of Markdown say the same numbers', () => {
   for (const line of lines.filter((l) => l.startsWith('|'))) assert.equal(line.split('|').length, 8, line)
 })
 
+test('a table of many models has a row for each', () => {
+  const lines = peer.markdownRows(RESULT).split('\n')
+  assert.match(lines[0], /^\| \| GB \| chord, tokens\/s \| of the floor \| generation, ratio \| .* \| 4 generations at once, ratio \|$/)
+  assert.match(lines[2], /^\| a & b Q4_0 \| [\d.]+ \| 16\.0 \| 80 % \| 2\.00 x \[2\.00 - 3\.00\] \| .* \| 2\.50 x \[2\.00 - 4\.00\] \|$/)
+  const table = lines.filter((line) => line.startsWith('|'))
+  assert.equal(table.length, 2 + RESULT.models.length)
+  for (const line of table) assert.equal(line.split('|').length, lines[0].split('|').length, line)
+})
+
 test('results without a floor are shown without one', () => {
   const bare = { ...RESULT, probe: null }
   assert.match(peer.report(bare), /generation, tokens\/s .* 2\.00 x \[2\.00 - 3\.00\] +- +-\n/)
