@@ -132,6 +132,13 @@ export interface QuantizeOptions {
   threads?: number
   /** Also from matrices that are quantized; what they have lost stays lost. Default `false`: only from F32, F16 and BF16. */
   requantize?: boolean
+  /**
+   * An importance matrix of the model: the mean square of what each column of each matrix is multiplied with, as llama.cpp's tool `imatrix`
+   * writes it (GGUF, or the older `.dat`). Values then count as much as they matter, and a few matrices take other types, as with llama.cpp. Tensors
+   * that it does not know, and types that take no importances (F32, F16, BF16, Q8_0, TQ1_0, TQ2_0, I2_S), are quantized as without it; a matrix of
+   * another model is refused with `INVALID_ARGUMENT`.
+   */
+  imatrix?: string | URL
   /** Its reason is what the promise is rejected with. */
   signal?: AbortSignal
   /** `phase` is `'weights'`, `done` and `total` are bytes of the input's tensors. */
@@ -149,6 +156,8 @@ export interface QuantizeResult {
   outputBytes: number
   /** The most memory that was held at once. */
   peakBytes: number
+  /** With an importance matrix: how many tensors were weighed with it, and how many it does not know that could have been. */
+  imatrix?: { weighted: number; unweighted: number }
 }
 
 export interface EmbedOptions {

@@ -49,6 +49,7 @@ const QUANTIZE = {
   type: v.string,
   threads: v.integer({ least: 1, most: 1024 }),
   requantize: v.boolean,
+  imatrix: (name, value) => v.filePath(name, value, 'of an importance matrix'),
   signal: v.signal,
   onProgress: v.callback,
 }

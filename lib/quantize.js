@@ -24,7 +24,8 @@ async function quantize(input, output, options) {
         onProgress?.({ phase: 'weights', done, total })
       }
     })
-    return { path: files[1], ...binding.quantizerInfo(quantizer) }
+    const { weighted, unweighted, ...info } = binding.quantizerInfo(quantizer)
+    return { path: files[1], ...info, ...(native.imatrix !== undefined && { imatrix: { weighted, unweighted } }) }
   } finally {
     process.off('exit', onExit)
     binding.closeQuantizer(quantizer)

@@ -556,6 +556,7 @@ struct chord_quantize_options {
     const char *type;   // "Q4_K_M", "Q8_0", ...; INVALID_ARGUMENT names all
     uint32_t n_threads; // 0: one per processor this process may use
     bool requantize;    // also from quantized tensors
+    const char *imatrix; // path of an importance matrix that values are weighed with; NULL: none
 };
 
 // Opens the model at `input` (the first file of a split one), chooses a type for each tensor, and begins a file beside
@@ -572,6 +573,7 @@ struct chord_quantize_info {
     uint64_t input_bytes;  // of all tensors
     uint64_t output_bytes; // of the output file
     uint64_t memory_peak;  // the most bytes that were held at once
+    uint64_t n_weighted, n_unweighted; // with an importance matrix: tensors it is used for, and tensors it lacks
 };
 void chord_quantize_info(const struct chord_quantizer *quantizer, struct chord_quantize_info *out);
 // Ends the work for good, within a piece if a run is under way, and removes what was written. From any thread.

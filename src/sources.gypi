@@ -102,6 +102,7 @@
       'src/tokenizer/wordpiece.c',
 
       'src/quantize/header.c',
+      'src/quantize/imatrix.c',
       'src/quantize/mixes.c',
       'src/quantize/quantize.c',
 

@@ -27,7 +27,7 @@ static void box_finalize(napi_env env, void *data, void *hint)
 
 struct open_task {
     struct task task;
-    char *input, *output, *type;
+    char *input, *output, *type, *imatrix;
     struct chord_quantize_options options;
     struct chord_quantizer *quantizer;
 };
@@ -61,7 +61,21 @@ static void open_destroy(napi_env env, struct task *task)
     free(t->input);
     free(t->output);
     free(t->type);
+    free(t->imatrix);
     free(t);
+}
+
+static bool read_imatrix(napi_env env, napi_value value, struct open_task *t)
+{
+    napi_value imatrix;
+    napi_valuetype type;
+    NAPI_TRY(env, napi_get_named_property(env, value, "imatrix", &imatrix));
+    NAPI_TRY(env, napi_typeof(env, imatrix, &type));
+    if (type == napi_undefined)
+        return true;
+    t->imatrix = util_get_string(env, imatrix, NULL);
+    t->options.imatrix = t->imatrix;
+    return t->imatrix != NULL;
 }
 
 static bool read_options(napi_env env, napi_value value, struct open_task *t)
@@ -71,10 +85,10 @@ static bool read_options(napi_env env, napi_value value, struct open_task *t)
     t->type = util_get_string(env, type, NULL);
     t->options.type = t->type;
     return t->type != NULL && util_option_u32(env, value, "threads", &t->options.n_threads) &&
-           util_option_bool(env, value, "requantize", &t->options.requantize);
+           util_option_bool(env, value, "requantize", &t->options.requantize) && read_imatrix(env, value, t);
 }
 
-// openQuantizer(input, output, { type, threads, requantize }) -> Promise<quantizer handle>
+// openQuantizer(input, output, { type, threads, requantize, imatrix }) -> Promise<quantizer handle>
 napi_value wrap_quantizer_open(napi_env env, napi_callback_info info)
 {
     napi_value arguments[3];
@@ -163,7 +177,7 @@ napi_value wrap_quantizer_run(napi_env env, napi_callback_info info)
     return promise != NULL ? task_queue(env, &t->task, promise) : NULL;
 }
 
-// quantizerInfo(quantizer) -> { type, inputBytes, outputBytes, peakBytes }
+// quantizerInfo(quantizer) -> { type, inputBytes, outputBytes, peakBytes, weighted, unweighted }
 napi_value wrap_quantizer_info(napi_env env, napi_callback_info info)
 {
     napi_value argument;
@@ -179,7 +193,9 @@ napi_value wrap_quantizer_info(napi_env env, napi_callback_info info)
     const bool ok = util_set_string(env, out, "type", i.type) &&
                     util_set_double(env, out, "inputBytes", (double)i.input_bytes) &&
                     util_set_double(env, out, "outputBytes", (double)i.output_bytes) &&
-                    util_set_double(env, out, "peakBytes", (double)i.memory_peak);
+                    util_set_double(env, out, "peakBytes", (double)i.memory_peak) &&
+                    util_set_double(env, out, "weighted", (double)i.n_weighted) &&
+                    util_set_double(env, out, "unweighted", (double)i.n_unweighted);
     return ok ? out : NULL;
 }
 

@@ -30,6 +30,7 @@ enum chord_status chord_quantize_open(const char *input, const char *output,
         .type = options->type,
         .n_threads = options->n_threads > 0 ? options->n_threads : cpu_count(),
         .requantize = options->requantize,
+        .imatrix = options->imatrix,
     };
     const enum chord_status status = quantizer_open(&q->quantizer, input, output, &native, &q->account, err);
     if (status != CHORD_OK) {
@@ -71,6 +72,7 @@ void chord_quantize_info(const struct chord_quantizer *q, struct chord_quantize_
         .output_bytes = quantizer_output_bytes(q->quantizer),
         .memory_peak = atomic_load(&q->account.peak),
     };
+    quantizer_weighted(q->quantizer, &out->n_weighted, &out->n_unweighted);
 }
 
 void chord_quantize_close(struct chord_quantizer *q)

@@ -320,4 +320,9 @@ QUANT_TYPE_MAP(X)
 QUANT_WRITTEN_TYPE_MAP(X)
 #undef X
 
+#define X(ENUM, name) \
+    void quant_quantize_weighted_##name(const float *x, const float *importance, void *row, uint64_t n);
+QUANT_WEIGHTED_TYPE_MAP(X)
+#undef X
+
 #endif

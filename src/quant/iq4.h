@@ -50,8 +50,9 @@ static inline f32x4 iq4_nearest_steps(f32x4 x)
     return steps;
 }
 
-// The scale of 32 finite values, of either sign; 0 when they are all zero.
-static inline double iq4_search_scale(const float x[32])
+// The scale of 32 finite values, of either sign; 0 when they are all zero. `weights` of their squared errors: [32], or NULL, which
+// counts them alike.
+static inline double iq4_search_scale(const float x[32], const float *weights)
 {
     double largest = 0.0;
     double best = 0.0;
@@ -62,16 +63,19 @@ static inline double iq4_search_scale(const float x[32])
         return 0.0;
     // Brought near 1, so that no product leaves the range of floats.
     const double unit = ldexp(1.0, -ilogb(largest));
-    f32x4 values[8];
-    for (int e = 0; e < 32; e++)
+    f32x4 values[8], weight[8];
+    for (int e = 0; e < 32; e++) {
         values[e / 4][e % 4] = (float)((double)x[e] * unit);
+        weight[e / 4][e % 4] = weights != NULL ? weights[e] : 1.0f;
+    }
     for (int i = -24; i <= 24; i++) {
         const float inverse = (float)((i % 2 == 0 ? -127.0 - i : 113.0 + i) / (largest * unit));
         f32x4 product = lanes_of(0.0f), square = product;
         for (int v = 0; v < 8; v++) {
             const f32x4 steps = iq4_nearest_steps(values[v] * inverse);
-            product += values[v] * steps;
-            square += steps * steps;
+            const f32x4 weighted = weights != NULL ? weight[v] * steps : steps;
+            product += values[v] * weighted;
+            square += steps * weighted;
         }
         const double products = (double)lanes_sum(product), squares = (double)lanes_sum(square);
         if (products * products > best_gain * squares) {

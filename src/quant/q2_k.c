@@ -36,18 +36,29 @@ void quant_dequantize_q2_k(const void *row, float *out, uint64_t n)
     }
 }
 
-void quant_quantize_q2_k(const float *x, void *row, uint64_t n)
+// `importance`: [n] or NULL.
+static void quantize(const float *x, const float *importance, void *row, uint64_t n)
 {
     struct block_q2_k *b = row;
     for (uint64_t i = 0; i < n / SUPER_BLOCK; i++, x += SUPER_BLOCK) {
         struct affine_fit fit;
-        search_affine(x, 16, 3, 15, &fit);
+        search_affine(x, search_importance_at(importance, SUPER_BLOCK * i), 16, 3, 15, &fit);
         block_set_u16(b[i].d, fit.d);
         block_set_u16(b[i].dmin, fit.dmin);
         for (int s = 0; s < 16; s++)
             b[i].scales[s] = (uint8_t)(fit.scales[s] | fit.mins[s] << 4);
         pack(&b[i], fit.q);
     }
+}
+
+void quant_quantize_q2_k(const float *x, void *row, uint64_t n)
+{
+    quantize(x, NULL, row, n);
+}
+
+void quant_quantize_weighted_q2_k(const float *x, const float *importance, void *row, uint64_t n)
+{
+    quantize(x, importance, row, n);
 }
 
 float quant_dot_q2_k(const void *row, const void *activation_row, uint64_t n)

@@ -4,6 +4,7 @@
 // Dot product, per block: result += d * y.scale * float(sum q * y.q - 8 * y.sum), the integers exact.
 #include "quant/blocks.h"
 #include "quant/codes.h"
+#include "quant/search.h"
 
 static void unpack(const struct block_q4_0 *b, uint8_t q[32])
 {
@@ -53,6 +54,17 @@ void quant_quantize_q4_0(const float *x, void *row, uint64_t n)
         for (int j = 0; j < 32; j++)
             q[j] = truncate_to_code(x[j] * inverse + 8.5f, 15);
         pack(&b[i], q);
+    }
+}
+
+void quant_quantize_weighted_q4_0(const float *x, const float *importance, void *row, uint64_t n)
+{
+    struct block_q4_0 *b = row;
+    for (uint64_t i = 0; i < n / 32; i++) {
+        struct fit_32 fit;
+        search_symmetric_32(x + 32 * i, importance + 32 * i, 8, &fit);
+        block_set_u16(b[i].d, fit.d);
+        pack(&b[i], fit.q);
     }
 }
 

@@ -41,17 +41,28 @@ void quant_dequantize_q6_k(const void *row, float *out, uint64_t n)
     }
 }
 
-void quant_quantize_q6_k(const float *x, void *row, uint64_t n)
+// `importance`: [n] or NULL.
+static void quantize(const float *x, const float *importance, void *row, uint64_t n)
 {
     struct block_q6_k *b = row;
     for (uint64_t i = 0; i < n / SUPER_BLOCK; i++, x += SUPER_BLOCK) {
         struct symmetric_fit fit;
-        search_symmetric(x, 32, 128, &fit);
+        search_symmetric(x, search_importance_at(importance, SUPER_BLOCK * i), 32, 128, &fit);
         block_set_u16(b[i].d, fit.d);
         for (int s = 0; s < 16; s++)
             b[i].scales[s] = fit.scales[s];
         pack(&b[i], fit.q);
     }
+}
+
+void quant_quantize_q6_k(const float *x, void *row, uint64_t n)
+{
+    quantize(x, NULL, row, n);
+}
+
+void quant_quantize_weighted_q6_k(const float *x, const float *importance, void *row, uint64_t n)
+{
+    quantize(x, importance, row, n);
 }
 
 float quant_dot_q6_k(const void *row, const void *activation_row, uint64_t n)

@@ -88,6 +88,16 @@ const struct quant_traits *quant_traits_by_name(const char *name)
     return NULL;
 }
 
+quant_weighted quant_weighted_of(uint32_t type)
+{
+    static const quant_weighted weighted[] = {
+#define X(ENUM, name) [QUANT_##ENUM] = quant_quantize_weighted_##name,
+        QUANT_WEIGHTED_TYPE_MAP(X)
+#undef X
+    };
+    return type < sizeof weighted / sizeof *weighted ? weighted[type] : NULL;
+}
+
 const char *quant_unread_type_name(uint32_t type)
 {
     for (size_t i = 0; i < sizeof unread / sizeof unread[0]; i++) {

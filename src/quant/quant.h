@@ -60,6 +60,12 @@
 // file has tells which of them it is (gguf/spans.c).
 #define QUANT_TENSOR_SCALED_TYPE_MAP(X) X(36, I2_S, i2_s, "I2_S", 128, 32, ACTIVATION_Q8_PER_ROW)
 
+// Types whose quantizers can weigh values by how much they matter.
+#define QUANT_WEIGHTED_TYPE_MAP(X)                                                                                  \
+    X(Q4_0, q4_0)                                                                                                   \
+    X(Q4_1, q4_1) X(Q5_0, q5_0) X(Q5_1, q5_1) X(Q2_K, q2_k) X(Q3_K, q3_k) X(Q4_K, q4_k) X(Q5_K, q5_k) X(Q6_K, q6_k) \
+        X(IQ4_NL, iq4_nl) X(IQ4_XS, iq4_xs)
+
 // Bytes after the last row of a tensor of such a type: its scale, a float, and room.
 #define QUANT_SCALE_TAIL_BYTES 32
 
@@ -126,6 +132,14 @@ struct quant_traits {
 
 // The row of a type, or NULL for an id that chord does not read.
 const struct quant_traits *quant_traits(uint32_t type);
+
+// The row's blocks from n values so that sum of importance * sqrt(x^2 + the block's mean x^2) * (x - w)^2 comes out small for each block.
+// importance[n], finite and >= 0; a factor for all of them changes nothing but roundings, and where all of a block's are 0 they count as
+// equal. Otherwise as quantize_row, but all types except IQ4_NL saturate.
+typedef void (*quant_weighted)(const float *x, const float *importance, void *row, uint64_t n);
+
+// NULL: the type's quantizer takes no importances, or there is none.
+quant_weighted quant_weighted_of(uint32_t type);
 
 // By shown name ("Q4_K"), or NULL.
 const struct quant_traits *quant_traits_by_name(const char *name);

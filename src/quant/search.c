@@ -16,6 +16,10 @@
 #define N_ROUNDS 3
 #define MOST_LANES 8 // of a sub-block
 
+// Of a block's largest importance (as a power of two): what a column counts that no input ever used, so that its values still
+// choose between fits that are equal to all others.
+#define LEAST_IMPORTANCE 0x1p-20
+
 // One sub-block: its values, their weights, and the weighted sums that no code takes part in.
 struct sub_block {
     int n_lanes; // vectors of four values
@@ -55,26 +59,60 @@ static void sub_block_init(struct sub_block *b, const float *x, double unit, int
     }
 }
 
+// The same with given weights, of x - shift.
+static void sub_block_init_weighted(struct sub_block *b, const float *x, double shift, const float *weights,
+                                    double unit, int n)
+{
+    b->n_lanes = n / 4;
+    b->sum_w = b->sum_wx = b->sum_wxx = 0.0;
+    for (int i = 0; i < n; i++) {
+        const float value = (float)(((double)x[i] - shift) * unit);
+        b->x[i / 4][i % 4] = value;
+        b->w[i / 4][i % 4] = weights[i];
+        b->wx[i / 4][i % 4] = weights[i] * value;
+        b->sum_w += (double)weights[i];
+        b->sum_wx += (double)(weights[i] * value);
+        b->sum_wxx += (double)(weights[i] * value) * (double)value;
+    }
+}
+
 // The power of two that brings the largest of the values into [1, 2), so that no product of a few of them leaves the range of
 // floats; 0: all are 0.
-static double unit_of(const float x[256])
+static double unit_of(const float *x, int n)
 {
     float largest = 0.0f;
-    for (int i = 0; i < 256; i++)
+    for (int i = 0; i < n; i++)
         largest = magnitude((double)x[i]) > (double)largest ? (float)magnitude((double)x[i]) : largest;
     return largest > 0.0f ? ldexp(1.0, -ilogb((double)largest)) : 0.0;
 }
 
-// The half nearest to d, but neither infinity nor, for d != 0, zero.
+void search_weights(const float *x, const float *importance, int n, float *weights)
+{
+    const double unit = unit_of(x, n), importance_unit = unit_of(importance, n);
+    double mean = 0.0;
+    for (int i = 0; i < n; i++)
+        mean += (double)x[i] * unit * ((double)x[i] * unit);
+    mean /= n;
+    for (int i = 0; i < n; i++) {
+        const double value = (double)x[i] * unit, scaled = (double)importance[i] * importance_unit;
+        const double share = importance_unit == 0.0 ? 1.0 : scaled > LEAST_IMPORTANCE ? scaled : LEAST_IMPORTANCE;
+        weights[i] = (float)(share * sqrt(mean + value * value));
+    }
+}
+
+// The half nearest to d, but no infinity.
+static uint16_t nearest_half(double d)
+{
+    if (magnitude(d) >= 65504.0)
+        return d < 0.0 ? 0xfbff : 0x7bff;
+    return half_from_float((float)d);
+}
+
+// The same, but, for d != 0, no zero.
 static uint16_t usable_half(double d)
 {
-    const uint16_t sign = d < 0.0 ? 0x8000 : 0;
-    if (d == 0.0)
-        return 0;
-    if (magnitude(d) >= 65504.0)
-        return sign | 0x7bff;
-    const uint16_t half = half_from_float((float)d);
-    return half == sign ? sign | 1 : half;
+    const uint16_t half = nearest_half(d);
+    return d != 0.0 && (half & 0x7fff) == 0 ? half | 1 : half;
 }
 
 // The nearest integer (halves up) of a number that is no NaN, cut to low..high, without a branch that data would
@@ -230,9 +268,11 @@ static void affine_choose_levels(const struct sub_block *b, const double scale, 
     normal->bx += m * b->sum_wx;
 }
 
-void search_affine(const float x[256], int sub_length, int q_max, int level_max, struct affine_fit *fit)
+void search_affine(const float x[256], const float *importance, int sub_length, int q_max, int level_max,
+                   struct affine_fit *fit)
 {
     const int n_sub = 256 / sub_length;
+    float weights[256];
     struct sub_block blocks[16];
     double scale[16], min[16], d = 0.0, dmin = 0.0, best_error = -1.0;
     memset(fit, 0, sizeof *fit);
@@ -240,11 +280,16 @@ void search_affine(const float x[256], int sub_length, int q_max, int level_max,
         fit->d = HALF_NAN;
         return;
     }
-    const double unit = unit_of(x);
+    const double unit = unit_of(x, 256);
     if (unit == 0.0)
         return;
+    if (importance != NULL)
+        search_weights(x, importance, 256, weights);
     for (int s = 0; s < n_sub; s++) {
-        sub_block_init(&blocks[s], x + s * sub_length, unit, sub_length);
+        if (importance == NULL)
+            sub_block_init(&blocks[s], x + s * sub_length, unit, sub_length);
+        else
+            sub_block_init_weighted(&blocks[s], x + s * sub_length, 0.0, weights + s * sub_length, unit, sub_length);
         affine_fit_sub_block(&blocks[s], q_max, &scale[s], &min[s]);
         d = scale[s] > d ? scale[s] : d;
         dmin = min[s] > dmin ? min[s] : dmin;
@@ -344,8 +389,10 @@ static int8_t symmetric_choose_level(const struct sub_block *b, double scale, do
     return (int8_t)level;
 }
 
-void search_symmetric(const float x[256], int q_limit, int level_limit, struct symmetric_fit *fit)
+void search_symmetric(const float x[256], const float *importance, int q_limit, int level_limit,
+                      struct symmetric_fit *fit)
 {
+    float weights[256];
     struct sub_block blocks[16];
     double scale[16], largest = 0.0, best_error = -1.0;
     memset(fit, 0, sizeof *fit);
@@ -353,11 +400,16 @@ void search_symmetric(const float x[256], int q_limit, int level_limit, struct s
         fit->d = HALF_NAN;
         return;
     }
-    const double unit = unit_of(x);
+    const double unit = unit_of(x, 256);
     if (unit == 0.0)
         return;
+    if (importance != NULL)
+        search_weights(x, importance, 256, weights);
     for (int s = 0; s < 16; s++) {
-        sub_block_init(&blocks[s], x + 16 * s, unit, 16);
+        if (importance == NULL)
+            sub_block_init(&blocks[s], x + 16 * s, unit, 16);
+        else
+            sub_block_init_weighted(&blocks[s], x + 16 * s, 0.0, weights + 16 * s, unit, 16);
         scale[s] = symmetric_fit_sub_block(&blocks[s], q_limit);
         largest = magnitude(scale[s]) > magnitude(largest) ? scale[s] : largest;
     }
@@ -383,4 +435,50 @@ void search_symmetric(const float x[256], int q_limit, int level_limit, struct s
         for (int i = 0; i < 16; i++)
             fit->q[16 * s + i] = (int8_t)(codes[i] - q_limit);
     }
+}
+
+// --------------------------------------------------------------------------------------------------------- blocks of 32
+
+void search_symmetric_32(const float x[32], const float importance[32], int q_limit, struct fit_32 *fit)
+{
+    struct sub_block b;
+    float weights[32];
+    memset(fit, 0, sizeof *fit);
+    if (!all_finite(x, 32)) {
+        fit->d = HALF_NAN;
+        return;
+    }
+    memset(fit->q, q_limit, sizeof fit->q);
+    const double unit = unit_of(x, 32);
+    if (unit == 0.0)
+        return;
+    search_weights(x, importance, 32, weights);
+    sub_block_init_weighted(&b, x, 0.0, weights, unit, 32);
+    fit->d = usable_half(symmetric_fit_sub_block(&b, q_limit) / unit);
+    write_codes(&b, unit_from_half(fit->d, unit), 0.0, (float)-q_limit, (float)(q_limit - 1), fit->q);
+}
+
+void search_affine_32(const float x[32], const float importance[32], int q_max, struct fit_32 *fit)
+{
+    struct sub_block b, below;
+    float weights[32];
+    double highest = (double)x[0], scale, min;
+    memset(fit, 0, sizeof *fit);
+    if (!all_finite(x, 32)) {
+        fit->d = HALF_NAN;
+        return;
+    }
+    const double unit = unit_of(x, 32) / 2; // differences stay below 2
+    if (unit == 0.0)
+        return;
+    for (int i = 1; i < 32; i++)
+        highest = (double)x[i] > highest ? (double)x[i] : highest;
+    search_weights(x, importance, 32, weights);
+    sub_block_init_weighted(&b, x, 0.0, weights, unit, 32);
+    // Below their largest, all values are at most 0, where any min is one that affine_solve may give.
+    sub_block_init_weighted(&below, x, highest, weights, unit, 32);
+    affine_fit_sub_block(&below, q_max, &scale, &min);
+    fit->d = scale != 0.0 ? usable_half(scale / unit) : 0;
+    fit->m = nearest_half(highest - min / unit);
+    write_codes(&b, unit_from_half(fit->d, unit), -unit_from_half(fit->m, unit), 0.0f, (float)q_max, fit->q);
 }

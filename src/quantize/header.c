@@ -56,6 +56,13 @@ static void put_string(struct writer *w, struct gguf_string s)
     put(w, s.bytes, s.n_bytes);
 }
 
+static void put_string_pair(struct writer *w, const char *key, struct gguf_string text)
+{
+    put_string(w, (struct gguf_string){.bytes = key, .n_bytes = strlen(key)});
+    put_number(w, GGUF_STRING, 4);
+    put_string(w, text);
+}
+
 static void put_u32_pair(struct writer *w, const char *key, uint32_t value)
 {
     put_string(w, (struct gguf_string){.bytes = key, .n_bytes = strlen(key)});
@@ -69,14 +76,29 @@ static bool equals(struct gguf_string s, const char *text)
 }
 
 // Pairs that say of the input what is not so of the output.
-static bool is_dropped(const struct gguf_value *value)
+static bool is_dropped(const struct quantize_head *head, const struct gguf_value *value)
 {
     static const char *const keys[] = {"general.file_type", "general.quantization_version", "split.no", "split.count",
                                        "split.tensors.count"};
+    static const char of_imatrix[] = "quantize.imatrix.";
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (equals(value->key, keys[i]))
             return true;
-    return false;
+    return head->imatrix != NULL && value->key.n_bytes >= sizeof of_imatrix &&
+           memcmp(value->key.bytes, of_imatrix, sizeof of_imatrix - 1) == 0;
+}
+
+// The keys are those of llama.cpp's files. Of the matrix's path only the file's name is told.
+static void put_imatrix(struct writer *w, const struct imatrix *imatrix)
+{
+    const char *path = imatrix_path(imatrix), *name = path;
+    for (const char *at = path; *at != '\0'; at++)
+        if (*at == '/' || *at == '\\')
+            name = at + 1;
+    put_string_pair(w, "quantize.imatrix.file", (struct gguf_string){.bytes = name, .n_bytes = strlen(name)});
+    put_string_pair(w, "quantize.imatrix.dataset", imatrix_dataset(imatrix));
+    put_u32_pair(w, "quantize.imatrix.entries_count", (uint32_t)imatrix_n_entries(imatrix));
+    put_u32_pair(w, "quantize.imatrix.chunks_count", imatrix_n_chunks(imatrix));
 }
 
 static void put_pair(struct writer *w, const struct gguf_value *value)
@@ -90,30 +112,32 @@ static void put_pair(struct writer *w, const struct gguf_value *value)
     put(w, value->data, value->n_data_bytes);
 }
 
-static void put_header(struct writer *w, const struct gguf *gguf, const struct mix *mix,
-                       const struct quantize_item *items)
+static void put_header(struct writer *w, const struct quantize_head *head)
 {
+    const struct gguf *gguf = head->gguf;
     const uint64_t n_tensors = gguf_n_tensors(gguf);
-    uint64_t n_pairs = 2;
+    uint64_t n_pairs = head->imatrix != NULL ? 6 : 2;
     for (uint64_t i = 0; i < gguf_n_values(gguf); i++)
-        n_pairs += !is_dropped(gguf_value(gguf, i));
+        n_pairs += !is_dropped(head, gguf_value(gguf, i));
     put(w, "GGUF", 4);
     put_number(w, GGUF_VERSION_WRITTEN, 4);
     put_number(w, n_tensors, 8);
     put_number(w, n_pairs, 8);
     for (uint64_t i = 0; i < gguf_n_values(gguf); i++)
-        if (!is_dropped(gguf_value(gguf, i)))
+        if (!is_dropped(head, gguf_value(gguf, i)))
             put_pair(w, gguf_value(gguf, i));
     put_u32_pair(w, "general.quantization_version", QUANTIZATION_VERSION);
-    put_u32_pair(w, "general.file_type", mix->file_type);
+    put_u32_pair(w, "general.file_type", head->mix->file_type);
+    if (head->imatrix != NULL)
+        put_imatrix(w, head->imatrix);
     for (uint64_t i = 0; i < n_tensors; i++) {
-        const struct gguf_tensor *tensor = items[i].tensor;
+        const struct gguf_tensor *tensor = head->items[i].tensor;
         put_string(w, tensor->name);
         put_number(w, tensor->n_dimensions, 4);
         for (uint32_t d = 0; d < tensor->n_dimensions; d++)
             put_number(w, tensor->ne[d], 8);
-        put_number(w, items[i].type->type, 4);
-        put_number(w, items[i].offset, 8);
+        put_number(w, head->items[i].type->type, 4);
+        put_number(w, head->items[i].offset, 8);
     }
 }
 
@@ -124,23 +148,22 @@ uint32_t quantize_alignment(const struct gguf *gguf)
     return alignment;
 }
 
-uint64_t quantize_data_at(const struct gguf *gguf, const struct mix *mix, const struct quantize_item *items)
+uint64_t quantize_data_at(const struct quantize_head *head)
 {
     struct writer w = {0};
     uint64_t data_at;
-    put_header(&w, gguf, mix, items);
-    return checked_align(w.n_written, quantize_alignment(gguf), &data_at) ? data_at : 0;
+    put_header(&w, head);
+    return checked_align(w.n_written, quantize_alignment(head->gguf), &data_at) ? data_at : 0;
 }
 
-enum chord_status quantize_write_header(const struct gguf *gguf, const struct mix *mix,
-                                        const struct quantize_item *items, const struct os_output *output,
+enum chord_status quantize_write_header(const struct quantize_head *head, const struct os_output *output,
                                         struct memory_account *account, struct chord_error *err)
 {
     struct writer w = {.output = output, .err = err};
     w.buffer = memory_alloc(account, MEMORY_SCRATCH, BUFFER_BYTES, 16);
     if (w.buffer == NULL)
         return memory_account_fail(account, err, BUFFER_BYTES, "the header of the new file");
-    put_header(&w, gguf, mix, items);
+    put_header(&w, head);
     flush(&w);
     memory_free(account, w.buffer);
     return w.status;

@@ -229,8 +229,12 @@ static const char *down_type(const struct mix *mix, const struct mix_model *mode
         return layer < n / 16 ? "Q6_K" : better ? "Q5_K" : "Q4_K";
     if ((is_mix(mix, "Q4_K_M") || is_mix(mix, "Q5_K_M")) && better)
         return "Q6_K";
-    if ((is_mix(mix, "IQ4_NL") || is_mix(mix, "IQ4_XS")) && layer < n / 8)
+    if ((is_mix(mix, "IQ4_NL") || is_mix(mix, "IQ4_XS")) && layer < n / 8 && !model->has_imatrix)
         return "Q5_K";
+    if (is_mix(mix, "Q4_0") && layer < n / 8 && model->has_imatrix)
+        return "Q4_1";
+    if (is_mix(mix, "Q5_0") && layer < n / 8 && model->has_imatrix)
+        return "Q5_1";
     return is_mix(mix, "Q4_K_S") && !model->is_falcon && layer < n / 8 ? "Q5_K" : mix->type;
 }
 

@@ -30,7 +30,8 @@ const char *mix_name(uint32_t index);
 struct mix_model {
     uint32_t n_layer, n_head, n_head_kv, n_expert; // n_head_kv: the largest of any layer; n_expert 0: no mixture
     bool is_falcon;
-    bool is_tied; // there is no output.weight: token_embd.weight is used as such
+    bool is_tied;     // there is no output.weight: token_embd.weight is used as such
+    bool has_imatrix; // importances are at hand: not the model's, so mix_model_of leaves it false
 };
 // From the metadata; a key that is missing or of another type counts as 0. For a file without tensors too.
 struct mix_model mix_model_of(const struct gguf *gguf);

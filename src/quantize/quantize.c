@@ -21,13 +21,23 @@ struct bench {
     unsigned char written[PIECE_BYTES];
 };
 
+// One thread's importances of columns that the next row may want too.
+struct importances {
+    const struct imatrix_entry *entry; // NULL: none yet
+    uint64_t first, n;                 // of its sums
+    float values[QUANTIZE_PIECE];
+};
+
 struct quantizer {
     struct memory_account *account;
     struct gguf *gguf;
     const struct mix *mix;
     struct quantize_item *items; // [gguf_n_tensors]
     struct pool *pool;
-    struct bench *benches; // [n_threads]
+    struct bench *benches;             // [n_threads]
+    struct imatrix *imatrix;           // NULL: none, and so is the next
+    struct importances *importances;   // [n_threads]
+    uint64_t n_weighted, n_unweighted; // tensors that are weighed with it, that it lacks
     struct os_output output;
     uint64_t data_at, output_bytes, input_bytes;
     uint64_t
@@ -75,8 +85,12 @@ static char *shown_name(const struct gguf_tensor *tensor, char out[80])
 
 // ------------------------------------------------------------------------------------------------------------- opening
 
-static enum chord_status check_paths(const struct gguf *gguf, const char *output, struct chord_error *err)
+static enum chord_status check_paths(const struct gguf *gguf, const char *output, const char *imatrix,
+                                     struct chord_error *err)
 {
+    if (imatrix != NULL && os_file_same(imatrix, output))
+        return chord_fail(err, CHORD_INVALID_ARGUMENT,
+                          "%s is the importance matrix that is to be read; give the result another name", output);
     for (uint32_t i = 0; i < gguf_n_files(gguf); i++)
         if (os_file_same(gguf_file(gguf, i)->path, output))
             return chord_fail(err, CHORD_INVALID_ARGUMENT,
@@ -87,9 +101,59 @@ static enum chord_status check_paths(const struct gguf *gguf, const char *output
     return CHORD_OK;
 }
 
+// What the importance matrix has for a tensor whose type is chosen.
+static enum chord_status find_importance(struct quantizer *q, struct quantize_item *item, uint64_t *n_known,
+                                         struct chord_error *err)
+{
+    const struct gguf_tensor *tensor = item->tensor;
+    const struct imatrix_entry *entry = imatrix_find(q->imatrix, tensor->name);
+    const bool can_weigh = !is_copied(item) && quant_weighted_of(item->type->type) != NULL;
+    const uint64_t n_matrices = tensor->ne[2] * tensor->ne[3];
+    if (entry == NULL) {
+        q->n_unweighted += can_weigh;
+        return CHORD_OK;
+    }
+    if (entry->n_sums != tensor->ne[0] * n_matrices) {
+        char name[80];
+        return chord_fail(err, CHORD_INVALID_ARGUMENT,
+                          "%s is the importance matrix of another model: it has %" PRIu64
+                          " sums for the tensor '%s', which has %" PRIu64 " columns in %" PRIu64 " %s",
+                          imatrix_path(q->imatrix), entry->n_sums, shown_name(tensor, name), tensor->ne[0], n_matrices,
+                          n_matrices == 1 ? "matrix" : "matrices");
+    }
+    item->importance = can_weigh ? entry : NULL;
+    q->n_weighted += can_weigh;
+    *n_known += 1;
+    return CHORD_OK;
+}
+
+static enum chord_status find_importances(struct quantizer *q, struct chord_error *err)
+{
+    uint64_t n_known = 0;
+    enum chord_status status = CHORD_OK;
+    for (uint64_t i = 0; i < gguf_n_tensors(q->gguf) && status == CHORD_OK; i++)
+        status = find_importance(q, &q->items[i], &n_known, err);
+    if (status == CHORD_OK && n_known == 0) {
+        char first[80];
+        const char *name = imatrix_entry(q->imatrix, 0)->name;
+        status = chord_fail(err, CHORD_INVALID_ARGUMENT,
+                            "%s is the importance matrix of another model: none of its %" PRIu64
+                            " tensors, such as '%s', is one of %s",
+                            imatrix_path(q->imatrix), imatrix_n_entries(q->imatrix),
+                            chord_printable(first, sizeof first, name, strlen(name)), gguf_file(q->gguf, 0)->path);
+    }
+    return status;
+}
+
+static struct quantize_head head_of(const struct quantizer *q)
+{
+    return (struct quantize_head){.gguf = q->gguf, .mix = q->mix, .items = q->items, .imatrix = q->imatrix};
+}
+
 static enum chord_status choose_types(struct quantizer *q, bool requantize, struct chord_error *err)
 {
-    const struct mix_model model = mix_model_of(q->gguf);
+    struct mix_model model = mix_model_of(q->gguf);
+    model.has_imatrix = q->imatrix != NULL;
     const uint64_t alignment = quantize_alignment(q->gguf);
     uint64_t offset = 0;
     for (uint64_t i = 0; i < gguf_n_tensors(q->gguf); i++) {
@@ -117,7 +181,8 @@ static enum chord_status choose_types(struct quantizer *q, bool requantize, stru
             return chord_fail(err, CHORD_GGUF_LIMIT, "the new file would be larger than 2^64 bytes");
     }
     q->n_pieces += q->n_measures;
-    q->data_at = quantize_data_at(q->gguf, q->mix, q->items);
+    const struct quantize_head head = head_of(q);
+    q->data_at = quantize_data_at(&head);
     if (q->data_at == 0 || !checked_add(q->data_at, offset, &q->output_bytes))
         return chord_fail(err, CHORD_GGUF_LIMIT, "the new file would be larger than 2^64 bytes");
     return CHORD_OK;
@@ -149,7 +214,18 @@ static enum chord_status allocate(struct quantizer *q, uint32_t n_threads, struc
         q->benches = memory_alloc(q->account, MEMORY_SCRATCH, n_bytes, 64);
     if (q->benches == NULL)
         return memory_account_fail(q->account, err, n_threads * sizeof *q->benches, "pieces of tensors");
+    if (q->imatrix != NULL) {
+        q->importances = memory_zalloc(q->account, MEMORY_SCRATCH, n_threads, sizeof *q->importances);
+        if (q->importances == NULL)
+            return memory_account_fail(q->account, err, n_threads * sizeof *q->importances, "importances");
+    }
     return pool_create(&q->pool, n_threads, q->account, err);
+}
+
+static enum chord_status write_header(struct quantizer *q, struct chord_error *err)
+{
+    const struct quantize_head head = head_of(q);
+    return quantize_write_header(&head, &q->output, q->account, err);
 }
 
 enum chord_status quantizer_open(struct quantizer **out, const char *input, const char *output,
@@ -165,15 +241,19 @@ enum chord_status quantizer_open(struct quantizer **out, const char *input, cons
     if (status == CHORD_OK)
         status = gguf_open(&q->gguf, input, account, err);
     if (status == CHORD_OK)
-        status = check_paths(q->gguf, output, err);
+        status = check_paths(q->gguf, output, options->imatrix, err);
+    if (status == CHORD_OK && options->imatrix != NULL)
+        status = imatrix_open(&q->imatrix, options->imatrix, account, err);
     if (status == CHORD_OK)
         status = allocate(q, options->n_threads, err);
     if (status == CHORD_OK)
         status = choose_types(q, options->requantize, err);
+    if (status == CHORD_OK && q->imatrix != NULL)
+        status = find_importances(q, err);
     if (status == CHORD_OK)
         status = os_output_open(&q->output, output, q->output_bytes, account, err);
     if (status == CHORD_OK)
-        status = quantize_write_header(q->gguf, q->mix, q->items, &q->output, account, err);
+        status = write_header(q, err);
     if (status != CHORD_OK) {
         quantizer_free(q);
         return status;
@@ -194,6 +274,8 @@ void quantizer_free(struct quantizer *q)
     pool_free(q->pool);
     os_output_discard(&q->output);
     gguf_close(q->gguf);
+    imatrix_close(q->imatrix);
+    memory_free(q->account, q->importances);
     memory_free(q->account, q->benches);
     memory_free(q->account, q->items);
     memory_free(q->account, q);
@@ -212,6 +294,12 @@ uint64_t quantizer_input_bytes(const struct quantizer *q)
 uint64_t quantizer_output_bytes(const struct quantizer *q)
 {
     return q->output_bytes;
+}
+
+void quantizer_weighted(const struct quantizer *q, uint64_t *n_weighted, uint64_t *n_unweighted)
+{
+    *n_weighted = q->n_weighted;
+    *n_unweighted = q->n_unweighted;
 }
 
 // -------------------------------------------------------------------------------------------------------------- pieces
@@ -309,6 +397,48 @@ static void set_tail(unsigned char *tail, uint32_t n_bytes, uint32_t scale)
         tail[i] = (unsigned char)(scale >> 8 * i);
 }
 
+// Sees to it that a thread holds the importances first .. first + n - 1 of an entry.
+static enum chord_status get_importances(const struct quantizer *q, struct importances *held,
+                                         const struct imatrix_entry *entry, uint64_t first, uint64_t n,
+                                         struct chord_error *err)
+{
+    if (held->entry == entry && held->first == first && held->n == n)
+        return CHORD_OK;
+    held->entry = NULL;
+    const enum chord_status status = imatrix_read(q->imatrix, entry, first, n, held->values, err);
+    if (status != CHORD_OK)
+        return status;
+    held->entry = entry;
+    held->first = first;
+    held->n = n;
+    return CHORD_OK;
+}
+
+// Values first .. first + n - 1 of a tensor, row by row: each has its columns' importances, those of its expert.
+static enum chord_status quantize_weighted(const struct quantizer *q, const struct quantize_item *item, uint64_t first,
+                                           uint64_t n, struct bench *bench, struct chord_error *err)
+{
+    const struct gguf_tensor *tensor = item->tensor;
+    const struct quant_traits *to = item->type;
+    const quant_weighted quantize = quant_weighted_of(to->type);
+    struct importances *held = &q->importances[bench - q->benches];
+    const uint64_t n_columns = tensor->ne[0];
+    enum chord_status status = CHORD_OK;
+    for (uint64_t done = 0; done < n && status == CHORD_OK;) {
+        const uint64_t column = (first + done) % n_columns;
+        const uint64_t matrix = (first + done) / n_columns / tensor->ne[1];
+        const uint64_t left = n - done, rest = n_columns - column, now = left < rest ? left : rest;
+        const bool whole = n_columns <= QUANTIZE_PIECE; // all columns, which the next row wants too
+        const uint64_t from = whole ? 0 : column;
+        status = get_importances(q, held, item->importance, matrix * n_columns + from, whole ? n_columns : now, err);
+        if (status == CHORD_OK)
+            quantize(bench->values + done, held->values + column - from,
+                     bench->written + done / to->block_size * to->block_bytes, now);
+        done += now;
+    }
+    return status;
+}
+
 static enum chord_status convert_piece(struct quantizer *q, uint64_t piece, struct bench *bench,
                                        struct chord_error *err)
 {
@@ -326,6 +456,8 @@ static enum chord_status convert_piece(struct quantizer *q, uint64_t piece, stru
         quant_quantize_i2_s(bench->values, float_from_bits(scale), bench->written, n);
         if (tail != 0)
             set_tail(bench->written + n_rows_bytes, (uint32_t)tail, scale);
+    } else if (status == CHORD_OK && item->importance != NULL) {
+        status = quantize_weighted(q, item, first, n, bench, err);
     } else if (status == CHORD_OK && !is_copied(item)) {
         to->quantize_row(bench->values, bench->written, n);
     }
@@ -369,6 +501,8 @@ static enum chord_status finish(struct quantizer *q, struct chord_error *err)
     }
     for (uint32_t i = 0; i < gguf_n_files(q->gguf) && status == CHORD_OK; i++)
         status = os_file_check_unchanged(&gguf_file(q->gguf, i)->os, gguf_file(q->gguf, i)->path, err);
+    if (status == CHORD_OK && q->imatrix != NULL)
+        status = imatrix_check_unchanged(q->imatrix, err);
     return status == CHORD_OK ? os_output_finish(&q->output, err) : status;
 }
 

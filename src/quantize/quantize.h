@@ -8,6 +8,10 @@
 // alone, or, of I2_S, on the largest magnitude of its tensor too, for which that is read beforehand: so the file is the same with
 // any number of threads.
 //
+// With an importance matrix (quantize/imatrix.h) the tensors that it knows and whose types can weigh their values (quant.h:
+// quant_weighted_of) are weighed with it, the others quantized as without one; and a few tensors take other types (quantize/mixes.c).
+// Importances are read with the piece that wants them: QUANTIZE_IMPORTANCE_BYTES more for each thread, and the list of the matrix.
+//
 // The output grows under a temporary name beside its own (os/output.h) and takes its name when it is whole.
 #ifndef CHORD_QUANTIZE_QUANTIZE_H
 #define CHORD_QUANTIZE_QUANTIZE_H
@@ -21,20 +25,23 @@
 
 #define QUANTIZE_PIECE 65536u // a multiple of every type's block
 #define QUANTIZE_THREAD_BYTES (UINT64_C(800) << 10)
+#define QUANTIZE_IMPORTANCE_BYTES (UINT64_C(260) << 10)
 #define QUANTIZE_TENSOR_BYTES UINT64_C(64)
 #define QUANTIZE_OTHER_BYTES (UINT64_C(128) << 10)
 
 struct quantizer; // opaque
 
 struct quantizer_options {
-    const char *type;   // of mix_by_name
-    uint32_t n_threads; // >= 1
-    bool requantize;    // also from tensors that are quantized: what they have lost stays lost
+    const char *type;    // of mix_by_name
+    uint32_t n_threads;  // >= 1
+    bool requantize;     // also from tensors that are quantized: what they have lost stays lost
+    const char *imatrix; // path of an importance matrix; NULL: none
 };
 
 // Opens the input, chooses types, makes the temporary file and writes its header. `account` must outlive the result.
 // INVALID_ARGUMENT: no such type; the output is one of the input's files; a tensor is quantized to another type than it is to
-// take, without `requantize`; no tensors. IO: the output cannot be made, or there is no room for it. Codes of gguf_open.
+// take, without `requantize`; no tensors; an importance matrix of another model: it knows none of the tensors, or of another length. IO:
+// the output cannot be made, or there is no room for it. Codes of gguf_open and imatrix_open.
 enum chord_status quantizer_open(struct quantizer **out, const char *input, const char *output,
                                  const struct quantizer_options *options, struct memory_account *account,
                                  struct chord_error *err);
@@ -51,6 +58,9 @@ const char *quantizer_type(const struct quantizer *quantizer);
 // Bytes of the input's tensors, and of the whole output file.
 uint64_t quantizer_input_bytes(const struct quantizer *quantizer);
 uint64_t quantizer_output_bytes(const struct quantizer *quantizer);
+
+// With an importance matrix: tensors that are weighed with it, and tensors that would be if it knew them. 0 without.
+void quantizer_weighted(const struct quantizer *quantizer, uint64_t *n_weighted, uint64_t *n_unweighted);
 
 // Removes what was written unless it was finished; only quantizer_free may follow.
 void quantizer_discard(struct quantizer *quantizer);

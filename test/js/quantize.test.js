@@ -91,6 +91,90 @@ testWith(STORIES, 'on the command line', async (t) => {
   assert.equal((await runNode([main, 'quantize', STORIES, output])).code, 2)
 })
 
+// As llama.cpp writes them, in both formats: rows of { name, sums }, all sums over `count` inputs.
+function matrixFile(folder, format, rows, count = 4) {
+  const file = path.join(folder, `matrix.${format}`)
+  const u32 = (n) => Buffer.from(Uint32Array.of(n).buffer)
+  const u64 = (n) => Buffer.from(BigUint64Array.of(BigInt(n)).buffer)
+  const f32 = (numbers) => Buffer.from(Float32Array.from(numbers).buffer)
+  if (format === 'dat') {
+    const parts = rows.flatMap(({ name, sums }) => [u32(name.length), Buffer.from(name), u32(count), u32(sums.length), f32(sums)])
+    fs.writeFileSync(file, Buffer.concat([u32(rows.length), ...parts, u32(9), u32(4), Buffer.from('text')]))
+    return file
+  }
+  const string = (text) => Buffer.concat([u64(text.length), Buffer.from(text)])
+  const tensors = rows.flatMap(({ name, sums }) => [{ name: `${name}.in_sum2`, data: f32(sums) }, { name: `${name}.counts`, data: f32([count]) }])
+  let offset = 0
+  const directory = tensors.map(({ name, data }) => {
+    const row = Buffer.concat([string(name), u32(2), u64(data.length / 4), u64(1), u32(0), u64(offset)])
+    offset += Math.ceil(data.length / 32) * 32
+    return row
+  })
+  const head = Buffer.concat([Buffer.from('GGUF'), u32(3), u64(tensors.length), u64(2), string('general.type'), u32(8), string('imatrix'), string('imatrix.chunk_count'), u32(4), u32(9), ...directory])
+  const padded = (bytes) => Buffer.concat([bytes, Buffer.alloc((32 - (bytes.length % 32)) % 32)])
+  fs.writeFileSync(file, Buffer.concat([padded(head), ...tensors.map(({ data }) => padded(data))]))
+  return file
+}
+
+testWith(STORIES, 'an importance matrix: read in both formats, counted, told in the file', async (t) => {
+  const folder = temporaryFolder(t)
+  const output = path.join(folder, 'out.gguf')
+  const matrices = (await inspect(STORIES)).tensors.filter(({ name }) => /^blk.*(attn_[qkv]|ffn_(up|down))\.weight$/.test(name))
+  const rows = matrices.map(({ name, shape }) => ({ name, sums: Array.from({ length: shape.at(-1) }, (_, i) => 2 ** (i % 8)) }))
+  const plain = await quantize(STORIES, output, { type: 'Q4_1' })
+  assert.equal(plain.imatrix, undefined)
+  const before = fs.readFileSync(output)
+  const made = []
+  for (const format of ['dat', 'gguf']) {
+    const imatrix = matrixFile(folder, format, rows)
+    const result = await quantize(STORIES, output, { type: 'Q4_1', imatrix: format === 'dat' ? imatrix : new URL(`file://${imatrix}`) })
+    assert.equal(result.imatrix.weighted, rows.filter(({ sums }) => sums.length % 32 === 0).length) // the others take F16
+    assert.ok(result.imatrix.unweighted > 0)
+    const { metadata, tensors } = await inspect(output)
+    assert.equal(metadata['quantize.imatrix.file'], `matrix.${format}`)
+    assert.equal(metadata['quantize.imatrix.entries_count'], rows.length)
+    assert.equal(metadata['quantize.imatrix.chunks_count'], 9)
+    assert.equal(metadata['quantize.imatrix.dataset'], format === 'dat' ? 'text' : '')
+    made.push(fs.readFileSync(output).subarray(-tensors.reduce((sum, { bytes }) => sum + bytes, 0)))
+  }
+  assert.deepEqual(made[1], made[0])
+  assert.notDeepEqual(made[0], before.subarray(-made[0].length))
+  const model = await loadModel(output, { context: 64 })
+  assert.ok((await model.generate('Once upon', { temperature: 0, maxTokens: 4 })).text.length > 0)
+  await model.close()
+})
+
+testWith(STORIES, 'an importance matrix that is none, or of another model, is refused by name', async (t) => {
+  const folder = temporaryFolder(t)
+  const output = path.join(folder, 'out.gguf')
+  const wrong = (imatrix, code, message) => assert.rejects(quantize(STORIES, output, { type: 'Q4_0', imatrix }), refused(code, message))
+  const short = [{ name: 'blk.0.attn_q.weight', sums: [1, 2, 3] }]
+  await wrong(path.join(folder, 'none.dat'), 'FILE_NOT_FOUND', /none\.dat/)
+  await wrong(STORIES, 'GGUF_METADATA', /not an importance matrix/)
+  await wrong(7, 'INVALID_ARGUMENT', /importance matrix/)
+  await wrong(matrixFile(folder, 'dat', [{ name: 'blk.99.attn_q.weight', sums: [1] }]), 'INVALID_ARGUMENT', /another model: none of its 1/)
+  for (const format of ['dat', 'gguf']) await wrong(matrixFile(folder, format, short), 'INVALID_ARGUMENT', /another model: it has 3 sums for the tensor 'blk\.0\.attn_q\.weight'/)
+  const cut = matrixFile(folder, 'dat', short)
+  fs.truncateSync(cut, 40)
+  await wrong(cut, 'GGUF_TRUNCATED', /matrix\.dat/)
+  assert.ok(!fs.existsSync(output))
+})
+
+testWith(STORIES, 'an importance matrix on the command line', async (t) => {
+  const folder = temporaryFolder(t)
+  const output = path.join(folder, 'out.gguf')
+  const width = (await inspect(STORIES)).tensors.find(({ name }) => name === 'blk.0.attn_q.weight').shape.at(-1)
+  const imatrix = matrixFile(folder, 'gguf', [{ name: 'blk.0.attn_q.weight', sums: new Array(width).fill(1) }])
+  const done = await runNode([main, 'quantize', STORIES, output, 'Q5_1', '--imatrix', imatrix])
+  assert.equal(done.code, 0, done.stderr)
+  assert.match(done.stdout, /\n1 tensor weighed by importance, \d+ not: the matrix does not know them\n$/)
+  const none = await runNode([main, 'quantize', STORIES, output, 'Q8_0', '--imatrix', imatrix])
+  assert.match(none.stdout, /no tensor of Q8_0 takes importances/)
+  const wrong = await runNode([main, 'quantize', STORIES, output, 'Q5_1', '--imatrix', STORIES])
+  assert.equal(wrong.code, 1)
+  assert.match(wrong.stderr, /not an importance matrix.*GGUF_METADATA/)
+})
+
 testWith(DEMO, 'a process that is stopped removes what it began', { skip: process.platform === 'win32' && 'no signals there' }, async (t) => {
   const folder = temporaryFolder(t)
   const args = [main, 'quantize', DEMO, path.join(folder, 'out.gguf'), 'Q5_K_M', '--requantize', '--threads', '1']
