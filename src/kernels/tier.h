@@ -8,4 +8,7 @@
 // name_<tier>
 #define TIER(name) TIER_NAME(name, CHORD_TIER)
 
+// Helpers that several functions of a tier are made from, with its flags.
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
 #endif

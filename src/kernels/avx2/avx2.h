@@ -10,14 +10,13 @@
 #define CHORD_KERNELS_AVX2_AVX2_H
 
 #include "kernels/kernels.h"
+#include "kernels/matvec.h"
 #include "kernels/tier.h"
 #include "kernels/layout_x86.h"
 #include "quant/blocks.h"
 
 #include <immintrin.h>
 #include <string.h>
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 // ---- helpers ---------------------------------------------------------------------------------------------------------
 
@@ -113,42 +112,6 @@ ALWAYS_INLINE __m256 exp_avx2(__m256 x)
     const __m256i power = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
     return _mm256_and_ps(nonzero, _mm256_mul_ps(p, _mm256_castsi256_ps(power)));
 }
-
-// Defines matvec_<type> of the tier from
-//     dot_<type>(const uint8_t *row, uint64_t n, const void *const *columns, uint32_t n_columns, float *dots)
-// compiled once for each number of columns: the row is unpacked once for all of them, and each column sees the same
-// operations in the same order whatever their number.
-#define DEFINE_MATVEC(type)                                                                                            \
-    ALWAYS_INLINE void rows_##type(const void *w, uint64_t row_bytes, uint64_t n_rows, uint64_t n,                     \
-                                   const void *const *columns, const uint32_t n_columns, float *const *out,            \
-                                   struct prefetch ahead)                                                              \
-    {                                                                                                                  \
-        const uint8_t *row = w;                                                                                        \
-        for (uint64_t r = 0; r < n_rows; r++, row += row_bytes) {                                                      \
-            float dots[MATVEC_MAX_COLUMNS];                                                                            \
-            dot_##type(row, n, columns, n_columns, ahead, dots);                                                       \
-            for (uint32_t c = 0; c < n_columns; c++)                                                                   \
-                out[c][r] = dots[c];                                                                                   \
-        }                                                                                                              \
-    }                                                                                                                  \
-    void TIER(matvec_##type)(const void *w, uint64_t row_bytes, uint64_t n_rows, uint64_t n,                           \
-                             const void *const *columns, uint32_t n_columns, float *const *out, struct prefetch ahead) \
-    {                                                                                                                  \
-        switch (n_columns) {                                                                                           \
-        case 1:                                                                                                        \
-            rows_##type(w, row_bytes, n_rows, n, columns, 1, out, ahead);                                              \
-            break;                                                                                                     \
-        case 2:                                                                                                        \
-            rows_##type(w, row_bytes, n_rows, n, columns, 2, out, ahead);                                              \
-            break;                                                                                                     \
-        case 3:                                                                                                        \
-            rows_##type(w, row_bytes, n_rows, n, columns, 3, out, ahead);                                              \
-            break;                                                                                                     \
-        default:                                                                                                       \
-            rows_##type(w, row_bytes, n_rows, n, columns, 4, out, ahead);                                              \
-            break;                                                                                                     \
-        }                                                                                                              \
-    }
 
 // ---- slots -----------------------------------------------------------------------------------------------------------
 

@@ -10,10 +10,7 @@ uint64_t TIER(gemm_q8_row_bytes)(uint64_t n)
 void TIER(gemm_q8_row_prepare)(const float *x, void *out, uint64_t n)
 {
     struct column_256 *y = out;
-    const uint64_t bytes = TIER(gemm_q8_row_bytes)(n);
-    float inverse;
-    memset(out, 0, bytes);
-    *scale_of_column(out, bytes) = row_scale(x, n, &inverse);
+    const float inverse = begin_column(x, n, out, TIER(gemm_q8_row_bytes)(n));
     for (uint64_t i = 0; i < n / 32; i++) {
         struct column_256 *to = &y[i / 8];
         const __m256i q = quantize_32(x + 32 * i, inverse);

@@ -7,7 +7,7 @@
 #else
 #include "kernels/avx2/avx2.h"
 #endif
-#include "base/half.h"
+#include "kernels/block_scale.h"
 
 // Bits of the largest magnitude: they order like the magnitudes, infinities and NaNs above every number.
 ALWAYS_INLINE __m256i max_magnitude_8(__m256i max, __m256 x)
@@ -21,20 +21,6 @@ ALWAYS_INLINE uint32_t largest_lane(__m256i v)
     m = _mm_max_epu32(m, _mm_shuffle_epi32(m, 0x4e));
     m = _mm_max_epu32(m, _mm_shuffle_epi32(m, 0xb1));
     return (uint32_t)_mm_cvtsi128_si32(m);
-}
-
-// *inverse = 127 / absmax; returns absmax / 127. Special blocks: NaN for one with a NaN or infinity, 0 for one that counts
-// as all zero; both with *inverse = 0 and the codes to be all zero.
-ALWAYS_INLINE float block_scale(uint32_t largest, float *inverse)
-{
-    const float absmax = float_from_bits(largest);
-    *inverse = 0.0f;
-    if (largest >= 0x7f800000u)
-        return float_from_bits(0x7fc00000u);
-    if (absmax < ACTIVATION_ABSMAX_MIN)
-        return 0.0f;
-    *inverse = 127.0f / absmax;
-    return absmax / 127.0f;
 }
 
 // 32 codes, to nearest, ties to even. All zero where inverse is 0, whatever x holds.

@@ -75,6 +75,15 @@ static inline float *scale_of_column(const void *column, uint64_t column_bytes)
     return (float *)(uintptr_t)((const uint8_t *)column + column_bytes - 64);
 }
 
+// Zeroes a column that is to hold the codes of x[n], stores its scale and returns its inverse.
+ALWAYS_INLINE float begin_column(const float *x, uint64_t n, void *column, uint64_t column_bytes)
+{
+    float inverse;
+    memset(column, 0, column_bytes);
+    *scale_of_column(column, column_bytes) = row_scale(x, n, &inverse);
+    return inverse;
+}
+
 static inline void multiply_by_scales(const void *columns, uint64_t column_stride, uint64_t column_bytes,
                                       uint64_t n_columns, float *out, uint64_t out_stride, uint64_t n_rows)
 {

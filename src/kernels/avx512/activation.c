@@ -1,7 +1,7 @@
 // Quantization of activations: the integers and scales of quant/activation.c, in this tier's order.
 #include "kernels/avx512/avx512.h"
 
-#include "base/half.h"
+#include "kernels/block_scale.h"
 
 #include <string.h>
 
@@ -9,20 +9,6 @@
 ALWAYS_INLINE __m512i max_magnitude(__m512i max, __m512 x)
 {
     return _mm512_max_epu32(max, _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7fffffff)));
-}
-
-// *inverse = 127 / absmax; returns absmax / 127. False scales: NaN for a block with a NaN or infinity, 0 for one that
-// counts as all zero; both with *inverse = 0 and the codes to be all zero.
-ALWAYS_INLINE float block_scale(uint32_t largest, float *inverse)
-{
-    const float absmax = float_from_bits(largest);
-    *inverse = 0.0f;
-    if (largest >= 0x7f800000u)
-        return float_from_bits(0x7fc00000u);
-    if (absmax < ACTIVATION_ABSMAX_MIN)
-        return 0.0f;
-    *inverse = 127.0f / absmax;
-    return absmax / 127.0f;
 }
 
 // 16 codes, to nearest, ties to even. All zero where inverse is 0, whatever x holds.

@@ -10,10 +10,7 @@ uint64_t TIER(gemm_q8_row_bytes)(uint64_t n)
 void TIER(gemm_q8_row_prepare)(const float *x, void *out, uint64_t n)
 {
     struct column_256 *y = out;
-    const uint64_t bytes = TIER(gemm_q8_row_bytes)(n);
-    float inverse;
-    memset(out, 0, bytes);
-    *scale_of_column(out, bytes) = row_scale(x, n, &inverse);
+    const float inverse = begin_column(x, n, out, TIER(gemm_q8_row_bytes)(n));
     for (uint64_t k = 0; k < n; k += SUPER_BLOCK, y++) {
         __m256i sums = _mm256_setzero_si256();
         for (uint64_t e = 0; e < SUPER_BLOCK && k + e < n; e += 32) {

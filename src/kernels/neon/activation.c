@@ -1,7 +1,7 @@
 // Quantization of activations: the integers and scales of quant/activation.c, in the order of kernels/layout_neon.h.
 #include "kernels/neon/neon.h"
 
-#include "base/half.h"
+#include "kernels/block_scale.h"
 
 // Bits of the largest magnitude of n (a multiple of 16) floats: they order like the magnitudes, infinities and NaNs above
 // every number.
@@ -14,20 +14,6 @@ ALWAYS_INLINE uint32_t largest_magnitude(const float *x, const uint32_t n)
         for (uint32_t k = 0; k < 4; k++)
             max[k] = vmaxq_u32(max[k], vreinterpretq_u32_f32(vabsq_f32(vld1q_f32(x + i + 4 * k))));
     return vmaxvq_u32(vmaxq_u32(vmaxq_u32(max[0], max[1]), vmaxq_u32(max[2], max[3])));
-}
-
-// *inverse = 127 / absmax; returns absmax / 127. Special blocks: NaN for one with a NaN or infinity, 0 for one that counts
-// as all zero; both with *inverse = 0 and the codes to be all zero.
-ALWAYS_INLINE float block_scale(uint32_t largest, float *inverse)
-{
-    const float absmax = float_from_bits(largest);
-    *inverse = 0.0f;
-    if (largest >= 0x7f800000u)
-        return float_from_bits(0x7fc00000u);
-    if (absmax < ACTIVATION_ABSMAX_MIN)
-        return 0.0f;
-    *inverse = 127.0f / absmax;
-    return absmax / 127.0f;
 }
 
 // 16 codes, to nearest, ties to even. All zero where inverse is 0, whatever x holds: a NaN converts to 0.
