@@ -300,18 +300,26 @@ struct range_list {
     uint32_t n, capacity;
 };
 
+// A list's `n` items where there is room for n_more: where they are, or in a larger place. NULL: no memory.
+static void *with_room(struct parser *p, void *items, uint32_t n, uint32_t *capacity, uint32_t n_more, size_t bytes)
+{
+    if (items != NULL && n_more <= *capacity - n)
+        return items;
+    const uint32_t wanted = 2 * *capacity + n_more + 8;
+    void *larger = arena_alloc(p->arena, wanted, bytes);
+    if (larger == NULL)
+        return NULL;
+    if (n > 0)
+        memcpy(larger, items, n * bytes);
+    *capacity = wanted;
+    return larger;
+}
+
 static bool add_ranges(struct parser *p, struct range_list *list, const struct grammar_range *ranges, uint32_t n)
 {
-    if (n > list->capacity - list->n) {
-        const uint32_t capacity = 2 * list->capacity + n + 8;
-        struct grammar_range *items = arena_alloc(p->arena, capacity, sizeof *items);
-        if (items == NULL)
-            return false;
-        if (list->n > 0)
-            memcpy(items, list->items, list->n * sizeof *items);
-        list->items = items;
-        list->capacity = capacity;
-    }
+    list->items = with_room(p, list->items, list->n, &list->capacity, n, sizeof *list->items);
+    if (list->items == NULL)
+        return false;
     memcpy(list->items + list->n, ranges, n * sizeof *ranges);
     list->n += n;
     return true;
@@ -474,16 +482,9 @@ static bool add_regex(struct parser *p, struct regex_list *list, const struct re
 {
     if (item == NULL)
         return false;
-    if (list->n == list->capacity) {
-        const uint32_t capacity = 2 * list->capacity + 8;
-        const struct regex **items = arena_alloc(p->arena, capacity, sizeof *items);
-        if (items == NULL)
-            return false;
-        if (list->n > 0)
-            memcpy(items, list->items, list->n * sizeof *items);
-        list->items = items;
-        list->capacity = capacity;
-    }
+    list->items = with_room(p, list->items, list->n, &list->capacity, 1, sizeof *list->items);
+    if (list->items == NULL)
+        return false;
     list->items[list->n++] = item;
     return true;
 }
