@@ -5,6 +5,7 @@
 #include "sampler/sampler.h"
 #include "account_helpers.h"
 #include "quick.h"
+#include "sampler_helpers.h"
 
 #include <float.h>
 #include <math.h>
@@ -17,22 +18,6 @@
 static int n_rounds(int n)
 {
     return quick() ? n / 20 : n;
-}
-
-// Everything off: plain sampling at temperature 1.
-static struct sampler_options plain_options(void)
-{
-    return (struct sampler_options){
-        .temperature = 1, .top_p = 1, .typical_p = 1, .repeat_penalty = 1, .seed = 1, .n_logprobs = -1};
-}
-
-static struct sampler *sampler_of(const struct sampler_options *options, uint32_t n_vocab)
-{
-    struct sampler *s;
-    struct chord_error err;
-    if (sampler_create(&s, options, n_vocab, &account, &err) != CHORD_OK)
-        fail_msg("%s", err.message);
-    return s;
 }
 
 static uint32_t choose(struct sampler *s, const float *logits, uint32_t n_vocab)

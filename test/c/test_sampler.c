@@ -3,7 +3,7 @@
 #include "sampler/candidates.h"
 #include "sampler/random.h"
 #include "sampler/sampler.h"
-#include "account_helpers.h"
+#include "sampler_helpers.h"
 
 #include <float.h>
 #include <math.h>
@@ -12,22 +12,6 @@
 #include <string.h>
 
 #define MOST_TOKENS 300
-
-// Everything off: plain sampling at temperature 1.
-static struct sampler_options plain_options(void)
-{
-    return (struct sampler_options){
-        .temperature = 1, .top_p = 1, .typical_p = 1, .repeat_penalty = 1, .seed = 1, .n_logprobs = -1};
-}
-
-static struct sampler *sampler_of(const struct sampler_options *options, uint32_t n_vocab)
-{
-    struct sampler *s;
-    struct chord_error err;
-    if (sampler_create(&s, options, n_vocab, &account, &err) != CHORD_OK)
-        fail_msg("%s", err.message);
-    return s;
-}
 
 // Chooses from a copy of the logits.
 static uint32_t choose(struct sampler *s, const float *logits, uint32_t n_vocab, struct sampler_choice *choice)
