@@ -5,6 +5,8 @@
 #include "sampler/sampler.h"
 #include "account_helpers.h"
 
+#include <string.h>
+
 // Everything off: plain sampling at temperature 1.
 static inline struct sampler_options plain_options(void)
 {
@@ -19,6 +21,17 @@ static inline struct sampler *sampler_of(const struct sampler_options *options, 
     if (sampler_create(&s, options, n_vocab, &account, &err) != CHORD_OK)
         fail_msg("%s", err.message);
     return s;
+}
+
+// Expects that they are refused, with an error that says `what`.
+static inline void refused(const struct sampler_options *options, const char *what)
+{
+    struct sampler *s;
+    struct chord_error err;
+    assert_int_equal(sampler_create(&s, options, 10, &account, &err), CHORD_INVALID_ARGUMENT);
+    assert_null(s);
+    if (strstr(err.message, what) == NULL)
+        fail_msg("\"%s\" does not say %s", err.message, what);
 }
 
 #endif

@@ -678,16 +678,6 @@ static void order_matters(void **state)
 
 // ---- Options -----------------------------------------------------------------------------------------------------------
 
-static void refused(const struct sampler_options *options, const char *what)
-{
-    struct sampler *s;
-    struct chord_error err;
-    assert_int_equal(sampler_create(&s, options, 10, &account, &err), CHORD_INVALID_ARGUMENT);
-    assert_null(s);
-    if (strstr(err.message, what) == NULL)
-        fail_msg("\"%s\" does not say %s", err.message, what);
-}
-
 static void options_out_of_range_are_refused(void **state)
 {
     (void)state;

@@ -591,16 +591,6 @@ static void logprobs_only_when_asked_for(void **state)
 
 // ---- Options and memory ----------------------------------------------------------------------------------------------
 
-static void refused(const struct sampler_options *options, const char *name)
-{
-    struct sampler *s;
-    struct chord_error err;
-    assert_int_equal(sampler_create(&s, options, 10, &account, &err), CHORD_INVALID_ARGUMENT);
-    assert_null(s);
-    if (strstr(err.message, name) == NULL)
-        fail_msg("\"%s\" does not name %s", err.message, name);
-}
-
 static void options_out_of_range_are_refused(void **state)
 {
     (void)state;
