@@ -13,6 +13,13 @@ static void unpack(const struct block_iq4_nl *b, int8_t *q, float *scale)
 
 DEFINE_CODED_PER_32(iq4_nl, 32)
 
+static double weighted_scale(const float x[32], const float importance[32])
+{
+    float weights[32];
+    search_weights(x, importance, 32, weights);
+    return iq4_search_scale(x, weights);
+}
+
 // `importance`: [n] or NULL.
 static void quantize(const float *x, const float *importance, void *row, uint64_t n)
 {
@@ -21,10 +28,8 @@ static void quantize(const float *x, const float *importance, void *row, uint64_
         uint8_t q[32] = {0};
         uint16_t d = HALF_NAN;
         if (all_finite(x, 32)) {
-            float weights[32];
-            if (importance != NULL)
-                search_weights(x, importance + 32 * i, 32, weights);
-            d = half_from_float((float)iq4_search_scale(x, importance != NULL ? weights : NULL));
+            d = half_from_float(
+                (float)(importance == NULL ? iq4_search_scale(x, NULL) : weighted_scale(x, importance + 32 * i)));
             iq4_choose_codes(x, float_from_half(d), q);
         }
         block_set_u16(b[i].d, d);
