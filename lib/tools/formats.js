@@ -55,7 +55,7 @@ const hermes = {
   write: (calls) => calls.map(({ name, arguments: args }) => `<tool_call>\n{"name": ${quoted(name)}, "arguments": ${quoted(args)}}\n</tool_call>`).join('\n'),
 }
 
-const MOST_REFERENCES = 12
+const MOST_SCHEMAS = 500
 
 /** What `$ref` points to within the schema `root`, or undefined. */
 function target(ref, root) {
@@ -68,17 +68,38 @@ function target(ref, root) {
   }
 }
 
-/** Whether a schema within `root` takes strings and nothing else: such arguments are written without quotes in the forms that have a tag for each. */
-function isText(schema, root, depth = 0) {
-  if (!object(schema) || depth > MOST_REFERENCES) return false
-  const { type, $ref: ref, allOf = [] } = schema
-  if (type !== undefined) return [type].flat().length > 0 && [type].flat().every((each) => each === 'string')
-  const values = Array.isArray(schema.enum) ? schema.enum : 'const' in schema ? [schema.const] : []
-  if (values.length > 0) return values.every((value) => typeof value === 'string')
-  const isTextToo = (part) => isText(part, root, depth + 1)
-  if (typeof ref === 'string' && isTextToo(target(ref, root))) return true
-  if (Array.isArray(allOf) && allOf.some(isTextToo)) return true
-  return [schema.anyOf, schema.oneOf].some((branches) => Array.isArray(branches) && branches.length > 0 && branches.every(isTextToo))
+const typeOf = (value) => (value === null ? 'null' : typeof value)
+
+/** The types that a schema within `root` takes, as far as it says; undefined if it does not. `known`: those of schemas on the way here. */
+function typesOf(schema, root, known = new Map()) {
+  if (!object(schema) || known.has(schema) || known.size > MOST_SCHEMAS) return known.get(schema)
+  known.set(schema, undefined)
+  const { type, $ref: ref, enum: values, allOf, anyOf, oneOf: branches } = schema
+  const inner = (part) => typesOf(part, root, known)
+  const ofAny = (parts) => {
+    const each = Array.isArray(parts) ? parts.map(inner) : [undefined]
+    return each.every(Boolean) ? each.flat() : undefined
+  }
+  const said = [
+    type === undefined ? undefined : [type].flat(),
+    Array.isArray(values) ? values.map(typeOf) : undefined,
+    'const' in schema ? [typeOf(schema.const)] : undefined,
+    typeof ref === 'string' ? inner(target(ref, root)) : undefined,
+    ...(Array.isArray(allOf) ? allOf.map(inner) : []),
+    ofAny(anyOf),
+    ofAny(branches),
+  ].filter(Boolean)
+  if (said.length > 0) known.set(schema, said.reduce((types, others) => types.filter((each) => others.includes(each))))
+  return known.get(schema)
+}
+
+/**
+ * Whether a schema within `root` takes strings, and nothing else but perhaps null: such arguments are written without quotes in the forms that
+ * have a tag for each.
+ */
+function isText(schema, root) {
+  const types = typesOf(schema, root) ?? []
+  return types.includes('string') && types.every((type) => type === 'string' || type === 'null')
 }
 
 const WORDS = { True: true, False: false, None: null }
@@ -86,7 +107,9 @@ const WORDS = { True: true, False: false, None: null }
 /** The argument `key` of a tool as a tag holds it. */
 function argument(text, tool, key) {
   const { properties = {} } = tool?.parameters ?? {}
-  if (Object.hasOwn(properties, key) && isText(properties[key], tool.parameters)) return text
+  if (Object.hasOwn(properties, key) && isText(properties[key], tool.parameters)) {
+    return text === 'null' && typesOf(properties[key], tool.parameters).includes('null') ? null : text
+  }
   if (Object.hasOwn(WORDS, text.trim())) return WORDS[text.trim()]
   const value = parsed(text)
   return value === undefined ? text : value

@@ -24,7 +24,7 @@ const json = (schema) => ({ kind: 'json', schema })
 /** JSON of the member `name` of objects that `schema` describes. `end`, which is to follow, does not occur in it. */
 const member = (schema, name, end) => ({ kind: 'member', schema, name, end })
 
-/** The same of a string as it is, without quotes and escapes: it ends where `end` begins, which does not begin within itself. */
+/** The same of a string as it is, without quotes and escapes, or of null: it ends where `end` begins, which does not begin within itself. */
 const textMember = (schema, name, end) => ({ kind: 'textMember', schema, name, end })
 
 /** `count` letters and digits. */

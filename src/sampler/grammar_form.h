@@ -12,7 +12,7 @@
 //   {"token": id}                       this special token
 //   {"schema": schema}                  JSON that the JSON Schema describes (json_schema.h)
 //   {"member": [index, name]}           JSON of the member `name` of an object that schemas[index] describes
-//   {"member": [index, name, "text"]}   the same of a string as it is, without quotes and escapes, in which the text does not occur
+//   {"member": [index, name, "text"]}   the same of a string as it is, without quotes and escapes, in which the text does not occur, or of null
 #ifndef CHORD_SAMPLER_GRAMMAR_FORM_H
 #define CHORD_SAMPLER_GRAMMAR_FORM_H
 

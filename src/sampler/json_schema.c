@@ -252,7 +252,7 @@ uint32_t terms_reference(struct compiler *c, const struct terms *terms, const st
 
 static bool is_raw_text(const struct compiler *c, const struct json_value *value)
 {
-    return value->type == JSON_STRING && !string_has(value->text, c->until);
+    return value->type == JSON_NULL || (value->type == JSON_STRING && !string_has(value->text, c->until));
 }
 
 // The values of enum or const that all of the terms validate, as they are.
@@ -379,7 +379,7 @@ static uint32_t define_array(struct compiler *c, const struct terms *terms, cons
 static uint32_t define_types(struct compiler *c, const struct terms *terms, const struct json_value *at)
 {
     struct grammar_builder *b = c->text.builder;
-    const uint32_t types = terms_chosen_types(terms) & (c->text.is_raw ? TYPE_STRING : TYPE_ALL);
+    const uint32_t types = terms_chosen_types(terms) & (c->text.is_raw ? TYPE_STRING | TYPE_NULL : TYPE_ALL);
     uint32_t nodes[8], n = 0;
     if (types & TYPE_OBJECT)
         nodes[n++] = schema_object(c, terms, at);

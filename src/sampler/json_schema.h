@@ -29,7 +29,7 @@ uint32_t json_schema_node(struct grammar_builder *builder, const struct json_val
                           struct memory_account *account);
 
 // What the schema `root` of objects says of their member `name`: JSON, as above. With `until` the member's strings as they are, without quotes
-// and escapes, and nothing that is no string: those in which `until` (1 to GRAMMAR_MAX_FORBIDDEN bytes) does not occur. It is to begin what
+// and escapes, null as that word, and nothing else: those in which `until` (1 to GRAMMAR_MAX_FORBIDDEN bytes) does not occur. It is to begin what
 // follows, and its first character not to stand in it again: then a text ends where `until` first occurs.
 uint32_t json_schema_member(struct grammar_builder *builder, const struct json_value *root, struct json_string name,
                             const struct json_string *until, struct memory_account *account);

@@ -334,7 +334,7 @@ const ARGUMENTS = {
     day: { type: 'string', format: 'date' },
     id: { $ref: '#/$defs/a~1b' },
     mode: { anyOf: [{ const: 'a"\n' }, { type: 'string', format: 'email', maxLength: 12 }] },
-    note: { type: ['string', 'null'], maxLength: 9 },
+    note: { anyOf: [{ $ref: '#/properties/short' }, { type: 'null' }] },
     tags: { type: 'array', items: { type: 'string', maxLength: 40 }, maxItems: 3 },
     count: { type: 'integer', minimum: -5, maximum: 1200 },
   },

@@ -31,11 +31,14 @@ const TOOLS = [
   { name: 'now', parameters: { type: 'object', properties: {} } },
 ]
 
+// Beside them one that not every template can tell of.
+const READ = [...TOOLS, { name: 'send', parameters: { properties: { to: { anyOf: [{ $ref: '#/$defs/name' }, { type: 'null' }] } }, $defs: { name: { type: 'string' } } } }]
+
 const rowOf = (name) => FORMATS.find((format) => format.name === name)
 
 /** The events of a text that comes in these pieces, neighbours of one kind joined. */
 function read(format, pieces) {
-  const scanner = new Scanner((each) => format.read(each, TOOLS))
+  const scanner = new Scanner((each) => format.read(each, READ))
   const events = []
   for (const event of [...pieces.flatMap((piece) => scanner.push(piece)), ...scanner.end()]) {
     const last = events.at(-1)
@@ -65,6 +68,8 @@ const ANSWERS = [
   ['hermes', 'a<tool_call>\n{"name": "now", "argu', [text('a')]],
   ['tags', 'So:\n<tool_call>\n<function=read_file>\n<parameter=path>\na\n\n"b" </parameter>\n</parameter>\n<parameter=lines>\n12\n</parameter>\n<parameter=tail>\nTrue\n</parameter>\n<parameter=options>\n{"x": [1]}\n</parameter>\n</function>\n</tool_call>', [text('So:'), call('read_file', { path: 'a\n\n"b" </parameter>', lines: 12, tail: true, options: { x: [1] } })]],
   ['tags', '<tool_call>\n<function=now>\n</function>\n</tool_call>\n<tool_call>\n<function=read_file>\n<parameter=path>\n12\n</parameter>\n</function>\n</tool_call>', [call('now', {}), call('read_file', { path: '12' })]],
+  ['tags', '<tool_call>\n<function=read_file>\n<parameter=path>\nnull\n</parameter>\n</function>\n</tool_call>\n<tool_call>\n<function=send>\n<parameter=to>\nnull\n</parameter>\n</function>\n</tool_call>', [call('read_file', { path: 'null' }), call('send', { to: null })]],
+  ['pairs', '<tool_call>send<arg_key>to</arg_key><arg_value>12</arg_value></tool_call>', [call('send', { to: '12' })]],
   ['pairs', 'Hm.<tool_call>read_file\n<arg_key>path</arg_key>\n<arg_value>12</arg_value>\n<arg_key>lines</arg_key>\n<arg_value>12</arg_value>\n</tool_call>\n<tool_call>now</tool_call>', [text('Hm.'), call('read_file', { path: '12', lines: 12 }), call('now', {})]],
   ['mistral', '[TOOL_CALLS] [{"name": "read_file", "arguments": {"path": "]"}, "id": "abcdef123"}, {"name": "now", "arguments": {}}]', [call('read_file', { path: ']' }, 'abcdef123'), call('now', {})]],
   ['mistral-args', 'Yes. [TOOL_CALLS]read_file[ARGS]{"path": "[TOOL_CALLS]"}[TOOL_CALLS]now[CALL_ID]abcdef123[ARGS]{}', [text('Yes.'), call('read_file', { path: '[TOOL_CALLS]' }), call('now', {}, 'abcdef123')]],
@@ -125,6 +130,30 @@ const SHOWN = [
   ['hermes', '<tool_call>\n{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call>'],
   ['json', '<start_of_turn>user'],
 ]
+
+test('what stands in a tag is text where the schema takes text', () => {
+  const tags = rowOf('tags')
+  const $defs = { loop: { anyOf: [{ $ref: '#/$defs/loop' }, { $ref: '#/$defs/loop' }] }, name: { type: 'string' }, 'a/b': { allOf: [{ minLength: 1 }, { $ref: '#/$defs/name' }] } }
+  for (const [schema, word, value] of [
+    [{ type: 'string' }, 'null', 'null'],
+    [{ type: ['null', 'string'] }, 'null', null],
+    [{ type: ['null', 'string'], enum: ['null', 'x'] }, 'null', 'null'],
+    [{ enum: ['12', null] }, '12', '12'],
+    [{ const: 'true' }, 'true', 'true'],
+    [{ $ref: '#/$defs/a~1b' }, '1', '1'],
+    [{ oneOf: [{ $ref: '#/$defs/name' }, { type: 'null' }] }, '[]', '[]'],
+    [{ anyOf: [{ type: 'string' }, { type: 'integer' }] }, '12', 12],
+    [{ $ref: '#/$defs/loop' }, '12', 12],
+    [{ $ref: '#/$defs/%FF' }, '12', 12],
+    [{ type: [] }, '12', 12],
+    [{}, '12', 12],
+  ]) {
+    const tools = [{ name: 'a', parameters: { type: 'object', properties: { b: schema }, $defs } }]
+    const scanner = new Scanner((each) => tags.read(each, tools))
+    const [{ arguments: args }] = scanner.push(`<tool_call>\n<function=a>\n<parameter=b>\n${word}\n</parameter>\n</function>\n</tool_call>`)
+    assert.deepStrictEqual(args, { b: value }, JSON.stringify(schema))
+  }
+})
 
 test('the form is chosen by what a template shows', () => {
   for (const [name, source] of SHOWN) assert.strictEqual(formatOf(source).name, name)
