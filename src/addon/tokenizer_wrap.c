@@ -300,10 +300,14 @@ static struct tokenize_task *read_part(napi_env env, const napi_value *arguments
     return t;
 }
 
-static napi_value run_at_once(napi_env env, struct tokenize_task *t)
+// Makes a task of a call's four arguments; NULL with an exception pending.
+typedef struct tokenize_task *read_task(napi_env env, const napi_value *arguments);
+
+static napi_value run_at_once(napi_env env, napi_callback_info info, read_task *read)
 {
     struct chord_error error = {0};
-    napi_value ids;
+    napi_value arguments[4], ids;
+    struct tokenize_task *t = util_arguments(env, info, 4, arguments) ? read(env, arguments) : NULL;
     if (t == NULL)
         return NULL;
     if (tokenize_execute(&t->task, &error) == CHORD_OK)
@@ -314,10 +318,12 @@ static napi_value run_at_once(napi_env env, struct tokenize_task *t)
     return ids;
 }
 
-static napi_value run_in_queue(napi_env env, napi_value handle,
-                               struct tokenize_task *(*read)(napi_env, const napi_value *), const napi_value *arguments)
+static napi_value run_in_queue(napi_env env, napi_callback_info info, read_task *read)
 {
-    struct tokenizer_box *box = util_get_handle(env, handle, HANDLE_TOKENIZER);
+    napi_value arguments[4];
+    if (!util_arguments(env, info, 4, arguments))
+        return NULL;
+    struct tokenizer_box *box = util_get_handle(env, arguments[0], HANDLE_TOKENIZER);
     struct tokenize_task *t = box != NULL && box->model != NULL ? read(env, arguments) : NULL;
     if (t == NULL)
         return NULL;
@@ -328,29 +334,25 @@ static napi_value run_in_queue(napi_env env, napi_value handle,
 // tokenize(tokenizer, text, special, bos) -> Uint32Array
 napi_value wrap_tokenizer_tokenize(napi_env env, napi_callback_info info)
 {
-    napi_value arguments[4];
-    return util_arguments(env, info, 4, arguments) ? run_at_once(env, read_tokenize(env, arguments)) : NULL;
+    return run_at_once(env, info, read_tokenize);
 }
 
 // tokenizeAsync(tokenizer of a model, text, special, bos) -> Promise<Uint32Array>, in the model's queue
 napi_value wrap_tokenizer_tokenize_async(napi_env env, napi_callback_info info)
 {
-    napi_value arguments[4];
-    return util_arguments(env, info, 4, arguments) ? run_in_queue(env, arguments[0], read_tokenize, arguments) : NULL;
+    return run_in_queue(env, info, read_tokenize);
 }
 
 // tokenizePart(tokenizer, text, continues, cuts) -> Uint32Array
 napi_value wrap_tokenizer_tokenize_part(napi_env env, napi_callback_info info)
 {
-    napi_value arguments[4];
-    return util_arguments(env, info, 4, arguments) ? run_at_once(env, read_part(env, arguments)) : NULL;
+    return run_at_once(env, info, read_part);
 }
 
 // tokenizePartAsync(tokenizer of a model, text, continues, cuts) -> Promise<Uint32Array>, in the model's queue
 napi_value wrap_tokenizer_tokenize_part_async(napi_env env, napi_callback_info info)
 {
-    napi_value arguments[4];
-    return util_arguments(env, info, 4, arguments) ? run_in_queue(env, arguments[0], read_part, arguments) : NULL;
+    return run_in_queue(env, info, read_part);
 }
 
 // detokenize(tokenizer, Uint32Array, special) -> string
