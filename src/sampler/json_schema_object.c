@@ -243,6 +243,49 @@ static uint32_t other_member(struct compiler *c, uint32_t key, uint32_t value)
     return grammar_sequence(c->text.builder, parts, 3);
 }
 
+// Keys of any text but the names.
+static void find_unlimited_others(struct object *o, const struct terms *terms, const struct json_string *names,
+                                  uint32_t n_names, const struct json_value *at)
+{
+    struct compiler *c = o->c;
+    const uint32_t any = schema_string_of(c, NULL, 0, 0, UINT32_MAX, at);
+    for (uint32_t i = 0; i < n_names; i++)
+        if (names[i].n_bytes > MAX_NAME_BYTES)
+            schema_fail(&c->reader, at, "a property's name of more than %u bytes beside additionalProperties",
+                        MAX_NAME_BYTES);
+    struct terms value = {0};
+    for (uint32_t i = 0; i < terms->n && !schema_failed(c); i++)
+        if (terms->items[i].schema->additional != NULL)
+            terms_add(c, &value, terms->items[i].schema->additional);
+    if (!schema_failed(c))
+        o->others = other_member(c, any_but(c, names, n_names, 0, any), terms_reference(c, &value, at));
+}
+
+// The names as one expression that keys are not of.
+static bool add_names(struct compiler *c, struct key_parts *parts, const struct json_string *names, uint32_t n_names,
+                      const struct json_value *at)
+{
+    const struct regex **texts = arena_alloc(c->reader.arena, (uint64_t)n_names + 1, sizeof *texts);
+    if (texts == NULL) {
+        no_memory(c);
+        return false;
+    }
+    for (uint32_t i = 0; i < n_names; i++)
+        texts[i] = regex_text(c->reader.arena, names[i]);
+    return n_names == 0 || add_part(c, parts, regex_choice(c->reader.arena, texts, n_names), true, at);
+}
+
+// All patterns of the terms as such that keys are not of.
+static bool add_patterns(struct compiler *c, struct key_parts *parts, const struct terms *terms,
+                         const struct json_value *at)
+{
+    for (uint32_t i = 0; i < terms->n; i++)
+        for (uint32_t k = 0; terms->items[i].schema->patterns != NULL && k < terms->items[i].schema->patterns->n; k++)
+            if (!add_part(c, parts, terms->items[i].schema->pattern_regexes[k], true, at))
+                return false;
+    return true;
+}
+
 // Keys that are not named, as nodes with their values: those that one pattern of patternProperties matches and no other does, and, if the
 // terms are open, those that none matches.
 static void find_others(struct object *o, const struct terms *terms, const struct json_value *at)
@@ -269,34 +312,15 @@ static void find_others(struct object *o, const struct terms *terms, const struc
     }
     o->has_others = true;
     if (n_patterns == 0 && parts.n == 0 && parts.min == 0 && parts.max == UINT32_MAX) {
-        const uint32_t any = schema_string_of(c, NULL, 0, 0, UINT32_MAX, at);
-        for (uint32_t i = 0; i < n_names; i++)
-            if (names[i].n_bytes > MAX_NAME_BYTES)
-                schema_fail(&c->reader, at, "a property's name of more than %u bytes beside additionalProperties",
-                            MAX_NAME_BYTES);
-        value = (struct terms){0};
-        for (uint32_t i = 0; i < terms->n && !schema_failed(c); i++)
-            if (terms->items[i].schema->additional != NULL)
-                terms_add(c, &value, terms->items[i].schema->additional);
-        if (!schema_failed(c))
-            o->others = other_member(c, any_but(c, names, n_names, 0, any), terms_reference(c, &value, at));
+        find_unlimited_others(o, terms, names, n_names, at);
         return;
     }
-    // The names as one expression that keys are not of; then the patterns, each in turn the one that keys are of.
-    const struct regex **texts = arena_alloc(c->reader.arena, (uint64_t)n_names + 1, sizeof *texts);
-    if (texts == NULL) {
-        no_memory(c);
-        return;
-    }
-    for (uint32_t i = 0; i < n_names; i++)
-        texts[i] = regex_text(c->reader.arena, names[i]);
-    if (n_names > 0 && !add_part(c, &parts, regex_choice(c->reader.arena, texts, n_names), true, at))
+    // The patterns are behind the names, each in turn the one that keys are of.
+    if (!add_names(c, &parts, names, n_names, at))
         return;
     const uint32_t first_pattern = parts.n;
-    for (uint32_t i = 0; i < terms->n; i++)
-        for (uint32_t k = 0; terms->items[i].schema->patterns != NULL && k < terms->items[i].schema->patterns->n; k++)
-            if (!add_part(c, &parts, terms->items[i].schema->pattern_regexes[k], true, at))
-                return;
+    if (!add_patterns(c, &parts, terms, at))
+        return;
     uint32_t chosen = 0;
     for (uint32_t i = 0; i < terms->n; i++) {
         const struct json_value *patterns = terms->items[i].schema->patterns;
