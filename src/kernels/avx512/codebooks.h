@@ -21,16 +21,22 @@ ALWAYS_INLINE struct sign_bits order_signs(__m256i bits)
     return signs;
 }
 
-// Entries of 8 elements of group `g`: of half `h` of its four blocks. Loads of single entries: VPGATHERQQ is faster on some
-// processors, but several times slower on those that have to keep it from leaking data.
+// Entries of 8 elements of group `g`: of half `h` of its four blocks. Processors with AMX gather faster than they load entries one by
+// one; of those without it many have to keep gathers from leaking data, which makes them several times slower.
 ALWAYS_INLINE __m512i entries_of_half(const uint64_t *codebook, const uint16_t index[32], const int g, const int h)
 {
-    const uint16_t *at = index + 16 * g + 2 * h;
-#define PAIR(b) _mm_set_epi64x((long long)codebook[at[4 * (b) + 1]], (long long)codebook[at[4 * (b)]])
+    const uint16_t *at = index + 16 * g;
+#ifdef __AMX_TILE__
+    const __m256i pairs = _mm256_loadu_si256((const __m256i *)(const void *)at);
+    const __m256i of_half = _mm256_permutevar8x32_epi32(pairs, _mm256_setr_epi32(h, 2 + h, 4 + h, 6 + h, 0, 0, 0, 0));
+    return _mm512_i64gather_epi64(_mm512_cvtepu16_epi64(_mm256_castsi256_si128(of_half)), codebook, 8);
+#else
+#define PAIR(b) _mm_set_epi64x((long long)codebook[at[4 * (b) + 2 * h + 1]], (long long)codebook[at[4 * (b) + 2 * h]])
     const __m256i lower = _mm256_inserti128_si256(_mm256_castsi128_si256(PAIR(0)), PAIR(1), 1);
     const __m256i upper = _mm256_inserti128_si256(_mm256_castsi128_si256(PAIR(2)), PAIR(3), 1);
 #undef PAIR
     return _mm512_inserti64x4(_mm512_castsi256_si512(lower), upper, 1);
+#endif
 }
 
 // The nibbles of scales[8], the low one of each for the first half of a block: of group g.
