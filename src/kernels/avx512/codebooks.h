@@ -39,12 +39,22 @@ ALWAYS_INLINE __m512i entries_of_half(const uint64_t *codebook, const uint16_t i
 #endif
 }
 
-// The nibbles of scales[8], the low one of each for the first half of a block: of group g.
-ALWAYS_INLINE void nibble_scales(const uint8_t scales[8], const int g, __m512 d, struct signed_128 *codes)
+// IQ2_XS and IQ2_S, whose blocks have a scale for each half: d / 8 times 2 * nibble + 1, the low nibble of scales[s] first.
+ALWAYS_INLINE void codes_of_entries(const uint64_t *codebook, const uint16_t index[32], struct sign_bits signs,
+                                    const uint8_t scales[8], __m512 d, struct signed_128 codes[2])
 {
-    const __m512i bytes = lanes_of_bytes(_mm_loadl_epi64((const __m128i *)(const void *)scales), 4 * g);
-    codes->d_low = odd_scales(_mm512_and_si512(bytes, _mm512_set1_epi32(15)), d);
-    codes->d_high = odd_scales(_mm512_srli_epi32(bytes, 4), d);
+    const __m512 eighth = _mm512_mul_ps(_mm512_set1_ps(0.125f), d);
+    for (int g = 0; g < 2; g++) {
+        const __m512i bytes = lanes_of_bytes(_mm_loadl_epi64((const __m128i *)(const void *)scales), 4 * g);
+        codes[g] = (struct signed_128){
+            .low = entries_of_half(codebook, index, g, 0),
+            .high = entries_of_half(codebook, index, g, 1),
+            .low_signs = signs.of[g][0],
+            .high_signs = signs.of[g][1],
+            .d_low = odd_scales(_mm512_and_si512(bytes, _mm512_set1_epi32(15)), eighth),
+            .d_high = odd_scales(_mm512_srli_epi32(bytes, 4), eighth),
+        };
+    }
 }
 
 // 32 entries of a table of 256, each a 16-bit word, by the lower 8 bits of the words of `index`.

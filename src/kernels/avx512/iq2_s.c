@@ -18,14 +18,7 @@ ALWAYS_INLINE void codes_iq2_s(const struct block_iq2_s *x, struct signed_128 co
     _mm512_storeu_si512(index, load_index(x));
     READ_AS_STORED(index);
     const struct sign_bits signs = order_signs(_mm256_loadu_si256((const __m256i *)(const void *)x->signs));
-    const __m512 d = _mm512_mul_ps(_mm512_set1_ps(0.125f), scale_of_half(x->d));
-    for (int g = 0; g < 2; g++) {
-        codes[g].low = entries_of_half(codebook_iq2_s, index, g, 0);
-        codes[g].high = entries_of_half(codebook_iq2_s, index, g, 1);
-        codes[g].low_signs = signs.of[g][0];
-        codes[g].high_signs = signs.of[g][1];
-        nibble_scales(x->scales, g, d, &codes[g]);
-    }
+    codes_of_entries(codebook_iq2_s, index, signs, x->scales, scale_of_half(x->d), codes);
 }
 
 DEFINE_MATVEC_SIGNED_128(iq2_s, 256, true)

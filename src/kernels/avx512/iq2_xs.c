@@ -8,14 +8,7 @@ ALWAYS_INLINE void codes_iq2_xs(const struct block_iq2_xs *x, struct signed_128 
     _mm512_storeu_si512(index, _mm512_and_si512(words, _mm512_set1_epi16(511)));
     READ_AS_STORED(index);
     const struct sign_bits signs = order_signs(complete_signs(_mm512_cvtepi16_epi8(_mm512_srli_epi16(words, 9))));
-    const __m512 d = _mm512_mul_ps(_mm512_set1_ps(0.125f), scale_of_half(x->d));
-    for (int g = 0; g < 2; g++) {
-        codes[g].low = entries_of_half(codebook_iq2_xs, index, g, 0);
-        codes[g].high = entries_of_half(codebook_iq2_xs, index, g, 1);
-        codes[g].low_signs = signs.of[g][0];
-        codes[g].high_signs = signs.of[g][1];
-        nibble_scales(x->scales, g, d, &codes[g]);
-    }
+    codes_of_entries(codebook_iq2_xs, index, signs, x->scales, scale_of_half(x->d), codes);
 }
 
 DEFINE_MATVEC_SIGNED_128(iq2_xs, 256, true)
