@@ -1,30 +1,33 @@
-// What the second turn of a chat costs: `node bench/chat.mjs MODEL.gguf [--history 1000] [--new 24] [--rounds 5] [--json]`
+// What the second turn of a chat costs: `node bench/chat.mjs --help`.
 //
 // Per round, interleaved: the second turn on a history of so many tokens; a session's prompt of as many tokens as are new in it, behind as
 // many that the session holds, and behind none; and the same conversation in a chat that has computed nothing. Medians of the prompt times that chord reports, and from the call of send() to the
 // first token, which includes the template and the tokenizer.
 
 import { createRequire } from 'node:module'
-import { parseArgs } from 'node:util'
 
-const { loadModel } = createRequire(import.meta.url)('..')
+const require = createRequire(import.meta.url)
+const { loadModel } = require('..')
+const { integer, modelCommand } = require('./options.js')
 
-const number = (value) => ({ type: 'string', default: String(value) })
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { history: number(1000), new: number(24), rounds: number(5), threads: { type: 'string' }, json: { type: 'boolean', default: false } },
+const { values, file } = modelCommand({
+  synopsis: 'npm run bench:chat -- MODEL.gguf',
+  about: "Sets the second turn of a chat beside a session's prompt of as many tokens, and beside the whole conversation anew.",
+  options: {
+    history: { read: integer(1), value: 'N', help: 'tokens of the first turn', initial: 1000 },
+    new: { read: integer(1), value: 'N', help: 'tokens of a message', initial: 24 },
+    rounds: { read: integer(1), value: 'N', help: 'that count', initial: 5 },
+    threads: { read: integer(1), value: 'N', help: 'default: one per processor' },
+    json: { help: 'one JSON object on standard output' },
+  },
 })
-if (positionals.length !== 1) {
-  console.error('usage: node bench/chat.mjs MODEL.gguf [--history 1000] [--new 24] [--rounds 5] [--threads N] [--json]')
-  process.exit(2)
-}
-const [history, fresh, rounds] = [values.history, values.new, values.rounds].map(Number)
+const { history, new: fresh, rounds } = values
 const median = (numbers) => [...numbers].sort((a, b) => a - b)[numbers.length >> 1]
 
 const WORDS = 'the red ball lay in the tall grass behind a small house where nobody had been for years and the wind went through the open door'.split(' ')
 const text = (n, seed) => Array.from({ length: n }, (_, i) => WORDS[(i * 7 + seed * 13 + Math.floor(i / 11)) % WORDS.length]).join(' ')
 
-const model = await loadModel(positionals[0], values.threads ? { threads: Number(values.threads) } : {})
+const model = await loadModel(file, values.threads ? { threads: values.threads } : {})
 const OPTIONS = { temperature: 0, maxTokens: 4, ignoreEos: true, speculate: false }
 
 /** A text of about so many tokens. */
@@ -78,7 +81,7 @@ const of = (list) => ({
   promptMs: median(list.map(({ promptMs }) => promptMs)),
   firstMs: median(list.map(({ firstMs }) => firstMs)),
 })
-const result = { file: positionals[0], turn: of(found.turn), behind: of(found.behind), alone: of(found.alone), anew: of(found.anew) }
+const result = { file, turn: of(found.turn), behind: of(found.behind), alone: of(found.alone), anew: of(found.anew) }
 if (values.json) {
   console.log(JSON.stringify(result))
 } else {

@@ -1,20 +1,18 @@
-// What the event loop and a cancellation feel while a model works: `node bench/event-loop.mjs MODEL.gguf [--seconds 8] [--json]`
+// What the event loop and a cancellation feel while a model works: `node bench/event-loop.mjs --help`.
 // Four generations run; a 1 ms timer measures how late it is called. Then generations are cancelled one at a time, in the
 // prompt and in the text, and the time until their promise settles is set beside the time of one layer.
 
 import { createRequire } from 'node:module'
-import { parseArgs } from 'node:util'
 
-const { loadModel } = createRequire(import.meta.url)('..')
+const require = createRequire(import.meta.url)
+const { loadModel } = require('..')
+const { integer, modelCommand } = require('./options.js')
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { seconds: { type: 'string', default: '8' }, json: { type: 'boolean', default: false } },
+const { values, file } = modelCommand({
+  synopsis: 'node bench/event-loop.mjs MODEL.gguf',
+  about: 'How late a timer is called while four generations run, and how long a cancelled one takes to settle.',
+  options: { seconds: { read: integer(1), value: 'N', help: 'of timers', initial: 8 }, json: { help: 'one JSON object on standard output' } },
 })
-if (positionals.length !== 1) {
-  console.error('usage: node bench/event-loop.mjs MODEL.gguf [--seconds 8] [--json]')
-  process.exit(2)
-}
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 const percentile = (numbers, share) => [...numbers].sort((a, b) => a - b)[Math.min(numbers.length - 1, Math.floor(numbers.length * share))]
@@ -40,7 +38,7 @@ async function cancelAfter(generation, ms) {
   return performance.now() - start
 }
 
-const model = await loadModel(positionals[0])
+const model = await loadModel(file)
 const prompt = model.tokenize('It was a bright cold day in April, and the clocks were striking thirteen.')
 const long = Array.from({ length: Math.min(model.info.context - 16, 1000) }, (_, i) => prompt[1 + (i % (prompt.length - 1))])
 
@@ -48,7 +46,7 @@ await model.generate(prompt, { ...endless, maxTokens: 4 })
 const idle = await timerDelays(1000)
 const running = Array.from({ length: 4 }, () => model.generate(prompt, endless))
 await sleep(200)
-const busy = await timerDelays(Number(values.seconds) * 1000)
+const busy = await timerDelays(values.seconds * 1000)
 for (const generation of running) generation.cancel()
 await Promise.all(running)
 
@@ -63,7 +61,7 @@ for (let i = 0; i < 9; i++) {
 await model.close()
 
 const result = {
-  file: positionals[0],
+  file,
   idleP99Ms: percentile(idle, 0.99),
   busyP50Ms: percentile(busy, 0.5),
   busyP99Ms: percentile(busy, 0.99),

@@ -1,20 +1,18 @@
-// How long loadModel takes and what it holds besides the mapping: `node bench/load.mjs MODEL.gguf [--rounds 9] [--json]`
+// How long loadModel takes and what it holds besides the mapping: `node bench/load.mjs --help`.
 // The first round may read the header from disk; the figures are medians of the others. /proc tells memory on Linux only.
 
 import fs from 'node:fs'
 import { createRequire } from 'node:module'
-import { parseArgs } from 'node:util'
 
-const { loadModel } = createRequire(import.meta.url)('..')
+const require = createRequire(import.meta.url)
+const { loadModel } = require('..')
+const { integer, modelCommand } = require('./options.js')
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { rounds: { type: 'string', default: '9' }, json: { type: 'boolean', default: false } },
+const { values, file } = modelCommand({
+  synopsis: 'node bench/load.mjs MODEL.gguf',
+  about: 'Loads a model again and again: milliseconds, and memory besides the mapping.',
+  options: { rounds: { read: integer(1), value: 'N', help: 'that count', initial: 9 }, json: { help: 'one JSON object on standard output' } },
 })
-if (positionals.length !== 1) {
-  console.error('usage: node bench/load.mjs MODEL.gguf [--rounds 9] [--json]')
-  process.exit(2)
-}
 
 const median = (numbers) => [...numbers].sort((a, b) => a - b)[numbers.length >> 1]
 
@@ -26,9 +24,9 @@ function anonymousBytes() {
 
 const before = anonymousBytes()
 const rounds = []
-for (let round = 0; round <= Number(values.rounds); round++) {
+for (let round = 0; round <= values.rounds; round++) {
   const start = performance.now()
-  const model = await loadModel(positionals[0])
+  const model = await loadModel(file)
   const ms = performance.now() - start
   const anonymous = anonymousBytes()
   rounds.push({ ms, heldBytes: model.stats().memory.heldBytes, grownBytes: anonymous === null ? null : anonymous - before })
@@ -36,8 +34,8 @@ for (let round = 0; round <= Number(values.rounds); round++) {
 }
 const counted = rounds.slice(1)
 const result = {
-  file: positionals[0],
-  fileBytes: fs.statSync(positionals[0]).size,
+  file,
+  fileBytes: fs.statSync(file).size,
   loadMs: median(counted.map((r) => r.ms)),
   leastMs: Math.min(...counted.map((r) => r.ms)),
   mostMs: Math.max(...counted.map((r) => r.ms)),

@@ -46,6 +46,27 @@ function usage({ synopsis, about, options }) {
 }
 
 /**
+ * The command line of a program whose one word is a model's file: { values, file }. Ends the process with 0 behind --help, with 2
+ * behind wrong use.
+ */
+function modelCommand({ synopsis, about, options, optional = false }) {
+  const full = { synopsis, about, options: { ...options, help: { help: 'this text' } } }
+  try {
+    const { values, words } = parse(full.options, process.argv.slice(2))
+    if (values.help) {
+      process.stdout.write(usage(full))
+      process.exit(0)
+    }
+    if (words.length !== 1 && !(optional && words.length === 0)) throw new UsageError('which model? One file')
+    return { values, file: words[0] }
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error
+    process.stderr.write(`${error.message}\n\n${usage(full)}`)
+    return process.exit(2)
+  }
+}
+
+/**
  * Runs a bench command { synopsis, about, options, run(values, words, terminal) } and sets the exit code: 0 done, 1 an error,
  * 2 wrong use.
  */
@@ -65,4 +86,4 @@ async function main(command) {
   }
 }
 
-module.exports = { UsageError, integer, main, parse, text, usage }
+module.exports = { UsageError, integer, main, modelCommand, parse, text, usage }

@@ -1,5 +1,5 @@
 // A model in less memory than it takes, beside what its plan promises and what the disk gives:
-// `node bench/paged.mjs MODEL.gguf --memory 1GiB,2GiB [--tokens 12] [--rounds 1] [--arms resident,pin,lru,mapped] [--context 1024] [--json]`
+// `node bench/paged.mjs --help`.
 //
 // Arms: `resident`, mapped with all memory of the machine; `pin` and `lru`, paged within each memory; `mapped`, mapped within it. Each
 // runs in a process of its own, in turn, the file's page cache dropped before. Where the system lets us (control groups, version 1 or 2, as root) each
@@ -11,11 +11,11 @@ import fs from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 
 const require = createRequire(import.meta.url)
 const { loadModel, plan } = require('..')
 const { size } = require('../lib/validate.js')
+const { UsageError, integer, main, text } = require('./options.js')
 const { benchPrograms } = require('./programs.js')
 
 const ARMS = ['resident', 'pin', 'lru', 'mapped']
@@ -25,20 +25,6 @@ const PROBE_MB = 1024
 let program // (name, args) -> what a bench program printed
 const median = (numbers) => [...numbers].sort((a, b) => a - b)[numbers.length >> 1]
 const mib = (n) => (n / 2 ** 20).toFixed(0)
-
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    memory: { type: 'string', default: '' },
-    tokens: { type: 'string', default: '12' },
-    rounds: { type: 'string', default: '1' },
-    arms: { type: 'string', default: ARMS.join(',') },
-    context: { type: 'string', default: '1024' },
-    json: { type: 'boolean', default: false },
-    child: { type: 'string' },
-  },
-})
-const [file] = positionals
 
 // ---- The process that is measured --------------------------------------------------------------------------------------------
 
@@ -87,11 +73,11 @@ async function child({ file, tokens, context, memory, cache, waitsForLimit }) {
 
 // ---- Around it ---------------------------------------------------------------------------------------------------------------
 
-const dropCache = () => execFileSync('dd', [`if=${file}`, 'iflag=nocache', 'count=0', 'status=none'])
-const cachedBytes = () => Number(execFileSync('fincore', ['--bytes', '--noheadings', '--output', 'RES', file], { encoding: 'utf8' }))
+const dropCache = (file) => execFileSync('dd', [`if=${file}`, 'iflag=nocache', 'count=0', 'status=none'])
+const cachedBytes = (file) => Number(execFileSync('fincore', ['--bytes', '--noheadings', '--output', 'RES', file], { encoding: 'utf8' }))
 
 /** Bytes per second that direct reads get, spread over the file as those of tiles are. */
-async function probeDisk() {
+async function probeDisk(file) {
   const { bytes, seconds } = await program('bench_disk', [file, '--mb', PROBE_MB])
   return bytes / seconds
 }
@@ -115,15 +101,15 @@ function makeGroup(bytes) {
   return null
 }
 
-async function runArm(arm, memory, limit) {
+async function runArm(arm, memory, limit, { file, tokens, context }) {
   const cache = arm === 'resident' ? { mode: 'auto' } : arm === 'mapped' ? { mode: 'mapped' } : { mode: 'paged', policy: arm }
   const options = {
-    file, cache, tokens: Number(values.tokens), context: Number(values.context), waitsForLimit: true,
+    file, cache, tokens, context, waitsForLimit: true,
     memory: arm === 'resident' ? 'auto' : memory,
   }
-  dropCache()
-  const bandwidthBefore = await probeDisk()
-  const before = cachedBytes()
+  dropCache(file)
+  const bandwidthBefore = await probeDisk(file)
+  const before = cachedBytes(file)
   const group = arm === 'resident' ? null : makeGroup(limit)
   const running = spawn(process.execPath, [fileURLToPath(import.meta.url), '--child', JSON.stringify(options)], { stdio: ['pipe', 'pipe', 'inherit'] })
   if (group) fs.writeFileSync(path.join(group.folder, 'cgroup.procs'), String(running.pid))
@@ -133,8 +119,8 @@ async function runArm(arm, memory, limit) {
   const signal = await new Promise((resolve) => running.on('close', (code, signal) => resolve(signal)))
   const groupPeakBytes = group && fs.existsSync(group.peak) ? Number(fs.readFileSync(group.peak, 'utf8')) : null
   if (group) fs.rmdirSync(group.folder)
-  const cacheGrowth = cachedBytes() - before
-  const bandwidth = (bandwidthBefore + (await probeDisk())) / 2
+  const cacheGrowth = cachedBytes(file) - before
+  const bandwidth = (bandwidthBefore + (await probeDisk(file))) / 2
   if (out === '') return { arm, memory, bandwidth, died: signal ?? 'without a word', limited: group !== null }
   return { arm, memory, bandwidth, limited: group !== null, cacheGrowth, groupPeakBytes, ...JSON.parse(out) }
 }
@@ -168,35 +154,50 @@ function summary(memory, results) {
   return `${`${mib(memory)} MiB, medians`.padEnd(18)} ${parts.join(', ')}\n`
 }
 
-async function main() {
-  const arms = values.arms.split(',')
-  const memories = values.memory.split(',').filter(Boolean).map((text) => size('--memory', text))
-  if (positionals.length !== 1 || arms.some((arm) => !ARMS.includes(arm)) || (memories.length === 0 && arms.some((arm) => arm !== 'resident'))) {
-    console.error('usage: node bench/paged.mjs MODEL.gguf --memory 1GiB,2GiB [--tokens 12] [--rounds 1] [--arms resident,pin,lru,mapped] [--context 1024] [--json]')
-    process.exit(2)
-  }
+async function run({ memory, arms: wanted, tokens, rounds, context, json }, words, terminal) {
+  const arms = wanted.split(',')
+  const memories = memory.split(',').filter(Boolean).map((each) => size('--memory', each))
+  if (words.length !== 1) throw new UsageError('which model? One file')
+  if (arms.some((arm) => !ARMS.includes(arm))) throw new UsageError(`--arms: of ${ARMS.join(', ')}, got ${wanted}`)
+  if (memories.length === 0 && arms.some((arm) => arm !== 'resident')) throw new UsageError('--memory: in how much? Such as 1GiB,2GiB')
+  const settings = { file: words[0], tokens, context }
   program = await benchPrograms(['bench_disk'])
   const bare = spawnSync(process.execPath, ['-e', "console.log(/VmHWM:\\s+(\\d+)/.exec(require('fs').readFileSync('/proc/self/status', 'utf8'))[1])"], { encoding: 'utf8' })
   const nodeBytes = Number(bare.stdout) * 1024
   const results = []
   let resident
-  const keep = (result) => {
+  const keep = async (result) => {
     results.push(result)
-    if (!values.json) process.stdout.write(row(result, resident))
+    if (!json) await terminal.write(row(result, resident))
   }
-  if (arms.includes('resident')) keep((resident = await runArm('resident')))
-  for (let round = 0; round < Number(values.rounds); round++) {
-    for (const memory of memories) {
-      for (const arm of arms.filter((arm) => arm !== 'resident')) {
-        const result = await runArm(arm, memory, memory + nodeBytes + SLACK)
-        const planned = arm === 'pin' ? await plan(file, { memory, context: Number(values.context), cache: { mode: 'paged', policy: arm } }) : undefined
-        keep({ ...result, planned })
+  if (arms.includes('resident')) await keep((resident = await runArm('resident', undefined, undefined, settings)))
+  for (let round = 0; round < rounds; round++) {
+    for (const bytes of memories) {
+      for (const arm of arms.filter((each) => each !== 'resident')) {
+        const result = await runArm(arm, bytes, bytes + nodeBytes + SLACK, settings)
+        const planned = arm === 'pin' ? await plan(settings.file, { memory: bytes, context, cache: { mode: 'paged', policy: arm } }) : undefined
+        await keep({ ...result, planned })
       }
     }
   }
-  if (!values.json && values.rounds > 1) for (const memory of memories) process.stdout.write(summary(memory, results))
-  if (values.json) console.log(JSON.stringify(results))
+  if (json) await terminal.json(results)
+  else if (rounds > 1) for (const bytes of memories) await terminal.write(summary(bytes, results))
 }
 
-if (values.child) await child(JSON.parse(values.child))
-else await main()
+if (process.argv[2] === '--child') {
+  await child(JSON.parse(process.argv[3]))
+} else {
+  await main({
+    synopsis: 'npm run bench:paged -- MODEL.gguf --memory 1GiB,2GiB',
+    about: 'Generates with a model in less memory than it takes, beside what its plan promises and what the disk gives. Linux only.',
+    options: {
+      memory: { read: text, value: 'LIST', help: 'how much each time', initial: '' },
+      arms: { read: text, value: 'LIST', help: 'which', initial: ARMS.join(',') },
+      tokens: { read: integer(4), value: 'N', help: 'to generate', initial: 12 },
+      rounds: { read: integer(1), value: 'N', help: 'over all memories and arms', initial: 1 },
+      context: { read: integer(64), value: 'N', help: 'tokens', initial: 1024 },
+      json: { help: 'one JSON array on standard output' },
+    },
+    run,
+  })
+}

@@ -1,4 +1,4 @@
-// Speculation on and off, in turn: `node bench/speculate.mjs [MODEL.gguf] [--draft SMALL.gguf] [--memory 2GiB] [--tokens 200] [--rounds 5] [--context 1024]`
+// Speculation on and off, in turn: `node bench/speculate.mjs --help`.
 //
 // Cases: `edit`, a prompt whose text the model may go on repeating, greedy; `loop`, the same made to repeat itself by a negative penalty, so that
 // nearly all guesses come true: what is to be gained at most, also with random weights; `free`, drawn at temperature 1, where there is next to
@@ -7,25 +7,26 @@
 
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 
 const require = createRequire(import.meta.url)
 const { loadModel } = require('..')
+const { integer, modelCommand, text } = require('./options.js')
 
 const median = (numbers) => [...numbers].sort((a, b) => a - b)[numbers.length >> 1]
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
+const { values, file = fileURLToPath(new URL('../models/demo.gguf', import.meta.url)) } = modelCommand({
+  synopsis: 'npm run bench:speculate -- [MODEL.gguf]',
+  about: 'Generates with guesses and without, in turn: edit, loop and free; with a draft model also draft, both and drawn. Without a\nmodel: the demo model.',
   options: {
-    memory: { type: 'string', default: 'auto' },
-    tokens: { type: 'string', default: '200' },
-    rounds: { type: 'string', default: '5' },
-    context: { type: 'string', default: '1024' },
-    draft: { type: 'string' },
-    cases: { type: 'string' },
+    draft: { read: text, value: 'FILE', help: 'a smaller model that guesses' },
+    memory: { read: text, value: 'SIZE', help: 'that the model may take', initial: 'auto' },
+    tokens: { read: integer(2), value: 'N', help: 'to generate', initial: 200 },
+    rounds: { read: integer(1), value: 'N', help: 'that count', initial: 5 },
+    context: { read: integer(64), value: 'N', help: 'tokens', initial: 1024 },
+    cases: { read: text, value: 'LIST', help: 'of them, with commas between' },
   },
+  optional: true,
 })
-const file = positionals[0] ?? fileURLToPath(new URL('../models/demo.gguf', import.meta.url))
-const [tokens, rounds] = [Number(values.tokens), Number(values.rounds)]
+const { tokens, rounds, context } = values
 
 const SENTENCES =
   'The prince rode out of the town before the sun had risen, and the officers of his staff rode behind him in silence. ' +
@@ -39,8 +40,8 @@ const CASES = {
   drawn: { prompt: SENTENCES.slice(0, 116), options: { temperature: 1, topK: 0, topP: 1, minP: 0 }, how: { lookup: false } },
 }
 
-const draft = values.draft && (await loadModel(values.draft, { context: Number(values.context) }))
-const model = await loadModel(file, { memory: values.memory, context: Number(values.context) })
+const draft = values.draft && (await loadModel(values.draft, { context }))
+const model = await loadModel(file, { memory: values.memory, context })
 console.log(`${file}, ${model.info.mode}, ${model.info.cpu}, ${model.info.threads} threads; ${tokens} tokens, ${rounds} rounds`)
 const cases = values.cases ?? `edit,loop,free${draft ? ',draft,both,drawn' : ''}`
 for (const name of cases.split(',')) {

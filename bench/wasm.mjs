@@ -1,30 +1,25 @@
-// How fast a WebAssembly guest gets model bytes, beside a plain copy of as many: `node bench/wasm.mjs MODEL.gguf [--megabytes 200]
-// [--rounds 9] [--memory SIZE] [--json]`
+// How fast a WebAssembly guest gets model bytes, beside a plain copy of as many: `node bench/wasm.mjs --help`.
 // The bytes of a mapped model are in memory when the measuring begins; with --memory the model is paged, in so much, and what it pins is
 // read beforehand. The ways take turns; the figures are medians. Needs the development dependencies.
 
 import fs from 'node:fs'
 import { createRequire } from 'node:module'
-import { parseArgs } from 'node:util'
 
 const require = createRequire(import.meta.url)
 const { loadModel } = require('..')
+const { integer, modelCommand, text } = require('./options.js')
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
+const { values, file } = modelCommand({
+  synopsis: 'npm run bench:wasm -- MODEL.gguf',
+  about: "Reads a model's bytes into a WebAssembly guest, beside a plain copy of as many.",
   options: {
-    megabytes: { type: 'string', default: '200' },
-    memory: { type: 'string' },
-    rounds: { type: 'string', default: '9' },
-    json: { type: 'boolean', default: false },
+    megabytes: { read: integer(1), value: 'N', help: 'to move', initial: 200 },
+    memory: { read: text, value: 'SIZE', help: 'pages the model, in so much' },
+    rounds: { read: integer(1), value: 'N', help: 'that count', initial: 9 },
+    json: { help: 'one JSON object on standard output' },
   },
 })
-const size = Math.round(Number(values.megabytes) * 1e6)
-if (positionals.length !== 1 || !(size > 0 && size < 2 ** 31)) {
-  console.error('usage: node bench/wasm.mjs MODEL.gguf [--megabytes 200] [--rounds 9] [--memory SIZE] [--json]')
-  process.exit(2)
-}
-const [file] = positionals
+const size = Math.min(values.megabytes * 1e6, 2 ** 31 - 1)
 if (fs.statSync(file).size < size && !fs.existsSync(file.replace('-00001-of-', '-00002-of-'))) {
   console.error(`${file} has fewer than ${size} bytes`)
   process.exit(2)
@@ -86,7 +81,7 @@ const ways = {
 }
 const seconds = Object.fromEntries(Object.keys(ways).map((name) => [name, []]))
 const moved = {}
-for (let round = -1; round < Number(values.rounds); round++) {
+for (let round = -1; round < values.rounds; round++) {
   for (const [name, run] of Object.entries(ways)) {
     const start = performance.now()
     moved[name] = run()
