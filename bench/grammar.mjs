@@ -35,8 +35,10 @@ async function measureGrammar(model, { tokens, rounds }, note) {
     note(round === 0 ? 'warming up' : `round ${round} of ${rounds}`)
     for (const [name, chain] of Object.entries(CHAINS)) {
       const options = { ...chain, maxTokens: tokens, ignoreEos: true, speculate: false }
-      const free = await model.generate(PROMPT, options)
-      const held = await model.generate(PROMPT, { ...options, grammar: GRAMMAR })
+      const arms = { free: options, held: { ...options, grammar: GRAMMAR } }
+      const results = {}
+      for (const arm of round % 2 ? ['free', 'held'] : ['held', 'free']) results[arm] = await model.generate(PROMPT, arms[arm])
+      const { free, held } = results
       if (round === 0) continue
       found[name].free.push(free.timings.completionPerSecond)
       found[name].held.push(held.timings.completionPerSecond)
