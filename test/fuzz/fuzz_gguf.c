@@ -76,11 +76,13 @@ static void check_tensor(const struct gguf *gguf, uint64_t index, uint64_t n_sou
 {
     char name[GGUF_MAX_TENSOR_NAME_BYTES + 1];
     const struct gguf_tensor *tensor = gguf_tensor(gguf, index);
+    const uint64_t tail_bytes = tensor->type == QUANT_I2_S ? 32 : 0; // its scale
     uint64_t n_elements = 1, row_bytes;
     for (int i = 0; i < GGUF_MAX_DIMENSIONS; i++)
         n_elements *= tensor->ne[i];
     if (quant_row_bytes(tensor->type, tensor->ne[0], &row_bytes))
-        require(tensor->n_bytes == n_elements / tensor->ne[0] * row_bytes && tensor->n_bytes > 0, "size of a tensor");
+        require(tensor->n_bytes == n_elements / tensor->ne[0] * row_bytes + tail_bytes && tensor->n_bytes > 0,
+                "size of a tensor");
     else
         require(any_type && tensor->n_bytes == 0, "only types that are read, unless any is asked for");
     require(tensor->offset <= n_source && tensor->n_bytes <= n_source - tensor->offset, "tensors lie in the file");
