@@ -236,12 +236,10 @@ static void tokenize_destroy(napi_env env, struct task *task)
     free(t);
 }
 
-// Reads (tokenizer, text, special, bos); bos: -1, 0 or 1.
-static struct tokenize_task *read_tokenize(napi_env env, const napi_value *arguments)
+static struct tokenize_task *create_tokenize(napi_env env, napi_value tokenizer)
 {
-    double bos;
-    const struct chord_tokenizer *tokenizer = get(env, arguments[0]);
-    if (tokenizer == NULL)
+    const struct chord_tokenizer *of = get(env, tokenizer);
+    if (of == NULL)
         return NULL;
     struct tokenize_task *t = calloc(1, sizeof *t);
     if (t == NULL) {
@@ -251,7 +249,17 @@ static struct tokenize_task *read_tokenize(napi_env env, const napi_value *argum
     t->task.execute = tokenize_execute;
     t->task.resolve = tokenize_resolve;
     t->task.destroy = tokenize_destroy;
-    t->tokenizer = tokenizer;
+    t->tokenizer = of;
+    return t;
+}
+
+// Reads (tokenizer, text, special, bos); bos: -1, 0 or 1.
+static struct tokenize_task *read_tokenize(napi_env env, const napi_value *arguments)
+{
+    double bos;
+    struct tokenize_task *t = create_tokenize(env, arguments[0]);
+    if (t == NULL)
+        return NULL;
     t->text = util_get_string(env, arguments[1], &t->n_bytes);
     if (t->text == NULL || !util_get_bool(env, arguments[2], &t->special) ||
         !util_get_double(env, arguments[3], &bos)) {
@@ -268,18 +276,9 @@ static struct tokenize_task *read_part(napi_env env, const napi_value *arguments
     const uint32_t *cuts = NULL;
     napi_valuetype type;
     NAPI_TRY(env, napi_typeof(env, arguments[3], &type));
-    const struct chord_tokenizer *tokenizer = get(env, arguments[0]);
-    if (tokenizer == NULL)
+    struct tokenize_task *t = create_tokenize(env, arguments[0]);
+    if (t == NULL)
         return NULL;
-    struct tokenize_task *t = calloc(1, sizeof *t);
-    if (t == NULL) {
-        util_throw_code(env, CHORD_OUT_OF_MEMORY, "no memory left");
-        return NULL;
-    }
-    t->task.execute = tokenize_execute;
-    t->task.resolve = tokenize_resolve;
-    t->task.destroy = tokenize_destroy;
-    t->tokenizer = tokenizer;
     t->is_part = true;
     t->text = util_get_string(env, arguments[1], &t->n_bytes);
     t->special = type != napi_null;

@@ -34,4 +34,21 @@ static inline void refused(const struct sampler_options *options, const char *wh
         fail_msg("\"%s\" does not say %s", err.message, what);
 }
 
+// Fails every allocation of sampler_create once: n_allocations in all.
+static inline void fail_every_allocation(const struct sampler_options *options, uint32_t n_vocab, int64_t n_allocations)
+{
+    for (int64_t n = 0;; n++) {
+        struct sampler *s;
+        struct chord_error err;
+        fail_allocation(n);
+        const enum chord_status status = sampler_create(&s, options, n_vocab, &account, &err);
+        if (!allocation_failed(status)) {
+            assert_int_equal(n, n_allocations);
+            sampler_free(s, &account);
+            return;
+        }
+        assert_null(s);
+    }
+}
+
 #endif

@@ -732,18 +732,7 @@ static void every_failed_allocation_is_reported(void **state)
     o.dry_allowed_length = 1;
     o.dry_last_n = 5;
     set_breakers(&o, breakers, 2);
-    for (int64_t n = 0;; n++) {
-        struct sampler *s;
-        struct chord_error err;
-        fail_allocation(n);
-        const enum chord_status status = sampler_create(&s, &o, MOST_TOKENS, &account, &err);
-        if (!allocation_failed(status)) {
-            assert_int_equal(n, 14);
-            sampler_free(s, &account);
-            return;
-        }
-        assert_null(s);
-    }
+    fail_every_allocation(&o, MOST_TOKENS, 14);
 }
 
 int main(void)

@@ -677,18 +677,7 @@ static void every_failed_allocation_is_reported(void **state)
 {
     (void)state;
     const struct sampler_options o = everything_on();
-    for (int64_t n = 0;; n++) {
-        struct sampler *s;
-        struct chord_error err;
-        fail_allocation(n);
-        const enum chord_status status = sampler_create(&s, &o, MOST_TOKENS, &account, &err);
-        if (!allocation_failed(status)) {
-            assert_int_equal(n, 8);
-            sampler_free(s, &account);
-            break;
-        }
-        assert_null(s);
-    }
+    fail_every_allocation(&o, MOST_TOKENS, 8);
     memory_account_init(&account, 1000);
     struct sampler *s;
     struct chord_error err;
