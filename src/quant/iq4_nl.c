@@ -37,12 +37,4 @@ static void quantize(const float *x, const float *importance, void *row, uint64_
     }
 }
 
-void quant_quantize_iq4_nl(const float *x, void *row, uint64_t n)
-{
-    quantize(x, NULL, row, n);
-}
-
-void quant_quantize_weighted_iq4_nl(const float *x, const float *importance, void *row, uint64_t n)
-{
-    quantize(x, importance, row, n);
-}
+DEFINE_QUANTIZERS(iq4_nl)

@@ -90,12 +90,4 @@ static void quantize(const float *x, const float *importance, void *row, uint64_
     }
 }
 
-void quant_quantize_iq4_xs(const float *x, void *row, uint64_t n)
-{
-    quantize(x, NULL, row, n);
-}
-
-void quant_quantize_weighted_iq4_xs(const float *x, const float *importance, void *row, uint64_t n)
-{
-    quantize(x, importance, row, n);
-}
+DEFINE_QUANTIZERS(iq4_xs)

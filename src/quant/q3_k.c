@@ -62,15 +62,7 @@ static void quantize(const float *x, const float *importance, void *row, uint64_
     }
 }
 
-void quant_quantize_q3_k(const float *x, void *row, uint64_t n)
-{
-    quantize(x, NULL, row, n);
-}
-
-void quant_quantize_weighted_q3_k(const float *x, const float *importance, void *row, uint64_t n)
-{
-    quantize(x, importance, row, n);
-}
+DEFINE_QUANTIZERS(q3_k)
 
 float quant_dot_q3_k(const void *row, const void *activation_row, uint64_t n)
 {

@@ -65,17 +65,7 @@ void quant_quantize_q5_1(const float *x, void *row, uint64_t n)
     }
 }
 
-void quant_quantize_weighted_q5_1(const float *x, const float *importance, void *row, uint64_t n)
-{
-    struct block_q5_1 *b = row;
-    for (uint64_t i = 0; i < n / 32; i++) {
-        struct fit_32 fit;
-        search_affine_32(x + 32 * i, importance + 32 * i, 31, &fit);
-        block_set_u16(b[i].d, fit.d);
-        block_set_u16(b[i].m, fit.m);
-        pack(&b[i], fit.q);
-    }
-}
+DEFINE_WEIGHTED_AFFINE_32(q5_1, 31)
 
 float quant_dot_q5_1(const void *row, const void *activation_row, uint64_t n)
 {

@@ -61,4 +61,43 @@ void search_symmetric_32(const float x[32], const float importance[32], int q_li
 // w = d * q + m; q_max 15 or 31.
 void search_affine_32(const float x[32], const float importance[32], int q_max, struct fit_32 *fit);
 
+// Defines quant_quantize_<type> and quant_quantize_weighted_<type> (quant.h) from
+//     void quantize(const float *x, const float *importance, void *row, uint64_t n)
+// whose `importance` is [n] or NULL.
+#define DEFINE_QUANTIZERS(type)                                                                         \
+    void quant_quantize_##type(const float *x, void *row, uint64_t n)                                   \
+    {                                                                                                   \
+        quantize(x, NULL, row, n);                                                                      \
+    }                                                                                                   \
+    void quant_quantize_weighted_##type(const float *x, const float *importance, void *row, uint64_t n) \
+    {                                                                                                   \
+        quantize(x, importance, row, n);                                                                \
+    }
+
+// Defines quant_quantize_weighted_<type> from `void pack(struct block_<type> *b, const uint8_t q[32])`.
+#define DEFINE_WEIGHTED_SYMMETRIC_32(type, q_limit)                                                     \
+    void quant_quantize_weighted_##type(const float *x, const float *importance, void *row, uint64_t n) \
+    {                                                                                                   \
+        struct block_##type *b = row;                                                                   \
+        for (uint64_t i = 0; i < n / 32; i++) {                                                         \
+            struct fit_32 fit;                                                                          \
+            search_symmetric_32(x + 32 * i, importance + 32 * i, q_limit, &fit);                        \
+            block_set_u16(b[i].d, fit.d);                                                               \
+            pack(&b[i], fit.q);                                                                         \
+        }                                                                                               \
+    }
+
+#define DEFINE_WEIGHTED_AFFINE_32(type, q_max)                                                          \
+    void quant_quantize_weighted_##type(const float *x, const float *importance, void *row, uint64_t n) \
+    {                                                                                                   \
+        struct block_##type *b = row;                                                                   \
+        for (uint64_t i = 0; i < n / 32; i++) {                                                         \
+            struct fit_32 fit;                                                                          \
+            search_affine_32(x + 32 * i, importance + 32 * i, q_max, &fit);                             \
+            block_set_u16(b[i].d, fit.d);                                                               \
+            block_set_u16(b[i].m, fit.m);                                                               \
+            pack(&b[i], fit.q);                                                                         \
+        }                                                                                               \
+    }
+
 #endif

@@ -19,8 +19,8 @@ ALWAYS_INLINE void round_row(const struct block_q2_k *x, uint32_t n_blocks, uint
     const __m128i bytes = _mm_loadu_si128((const __m128i *)x->scales), nibble = _mm_set1_epi8(15);
     const __m512i s = _mm512_cvtepu8_epi32(_mm_and_si128(bytes, nibble));
     const __m512i m = _mm512_cvtepu8_epi32(_mm_and_si128(_mm_srli_epi16(bytes, 4), nibble));
-    const __m512 scales = _mm512_mul_ps(_mm512_cvtepi32_ps(s), _mm512_set1_ps(half_at(x->d)));
-    const __m512 mins = _mm512_mul_ps(_mm512_cvtepi32_ps(m), _mm512_set1_ps(-half_at(x->dmin)));
+    const __m512 scales = _mm512_mul_ps(_mm512_cvtepi32_ps(s), _mm512_set1_ps(load_half(x->d)));
+    const __m512 mins = _mm512_mul_ps(_mm512_cvtepi32_ps(m), _mm512_set1_ps(-load_half(x->dmin)));
     const __m512i code = _mm512_set1_epi16(3);
     const __m512i sub_block = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(4), 1);
     UNROLL

@@ -21,7 +21,7 @@ ALWAYS_INLINE void round_row(const struct block_q3_k *x, uint32_t n_blocks, uint
 {
     (void)n_blocks;
     const __m512i integers = _mm512_cvtepi8_epi32(load_q3_k_scales(x));
-    const __m512 scales = _mm512_mul_ps(_mm512_cvtepi32_ps(integers), _mm512_set1_ps(half_at(x->d)));
+    const __m512 scales = _mm512_mul_ps(_mm512_cvtepi32_ps(integers), _mm512_set1_ps(load_half(x->d)));
     const __m512i hmask = load_32_codes(x->hmask), two_bits = _mm512_set1_epi16(3), code = _mm512_set1_epi16(7);
     const __m512i sub_block = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(8), 1);
     UNROLL

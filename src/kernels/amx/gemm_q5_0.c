@@ -8,7 +8,7 @@ ALWAYS_INLINE void round_row(const struct block_q5_0 *x, uint32_t n_blocks, uint
         uint32_t qh;
         memcpy(&qh, x[b].qh, sizeof qh);
         const __m512i codes = select_bits(nibble, load_nibbles_16(x[b].qs), _mm512_maskz_mov_epi16(qh, high));
-        store_looked_up(table_of_32(half_at(x[b].d), 0, 16), codes, to + 32 * b);
+        store_looked_up(table_of_32(load_half(x[b].d), 0, 16), codes, to + 32 * b);
     }
 }
 

@@ -13,6 +13,7 @@
 #include "kernels/matvec.h"
 #include "kernels/tier.h"
 #include "kernels/layout_x86.h"
+#include "kernels/avx2/loads.h"
 #include "quant/blocks.h"
 
 #include <immintrin.h>
@@ -20,32 +21,11 @@
 
 // ---- helpers ---------------------------------------------------------------------------------------------------------
 
-// Prefetches the `bytes` (a constant) of the stream that correspond to p. Running past the end is harmless.
-ALWAYS_INLINE void prefetch_stream(struct prefetch ahead, const void *p, uint32_t bytes)
-{
-    const uintptr_t at = (uintptr_t)p;
-    for (uint32_t i = 0; i < bytes; i += 64) {
-        _mm_prefetch((const char *)(at + ahead.far + i), _MM_HINT_T1);
-        _mm_prefetch((const char *)(at + ahead.near + i), _MM_HINT_T0);
-    }
-}
-
-ALWAYS_INLINE __m256i load_32(const void *p)
-{
-    return _mm256_loadu_si256((const __m256i *)p);
-}
-
 // The 16 bytes at a in the lower lane, those at b in the upper.
 ALWAYS_INLINE __m256i load_two_16(const void *a, const void *b)
 {
     return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)a)),
                                    _mm_loadu_si128((const __m128i *)b), 1);
-}
-
-// The half at p.
-ALWAYS_INLINE float load_half(const uint8_t p[2])
-{
-    return _cvtsh_ss(block_u16(p));
 }
 
 ALWAYS_INLINE float sum_of_lanes(__m256 v)

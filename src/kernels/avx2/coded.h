@@ -17,11 +17,6 @@ struct signed_codes {
     float low, high; // scales of elements 0..15 and 16..31
 };
 
-ALWAYS_INLINE float float_of_half(const uint8_t p[2])
-{
-    return _cvtsh_ss(block_u16(p));
-}
-
 ALWAYS_INLINE __m256i dot_of_32(__m256i sum, __m256i u, __m256i y)
 {
 #if defined(__AVX512VNNI__)
@@ -69,7 +64,7 @@ static const int8_t codes_fp4[16] = CODES_FP4;
 ALWAYS_INLINE struct signed_codes signed_iq4_nl(const struct block_iq4_nl *x, uint32_t s)
 {
     (void)s;
-    const float d = float_of_half(x->d);
+    const float d = load_half(x->d);
     return (struct signed_codes){choose_by_nibbles(codes_iq4, x->qs), d, d};
 }
 
@@ -100,14 +95,14 @@ ALWAYS_INLINE struct signed_codes signed_nvfp4(const struct block_nvfp4 *x, uint
 
 ALWAYS_INLINE struct signed_codes signed_q1_0(const struct block_q1_0 *x, uint32_t s)
 {
-    const float d = float_of_half(x->d);
+    const float d = load_half(x->d);
     return (struct signed_codes){negate_by_bits(_mm256_set1_epi8(1), ~block_u32(x->qs + 4 * s)), d, d};
 }
 
 ALWAYS_INLINE struct signed_codes signed_q2_0(const struct block_q2_0 *x, uint32_t s)
 {
     const uint64_t twos = 0x0303030303030303u;
-    const float d = float_of_half(x->d);
+    const float d = load_half(x->d);
     const uint32_t low = block_u32(x->qs + 8 * s), high = block_u32(x->qs + 8 * s + 4);
     const __m256i q = _mm256_set_epi64x((long long)_pdep_u64(high >> 16, twos), (long long)_pdep_u64(high, twos),
                                         (long long)_pdep_u64(low >> 16, twos), (long long)_pdep_u64(low, twos));
@@ -131,11 +126,6 @@ struct super_parts {
 ALWAYS_INLINE void store_8(void *to, __m256i v)
 {
     _mm256_storeu_si256((__m256i *)to, v);
-}
-
-ALWAYS_INLINE __m256i load_bytes_32(const void *p)
-{
-    return _mm256_loadu_si256((const __m256i *)p);
 }
 
 ALWAYS_INLINE __m256i words_of_bytes(const uint8_t bytes[16])
@@ -211,7 +201,8 @@ PREPARE_NOTHING(nvfp4)
 PREPARE_NOTHING(q1_0)
 PREPARE_NOTHING(q2_0)
 
-ALWAYS_INLINE void prepare_iq4_xs(const struct block_iq4_xs *x, struct super_parts *p)
+// d * (scale - 32) of the 8 blocks.
+ALWAYS_INLINE __m256 scales_of_iq4_xs(const struct block_iq4_xs *x)
 {
     const __m256i low = _mm256_srlv_epi32(_mm256_set1_epi32((int)block_u32(x->scales_l)),
                                           _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28));
@@ -220,7 +211,12 @@ ALWAYS_INLINE void prepare_iq4_xs(const struct block_iq4_xs *x, struct super_par
     const __m256i codes =
         _mm256_or_si256(_mm256_and_si256(low, _mm256_set1_epi32(15)), _mm256_and_si256(high, _mm256_set1_epi32(0x30)));
     const __m256 scales = _mm256_cvtepi32_ps(_mm256_sub_epi32(codes, _mm256_set1_epi32(32)));
-    _mm256_storeu_ps(p->low, _mm256_mul_ps(scales, _mm256_set1_ps(float_of_half(x->d))));
+    return _mm256_mul_ps(scales, _mm256_set1_ps(load_half(x->d)));
+}
+
+ALWAYS_INLINE void prepare_iq4_xs(const struct block_iq4_xs *x, struct super_parts *p)
+{
+    _mm256_storeu_ps(p->low, scales_of_iq4_xs(x));
 }
 
 ALWAYS_INLINE struct signed_codes part_iq4_xs(const struct block_iq4_xs *x, const struct super_parts *p, uint32_t s)
@@ -230,15 +226,14 @@ ALWAYS_INLINE struct signed_codes part_iq4_xs(const struct block_iq4_xs *x, cons
 
 ALWAYS_INLINE void prepare_iq2_xxs(const struct block_iq2_xxs *x, struct super_parts *p)
 {
-    const __m256 first = _mm256_castsi256_ps(load_bytes_32(x->qs)),
-                 second = _mm256_castsi256_ps(load_bytes_32(x->qs + 32));
+    const __m256 first = _mm256_castsi256_ps(load_32(x->qs)), second = _mm256_castsi256_ps(load_32(x->qs + 32));
     const __m256i entries = _mm256_castps_si256(_mm256_shuffle_ps(first, second, 0x88));
     const __m256i words = _mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(first, second, 0xdd)), 0xd8);
     const __m256i bytes = _mm256_permute4x64_epi64(entries, 0xd8);
     store_8(p->index, _mm256_cvtepu8_epi16(_mm256_castsi256_si128(bytes)));
     store_8(p->index + 16, _mm256_cvtepu8_epi16(_mm256_extracti128_si256(bytes, 1)));
     store_8(p->signs, signs_of_words(words));
-    store_odd_scales(p->low, _mm256_srli_epi32(words, 28), 0.125f * float_of_half(x->d));
+    store_odd_scales(p->low, _mm256_srli_epi32(words, 28), 0.125f * load_half(x->d));
 }
 
 ALWAYS_INLINE struct signed_codes part_iq2_xxs(const struct block_iq2_xxs *x, const struct super_parts *p, uint32_t s)
@@ -250,12 +245,12 @@ ALWAYS_INLINE struct signed_codes part_iq2_xxs(const struct block_iq2_xxs *x, co
 
 ALWAYS_INLINE void prepare_iq2_xs(const struct block_iq2_xs *x, struct super_parts *p)
 {
-    const __m256i first = load_bytes_32(x->qs), second = load_bytes_32(x->qs + 32);
+    const __m256i first = load_32(x->qs), second = load_32(x->qs + 32);
     store_8(p->index, _mm256_and_si256(first, _mm256_set1_epi16(511)));
     store_8(p->index + 16, _mm256_and_si256(second, _mm256_set1_epi16(511)));
     const __m256i seven = _mm256_packus_epi16(_mm256_srli_epi16(first, 9), _mm256_srli_epi16(second, 9));
     store_8(p->signs, complete_signs(_mm256_permute4x64_epi64(seven, 0xd8)));
-    store_nibble_scales(p, x->scales, 0.125f * float_of_half(x->d));
+    store_nibble_scales(p, x->scales, 0.125f * load_half(x->d));
 }
 
 ALWAYS_INLINE struct signed_codes part_iq2_xs(const struct block_iq2_xs *x, const struct super_parts *p, uint32_t s)
@@ -275,7 +270,7 @@ ALWAYS_INLINE void prepare_iq2_s(const struct block_iq2_s *x, struct super_parts
         const __m256i high = _mm256_and_si256(_mm256_mullo_epi16(qh, up), _mm256_set1_epi16(0x300));
         store_8(p->index + 16 * h, _mm256_or_si256(words_of_bytes(x->qs + 16 * h), high));
     }
-    store_nibble_scales(p, x->scales, 0.125f * float_of_half(x->d));
+    store_nibble_scales(p, x->scales, 0.125f * load_half(x->d));
 }
 
 ALWAYS_INLINE struct signed_codes part_iq2_s(const struct block_iq2_s *x, const struct super_parts *p, uint32_t s)
@@ -286,11 +281,11 @@ ALWAYS_INLINE struct signed_codes part_iq2_s(const struct block_iq2_s *x, const 
 
 ALWAYS_INLINE void prepare_iq3_xxs(const struct block_iq3_xxs *x, struct super_parts *p)
 {
-    const __m256i words = load_bytes_32(x->signs_scales);
+    const __m256i words = load_32(x->signs_scales);
     for (int i = 0; i < 4; i++)
         store_8(p->index + 16 * i, words_of_bytes(x->qs + 16 * i));
     store_8(p->signs, signs_of_words(words));
-    store_odd_scales(p->low, _mm256_srli_epi32(words, 28), 0.25f * float_of_half(x->d));
+    store_odd_scales(p->low, _mm256_srli_epi32(words, 28), 0.25f * load_half(x->d));
 }
 
 ALWAYS_INLINE struct signed_codes part_iq3_xxs(const struct block_iq3_xxs *x, const struct super_parts *p, uint32_t s)
@@ -310,7 +305,7 @@ ALWAYS_INLINE void prepare_iq3_s(const struct block_iq3_s *x, struct super_parts
     }
     const __m256i scales =
         _mm256_srlv_epi32(_mm256_set1_epi32((int)block_u32(x->scales)), _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28));
-    store_odd_scales(p->low, _mm256_and_si256(scales, _mm256_set1_epi32(15)), float_of_half(x->d));
+    store_odd_scales(p->low, _mm256_and_si256(scales, _mm256_set1_epi32(15)), load_half(x->d));
 }
 
 ALWAYS_INLINE struct signed_codes part_iq3_s(const struct block_iq3_s *x, const struct super_parts *p, uint32_t s)
@@ -335,7 +330,7 @@ ALWAYS_INLINE void prepare_iq1_s(const struct block_iq1_s *x, struct super_parts
     const __m256i down = _mm256_srai_epi32(_mm256_slli_epi32(words, 16), 31);
     store_8(p->deltas, _mm256_or_si256(down, _mm256_set1_epi8(1)));
     store_odd_scales(p->low, _mm256_and_si256(_mm256_srli_epi32(words, 12), _mm256_set1_epi32(7)),
-                     0.125f * float_of_half(x->d));
+                     0.125f * load_half(x->d));
 }
 
 ALWAYS_INLINE struct signed_codes part_iq1_s(const struct block_iq1_s *x, const struct super_parts *p, uint32_t s)
@@ -380,7 +375,7 @@ ALWAYS_INLINE struct signed_codes part_iq1_m(const struct block_iq1_m *x, const 
 // q + 1 (0..3) of elements 32v .. 32v + 31.
 ALWAYS_INLINE __m256i unsigned_tq2_0(const struct block_tq2_0 *x, const uint32_t v)
 {
-    const __m256i bytes = _mm256_loadu_si256((const __m256i *)(const void *)(x->qs + 32 * (v / 4)));
+    const __m256i bytes = load_32(x->qs + 32 * (v / 4));
     return _mm256_and_si256(_mm256_srli_epi16(bytes, 2 * (v % 4)), _mm256_set1_epi8(3));
 }
 
@@ -400,7 +395,7 @@ ALWAYS_INLINE __m128i thrice(__m128i bytes)
 // The same of TQ1_0 (quant/tq1_0.c).
 ALWAYS_INLINE void unsigned_all_tq1_0(const struct block_tq1_0 *x, __m256i codes[8])
 {
-    __m256i bytes = _mm256_loadu_si256((const __m256i *)(const void *)x->qs);
+    __m256i bytes = load_32(x->qs);
     for (int v = 0; v < 5; v++) {
         codes[v] = first_digits(bytes);
         bytes = _mm256_add_epi8(bytes, _mm256_add_epi8(bytes, bytes));
@@ -465,7 +460,7 @@ ALWAYS_INLINE __m256i dot_of_ternary(const __m256i codes[8], const int8_t *q, co
         __m256i codes[8];                                                                                             \
         (void)n_blocks; /* 1 */                                                                                       \
         unsigned_all_##type(x, codes);                                                                                \
-        const __m256 d = _mm256_set1_ps(float_of_half(x->d));                                                         \
+        const __m256 d = _mm256_set1_ps(load_half(x->d));                                                             \
         for (int v = 0; v < 8; v++)                                                                                   \
             _mm256_storeu_si256((__m256i *)(void *)(to->q + 32 * v), _mm256_sub_epi8(codes[v], _mm256_set1_epi8(1))); \
         _mm256_storeu_ps(to->scale, d);                                                                               \
@@ -541,7 +536,7 @@ ALWAYS_INLINE __m256 add_signed(__m256 sum, struct signed_codes codes, const voi
             prefetch_stream(ahead, x, sizeof *x);                                                               \
             __m256i codes[8];                                                                                   \
             unsigned_all_##type(x, codes);                                                                      \
-            const float d = float_of_half(x->d);                                                                \
+            const float d = load_half(x->d);                                                                    \
             for (uint32_t c = 0; c < n_columns; c++) {                                                          \
                 const struct activation_group_256 *y = (const struct activation_group_256 *)columns[c] + b / 4; \
                 const __m256i dot = dot_of_ternary(codes, y->q[b % 4], y->sums_32[b % 4]);                      \

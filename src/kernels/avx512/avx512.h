@@ -8,6 +8,7 @@
 #define CHORD_KERNELS_AVX512_AVX512_H
 
 #include "kernels/layout_x86.h"
+#include "kernels/avx2/loads.h"
 #include "kernels/kernels.h"
 #include "kernels/matvec.h"
 #include "kernels/tier.h"
@@ -16,16 +17,6 @@
 #include <immintrin.h>
 
 // ---- helpers ---------------------------------------------------------------------------------------------------------
-
-// Prefetches the `bytes` (a constant) of the stream that correspond to p.
-ALWAYS_INLINE void prefetch_stream(struct prefetch ahead, const void *p, uint32_t bytes)
-{
-    const uintptr_t at = (uintptr_t)p;
-    for (uint32_t i = 0; i < bytes; i += 64) {
-        _mm_prefetch((const char *)(at + ahead.far + i), _MM_HINT_T1);
-        _mm_prefetch((const char *)(at + ahead.near + i), _MM_HINT_T0);
-    }
-}
 
 // The 32 bytes at p in both halves of the register: costs a load, no shuffle.
 ALWAYS_INLINE __m512i load_twice_32(const void *p)

@@ -27,7 +27,7 @@ ALWAYS_INLINE __m512i entries_of_half(const uint64_t *codebook, const uint16_t i
 {
     const uint16_t *at = index + 16 * g;
 #ifdef __AMX_TILE__
-    const __m256i pairs = _mm256_loadu_si256((const __m256i *)(const void *)at);
+    const __m256i pairs = load_32(at);
     const __m256i of_half = _mm256_permutevar8x32_epi32(pairs, _mm256_setr_epi32(h, 2 + h, 4 + h, 6 + h, 0, 0, 0, 0));
     return _mm512_i64gather_epi64(_mm512_cvtepu16_epi64(_mm256_castsi256_si128(of_half)), codebook, 8);
 #else

@@ -19,9 +19,9 @@ ALWAYS_INLINE void unpack_row(const struct block_q2_k *x, uint32_t n_blocks, str
         const __m512i codes = codes_of(load_twice_32(x->qs + 32 * (v / 2)), 2 * (v % 2));
         store_codes(row, v, _mm512_shuffle_epi8(scaled_codes(scales, v, 0, 0), codes));
     }
-    row->params[0] = bits_from_float(half_at(x->d));
+    row->params[0] = bits_from_float(load_half(x->d));
     _mm256_storeu_si256((__m256i *)(void *)(row->params + 1), mins);
-    row->params[9] = bits_from_float(-half_at(x->dmin));
+    row->params[9] = bits_from_float(-load_half(x->dmin));
 }
 
 DEFINE_UNPACK_BY_ROW(q2_k, 256)

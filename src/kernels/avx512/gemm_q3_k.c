@@ -20,7 +20,7 @@ ALWAYS_INLINE void unpack_row(const struct block_q3_k *x, uint32_t n_blocks, str
         const __m512i codes = codes_of(qs, hmask, 2 * (v % 2), 2 * v);
         store_codes(row, v, _mm512_shuffle_epi8(scaled_codes(scales, v, 4, 124), codes));
     }
-    row->params[0] = bits_from_float(half_at(x->d));
+    row->params[0] = bits_from_float(load_half(x->d));
 }
 
 DEFINE_UNPACK_BY_ROW(q3_k, 256)

@@ -6,11 +6,6 @@
 
 #include "base/half.h"
 
-ALWAYS_INLINE float half_at(const uint8_t p[2])
-{
-    return _cvtsh_ss(block_u16(p));
-}
-
 ALWAYS_INLINE void store_codes(struct row_block *row, int v, __m512i codes)
 {
     _mm512_store_si512(row->codes + 64 * v, codes);

@@ -4,7 +4,7 @@
 // Two bits of qh[s] for each group of block s, above eight of its own.
 ALWAYS_INLINE __m512i load_index(const struct block_iq2_s *x)
 {
-    const __m512i low = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)(const void *)x->qs));
+    const __m512i low = _mm512_cvtepu8_epi16(load_32(x->qs));
     const __m512i qh = _mm512_cvtepu8_epi64(_mm_loadl_epi64((const __m128i *)(const void *)x->qh));
     const __m512i four = _mm512_shuffle_epi8(
         qh, _mm512_broadcast_i32x4(_mm_setr_epi8(0, -1, 0, -1, 0, -1, 0, -1, 8, -1, 8, -1, 8, -1, 8, -1)));
@@ -17,7 +17,7 @@ ALWAYS_INLINE void codes_iq2_s(const struct block_iq2_s *x, struct signed_128 co
     uint16_t index[32];
     _mm512_storeu_si512(index, load_index(x));
     READ_AS_STORED(index);
-    const struct sign_bits signs = order_signs(_mm256_loadu_si256((const __m256i *)(const void *)x->signs));
+    const struct sign_bits signs = order_signs(load_32(x->signs));
     codes_of_entries(codebook_iq2_s, index, signs, x->scales, scale_of_half(x->d), codes);
 }
 

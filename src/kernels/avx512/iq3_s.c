@@ -10,11 +10,11 @@ ALWAYS_INLINE __m512i magnitudes_of(__m512i entries, const int half)
 
 ALWAYS_INLINE void codes_iq3_s(const struct block_iq3_s *x, struct signed_128 codes[2])
 {
-    const struct sign_bits signs = order_signs(_mm256_loadu_si256((const __m256i *)(const void *)x->signs));
+    const struct sign_bits signs = order_signs(load_32(x->signs));
     const __m512 d = scale_of_half(x->d);
     const __m128i scales = _mm_cvtsi32_si128((int)block_u32(x->scales));
     for (int g = 0; g < 2; g++) {
-        const __m512i index = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)(const void *)(x->qs + 32 * g)));
+        const __m512i index = _mm512_cvtepu8_epi16(load_32(x->qs + 32 * g));
         const __m512i entries =
             _mm512_mask_blend_epi16(block_u32(x->qh + 4 * g), words_of_256(codebook_nibbles_iq3_s, index),
                                     words_of_256(codebook_nibbles_iq3_s + 256, index));

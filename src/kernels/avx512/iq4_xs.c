@@ -1,18 +1,6 @@
 // IQ4_XS: 136-byte super-blocks of 256, codes from a table: two groups of four sub-blocks, each 64 bytes as they lie.
 #include "kernels/avx512/iq4.h"
-
-// d * (scale - 32) of the 8 sub-blocks.
-ALWAYS_INLINE __m512 load_scales(const struct block_iq4_xs *x)
-{
-    const __m256i low = _mm256_srlv_epi32(_mm256_set1_epi32((int)block_u32(x->scales_l)),
-                                          _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28));
-    const __m256i high = _mm256_srlv_epi32(_mm256_set1_epi32((int)((uint32_t)block_u16(x->scales_h) << 4)),
-                                           _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14));
-    const __m256i codes =
-        _mm256_ternarylogic_epi32(_mm256_set1_epi32(15), low, _mm256_and_si256(high, _mm256_set1_epi32(0x30)), 0xea);
-    const __m256 scales = _mm256_cvtepi32_ps(_mm256_sub_epi32(codes, _mm256_set1_epi32(32)));
-    return _mm512_castps256_ps512(_mm256_mul_ps(scales, _mm256_set1_ps(_cvtsh_ss(block_u16(x->d)))));
-}
+#include "kernels/avx2/coded.h"
 
 ALWAYS_INLINE void dot_iq4_xs(const uint8_t *row, uint64_t n, const void *const *columns, const uint32_t n_columns,
                               struct prefetch ahead, float *dots)
@@ -24,7 +12,7 @@ ALWAYS_INLINE void dot_iq4_xs(const uint8_t *row, uint64_t n, const void *const 
         sums[c][0] = sums[c][1] = _mm512_setzero_ps();
     for (uint64_t b = 0; b < n / SUPER_BLOCK; b++, x++) {
         prefetch_stream(ahead, x, sizeof *x);
-        const __m512 scales = load_scales(x);
+        const __m512 scales = _mm512_castps256_ps512(scales_of_iq4_xs(x));
         for (uint32_t g = 0; g < 2; g++) {
             const __m512i bytes = _mm512_loadu_si512(x->qs + 64 * g);
             const __m512i lanes = _mm512_add_epi32(four, _mm512_set1_epi32((int)(4 * g)));

@@ -22,9 +22,7 @@ ALWAYS_INLINE void codes_nvfp4(const struct block_nvfp4 *x, struct signed_128 co
     const __m512i magnitudes = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, 1, 2, 3, 4, 6, 8, 12));
     const __m512i eight = _mm512_set1_epi8(8);
     for (int g = 0; g < 2; g++, x += 2) {
-        const __m512i qs =
-            _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(const void *)x[0].qs)),
-                               _mm256_loadu_si256((const __m256i *)(const void *)x[1].qs), 1);
+        const __m512i qs = _mm512_inserti64x4(_mm512_castsi256_si512(load_32(x[0].qs)), load_32(x[1].qs), 1);
         const __m512i low = nibbles_of(_mm512_unpacklo_epi64(qs, qs));
         const __m512i high = nibbles_of(_mm512_unpackhi_epi64(qs, qs));
         const __m128i d = _mm_setr_epi32((int)block_u32(x[0].d), (int)block_u32(x[1].d), 0, 0);

@@ -28,7 +28,7 @@ ALWAYS_INLINE struct signed_128 split_signs(__m512i low, __m512i high, __m512 d_
 // The half of a block's scale in all lanes.
 ALWAYS_INLINE __m512 scale_of_half(const uint8_t d[2])
 {
-    return _mm512_set1_ps(_cvtsh_ss(block_u16(d)));
+    return _mm512_set1_ps(load_half(d));
 }
 
 // Byte first + b of `bytes` in the four lanes of block b (b 0..3).
