@@ -10,8 +10,9 @@
 // Scores, of models for ranking: the oracle is given the tokens that its own tokenizer makes of query, document and the file's
 // template. Of BERT's kin those with one token type are compared, as llama.cpp gives documents type 0 where BERT was trained
 // with 1. Scores are from 0 to 1, and in F32 no two are further apart than LARGEST_F32_DIFFERENCE, which is what halves cost, more on
-// random weights than on trained ones; in other types the difference is shown and not judged. Beside a reference in double precision, chord's scores are off by 1.5e-4 (tiny-xlmr-rank) and
-// 1.2e-3 (tiny-qwen3-rank; 2e-4 when the reference, too, rounds keys and values to halves), llama.cpp's by 5e-4 and 2.5e-3.
+// random weights than on trained ones; in other types the difference is shown and not judged. Beside a reference in double
+// precision, chord's scores are off by 1.5e-4 (tiny-xlmr-rank) and 1.2e-3 (tiny-qwen3-rank; 2e-4 when the reference, too, rounds keys
+// and values to halves), llama.cpp's by 5e-4 and 2.5e-3.
 // Speed: the oracle's best number of threads is found first. Then 64 short texts in one call, in turns with the oracle, which
 // takes them one by one as that is what its call does, all asked for at once. Medians of the rounds. Exit code 1 when anything
 // fails.

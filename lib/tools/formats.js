@@ -93,23 +93,16 @@ function typesOf(schema, root, known = new Map()) {
   return known.get(schema)
 }
 
-/**
- * Whether a schema within `root` takes strings, and nothing else but perhaps null: such arguments are written without quotes in the forms that
- * have a tag for each.
- */
-function isText(schema, root) {
-  const types = typesOf(schema, root) ?? []
-  return types.includes('string') && types.every((type) => type === 'string' || type === 'null')
-}
+/** Whether these are strings, and nothing else but perhaps null: such arguments are written without quotes in the forms that have a tag for each. */
+const areText = (types) => types !== undefined && types.includes('string') && types.every((type) => type === 'string' || type === 'null')
 
 const WORDS = { True: true, False: false, None: null }
 
 /** The argument `key` of a tool as a tag holds it. */
 function argument(text, tool, key) {
   const { properties = {} } = tool?.parameters ?? {}
-  if (Object.hasOwn(properties, key) && isText(properties[key], tool.parameters)) {
-    return text === 'null' && typesOf(properties[key], tool.parameters).includes('null') ? null : text
-  }
+  const types = Object.hasOwn(properties, key) ? typesOf(properties[key], tool.parameters) : undefined
+  if (areText(types)) return text === 'null' && types.includes('null') ? null : text
   if (Object.hasOwn(WORDS, text.trim())) return WORDS[text.trim()]
   const value = parsed(text)
   return value === undefined ? text : value
@@ -117,7 +110,7 @@ function argument(text, tool, key) {
 
 /** The grammar of the argument `key` and of what closes its tag, whose text begins with `until`. */
 const argumentForm = (parameters, key, until, end = until) =>
-  seq((isText(parameters.properties[key], parameters) ? textMember : member)(parameters, key, until), end)
+  seq((areText(typesOf(parameters.properties[key], parameters)) ? textMember : member)(parameters, key, until), end)
 
 /** The parameters of a tool in their order, those that are not required at will. */
 function argumentsForm(parameters, form) {

@@ -10,6 +10,7 @@
 #include <math.h>
 
 #include "account_helpers.h"
+#include "quick.h"
 
 struct made_entry {
     const char *name;
@@ -198,7 +199,7 @@ static void test_cut_off(void **state)
     const uint64_t old_end = whole.n;
     put_dat_end(&whole);
     const char *path = write_file("matrix", &whole);
-    const uint64_t step = getenv("CHORD_TEST_QUICK") != NULL ? 97 : 5;
+    const uint64_t step = quick() ? 97 : 5;
     for (uint64_t n = old_end + 17; n-- > 0; n -= n > old_end - 40 || n < 40 || n < step ? 0 : step - 1) {
         assert_int_equal(truncate(path, (off_t)n), 0);
         const enum chord_status status = imatrix_open(&imatrix, path, &account, &err);
@@ -498,7 +499,7 @@ static void test_whole_files(void **state)
 {
     (void)state;
     static const char *const all[] = {"Q4_K_M", "Q3_K_S", "Q5_0", "Q4_1", "IQ4_XS", "Q2_K", "Q6_K", "Q5_K_S", "IQ4_NL"};
-    const size_t n = getenv("CHORD_TEST_QUICK") != NULL ? 3 : sizeof all / sizeof *all;
+    const size_t n = quick() ? 3 : sizeof all / sizeof *all;
     struct chord_error err;
     char imatrix[512];
     write_model("model.gguf");

@@ -1,5 +1,6 @@
 // quant: blocks whose values are weighed by importances. CHORD_TEST_QUICK=1: fewer rows.
 #include "quant_cases.h"
+#include "quick.h"
 
 #include "quant/search.h"
 
@@ -11,6 +12,15 @@
 #include <cmocka.h>
 
 #define N 2048
+
+typedef void check_type(const struct quant_traits *t, quant_weighted weighted);
+
+static void each_weighted_type(check_type *check)
+{
+    for (size_t i = 0; i < N_TYPES; i++)
+        if (quant_weighted_of(types[i]) != NULL)
+            check(quant_traits(types[i]), quant_weighted_of(types[i]));
+}
 
 static void fill(float x[N], float importance[N], int kind)
 {
@@ -40,63 +50,95 @@ static double weighted_error(const struct quant_traits *t, const float *x, const
     return error;
 }
 
+static void check_weighted_error(const struct quant_traits *t, quant_weighted weighted)
+{
+    const int n_rows = quick() ? 1 : 4;
+    for (int kind = 0; kind < 3; kind++) {
+        double with = 0.0, without = 0.0;
+        for (int row = 0; row < n_rows; row++) {
+            static float x[N], importance[N], w[N];
+            static uint8_t blocks[4 * N];
+            fill(x, importance, kind);
+            weighted(x, importance, blocks, N);
+            t->dequantize_row(blocks, w, N);
+            with += weighted_error(t, x, importance, w);
+            t->quantize_row(x, blocks, N);
+            t->dequantize_row(blocks, w, N);
+            without += weighted_error(t, x, importance, w);
+        }
+        if (!(with < without * (kind == 0 ? 0.99 : kind == 1 ? 0.9 : 0.7)))
+            fail_msg("%s, importances of kind %d: %g with them, %g without", t->name, kind, with, without);
+    }
+}
+
 // The search finds blocks that are better by what it is to minimize than those of the search without importances.
 static void test_weighted_error_is_less(void **state)
 {
     (void)state;
-    const int n_rows = getenv("CHORD_TEST_QUICK") != NULL ? 1 : 4;
-    for (size_t i = 0; i < N_TYPES; i++) {
-        const struct quant_traits *t = quant_traits(types[i]);
-        const quant_weighted weighted = quant_weighted_of(types[i]);
-        for (int kind = 0; weighted != NULL && kind < 3; kind++) {
-            double with = 0.0, without = 0.0;
-            for (int row = 0; row < n_rows; row++) {
-                static float x[N], importance[N], w[N];
-                static uint8_t blocks[4 * N];
-                fill(x, importance, kind);
-                weighted(x, importance, blocks, N);
-                t->dequantize_row(blocks, w, N);
-                with += weighted_error(t, x, importance, w);
-                t->quantize_row(x, blocks, N);
-                t->dequantize_row(blocks, w, N);
-                without += weighted_error(t, x, importance, w);
-            }
-            if (!(with < without * (kind == 0 ? 0.99 : kind == 1 ? 0.9 : 0.7)))
-                fail_msg("%s, importances of kind %d: %g with them, %g without", t->name, kind, with, without);
-        }
+    each_weighted_type(check_weighted_error);
+}
+
+static void check_equal_importances(const struct quant_traits *t, quant_weighted weighted)
+{
+    float x[N], ones[N], w[N], zeros[N] = {0}, eights[N];
+    uint8_t one[4 * N] = {0}, other[4 * N] = {0};
+    fill(x, ones, 0);
+    for (int e = 0; e < N; e++) {
+        ones[e] = 1.0f;
+        eights[e] = 8.0f;
     }
+    weighted(x, ones, one, N);
+    weighted(x, zeros, other, N); // none of them matters, so none matters more
+    assert_memory_equal(one, other, sizeof one);
+    weighted(x, eights, other, N);
+    assert_memory_equal(one, other, sizeof one);
+    t->dequantize_row(one, w, N);
+    double with = 0.0, without = 0.0;
+    for (int e = 0; e < N; e++)
+        with += pow((double)x[e] - (double)w[e], 2);
+    t->quantize_row(x, other, N);
+    t->dequantize_row(other, w, N);
+    for (int e = 0; e < N; e++)
+        without += pow((double)x[e] - (double)w[e], 2);
+    if (!(with < without * 1.1)) // they minimize different sums
+        fail_msg("%s: squared error %g, without importances %g", t->name, with, without);
 }
 
 static void test_equal_importances(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < N_TYPES; i++) {
-        const struct quant_traits *t = quant_traits(types[i]);
-        const quant_weighted weighted = quant_weighted_of(types[i]);
-        if (weighted == NULL)
-            continue;
-        float x[N], ones[N], w[N], zeros[N] = {0}, eights[N];
-        uint8_t one[4 * N] = {0}, other[4 * N] = {0};
-        fill(x, ones, 0);
-        for (int e = 0; e < N; e++) {
-            ones[e] = 1.0f;
-            eights[e] = 8.0f;
+    each_weighted_type(check_equal_importances);
+}
+
+static void check_hostile_values(const struct quant_traits *t, quant_weighted weighted)
+{
+    static const float scales[] = {0.0f, 0x1p-149f, 1e-30f, 1.0f, 1e4f, 1e38f};
+    static const float weights[] = {0.0f, 0x1p-149f, 1e-30f, 1.0f, 3e38f};
+    for (size_t s = 0; s < sizeof scales / sizeof *scales; s++) {
+        for (size_t k = 0; k < sizeof weights / sizeof *weights; k++) {
+            float x[256], importance[256], w[256];
+            uint8_t row[1024];
+            for (int e = 0; e < 256; e++) {
+                x[e] = (random_unit() - 0.5f) * scales[s];
+                importance[e] = random_bits(1) ? random_unit() * weights[k] : 0.0f;
+            }
+            weighted(x, importance, row, 256);
+            t->dequantize_row(row, w, 256);
+            for (int e = 0; e < 256; e++) {
+                if (scales[s] <= 1e4f || t->type != QUANT_IQ4_NL)
+                    assert_true(isfinite(w[e]));
+                if (scales[s] == 0.0f)
+                    assert_true(w[e] == 0.0f);
+            }
+            for (int bad = 0; bad < 3; bad++) {
+                x[100] = bad == 0 ? NAN : bad == 1 ? INFINITY : -INFINITY;
+                weighted(x, importance, row, 256);
+                t->dequantize_row(row, w, 256);
+                for (uint32_t e = 100 / t->block_size * t->block_size; e < (100 / t->block_size + 1) * t->block_size;
+                     e++)
+                    assert_true(isnan(w[e]));
+            }
         }
-        weighted(x, ones, one, N);
-        weighted(x, zeros, other, N); // none of them matters, so none matters more
-        assert_memory_equal(one, other, sizeof one);
-        weighted(x, eights, other, N);
-        assert_memory_equal(one, other, sizeof one);
-        t->dequantize_row(one, w, N);
-        double with = 0.0, without = 0.0;
-        for (int e = 0; e < N; e++)
-            with += pow((double)x[e] - (double)w[e], 2);
-        t->quantize_row(x, other, N);
-        t->dequantize_row(other, w, N);
-        for (int e = 0; e < N; e++)
-            without += pow((double)x[e] - (double)w[e], 2);
-        if (!(with < without * 1.1)) // they minimize different sums
-            fail_msg("%s: squared error %g, without importances %g", t->name, with, without);
     }
 }
 
@@ -104,58 +146,26 @@ static void test_equal_importances(void **state)
 static void test_hostile_values(void **state)
 {
     (void)state;
-    static const float scales[] = {0.0f, 0x1p-149f, 1e-30f, 1.0f, 1e4f, 1e38f};
-    static const float weights[] = {0.0f, 0x1p-149f, 1e-30f, 1.0f, 3e38f};
-    for (size_t i = 0; i < N_TYPES; i++) {
-        const struct quant_traits *t = quant_traits(types[i]);
-        const quant_weighted weighted = quant_weighted_of(types[i]);
-        for (size_t s = 0; weighted != NULL && s < sizeof scales / sizeof *scales; s++) {
-            for (size_t k = 0; k < sizeof weights / sizeof *weights; k++) {
-                float x[256], importance[256], w[256];
-                uint8_t row[1024];
-                for (int e = 0; e < 256; e++) {
-                    x[e] = (random_unit() - 0.5f) * scales[s];
-                    importance[e] = random_bits(1) ? random_unit() * weights[k] : 0.0f;
-                }
-                weighted(x, importance, row, 256);
-                t->dequantize_row(row, w, 256);
-                for (int e = 0; e < 256; e++) {
-                    if (scales[s] <= 1e4f || t->type != QUANT_IQ4_NL)
-                        assert_true(isfinite(w[e]));
-                    if (scales[s] == 0.0f)
-                        assert_true(w[e] == 0.0f);
-                }
-                for (int bad = 0; bad < 3; bad++) {
-                    x[100] = bad == 0 ? NAN : bad == 1 ? INFINITY : -INFINITY;
-                    weighted(x, importance, row, 256);
-                    t->dequantize_row(row, w, 256);
-                    for (uint32_t e = 100 / t->block_size * t->block_size;
-                         e < (100 / t->block_size + 1) * t->block_size; e++)
-                        assert_true(isnan(w[e]));
-                }
-            }
-        }
-    }
+    each_weighted_type(check_hostile_values);
+}
+
+static void check_own_blocks(const struct quant_traits *t, quant_weighted weighted)
+{
+    float x[N], importance[N];
+    uint8_t whole[4 * N] = {0}, parts[4 * N] = {0};
+    const uint64_t half_bytes = N / 2 / t->block_size * t->block_bytes;
+    fill(x, importance, 1);
+    weighted(x, importance, whole, N);
+    weighted(x, importance, parts + 1, N / 2);
+    weighted(x + N / 2, importance + N / 2, parts + 1 + half_bytes, N / 2);
+    assert_memory_equal(whole, parts + 1, 2 * half_bytes);
 }
 
 // A block knows nothing but its own values and importances, nor its address.
 static void test_blocks_are_their_own(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < N_TYPES; i++) {
-        const struct quant_traits *t = quant_traits(types[i]);
-        const quant_weighted weighted = quant_weighted_of(types[i]);
-        if (weighted == NULL)
-            continue;
-        float x[N], importance[N];
-        uint8_t whole[4 * N] = {0}, parts[4 * N] = {0};
-        const uint64_t half_bytes = N / 2 / t->block_size * t->block_bytes;
-        fill(x, importance, 1);
-        weighted(x, importance, whole, N);
-        weighted(x, importance, parts + 1, N / 2);
-        weighted(x + N / 2, importance + N / 2, parts + 1 + half_bytes, N / 2);
-        assert_memory_equal(whole, parts + 1, 2 * half_bytes);
-    }
+    each_weighted_type(check_own_blocks);
 }
 
 static void test_which_types(void **state)
