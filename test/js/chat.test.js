@@ -6,7 +6,7 @@ const assert = require('node:assert/strict')
 const fs = require('node:fs')
 const path = require('node:path')
 const { Chat, ChatAnswer, ChordError } = require('../..')
-const { RANDOM, STORIES, openModel, runNode, temporaryFolder, testWith, withMetadata } = require('./helpers.js')
+const { LONG_CONTEXT, RANDOM, STORIES, openModel, runNode, temporaryFolder, testWith, withMetadata } = require('./helpers.js')
 
 const GREEDY = { temperature: 0, maxTokens: 20, logprobs: 0, ignoreEos: true }
 const TEMPLATE = "{{ bos_token }}{% for m in messages %}{{ m.role + ': ' + m.content + eos_token + '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
@@ -151,7 +151,7 @@ testWith(STORIES, 'edits and branches reuse what is equal', async (t) => {
 })
 
 testWith(STORIES, 'answers in a row, and answers that are cancelled', async (t) => {
-  const model = await openModel(t)
+  const model = await openModel(t, STORIES, { context: LONG_CONTEXT })
   const chat = model.chat({ system: 'You tell stories of Lily.', template: TEMPLATE })
   const [one, two] = [chat.send('Tell me of Tom.', GREEDY), chat.send('And then?', GREEDY)]
   assert.throws(() => chat.rewind(), { code: 'BUSY' })
@@ -159,7 +159,7 @@ testWith(STORIES, 'answers in a row, and answers that are cancelled', async (t) 
   await one
   await two
   assert.equal(chat.messages.length, 5)
-  const long = { ...GREEDY, maxTokens: 300 }
+  const long = { ...GREEDY, maxTokens: undefined }
   const cut = chat.send('Go on.', long)
   for await (const text of cut) if (text) break // cancels, and the chat is at rest
   const said = await cut

@@ -4,7 +4,7 @@ const assert = require('node:assert/strict')
 const fs = require('node:fs')
 const { after, before, describe } = require('node:test')
 const { loadModel } = require('../..')
-const { DEMO, RANDOM, STORIES, testWith } = require('./helpers.js')
+const { DEMO, LONG_CONTEXT, RANDOM, STORIES, openModel, testWith } = require('./helpers.js')
 
 const SENTENCE = 'Once upon a time, there was a little girl named Lily. She loved to play outside in the sunshine. '
 const ALWAYS = { lookup: false, always: true }
@@ -92,8 +92,9 @@ describe('draft', () => {
     texts.forEach(({ tokens }, i) => assert.deepEqual(tokens, alone[i % TEXTS.length]))
   })
 
-  testWith(STORIES, 'cancelling gives back what it holds', async () => {
-    const generation = stories.generate(SENTENCE, { temperature: 0, maxTokens: 200, ignoreEos: true, speculate: { guesses: 1, ...ALWAYS }, draft })
+  testWith(STORIES, 'cancelling gives back what it holds', async (t) => {
+    const model = await openModel(t, STORIES, { context: LONG_CONTEXT })
+    const generation = model.generate(SENTENCE, { temperature: 0, ignoreEos: true, speculate: { guesses: 1, ...ALWAYS }, draft })
     let n = 0
     for await (const _ of generation) if (++n === 10) generation.cancel()
     assert.equal((await generation).finishReason, 'cancelled')

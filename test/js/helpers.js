@@ -19,6 +19,9 @@ const TEXT = path.join(fixtures, 'text', 'war-and-peace.txt')
 const CHAT = path.join(fixtures, 'chat')
 const DEMO = path.join(root, 'models', 'demo.gguf')
 
+/** A context that a small model can't fill before the event loop has come round, however slow: for generations that are to be cancelled. */
+const LONG_CONTEXT = 8192
+
 /** A test that needs files: skips with a message where one is missing. */
 function testWith(files, name, options, body) {
   if (typeof options === 'function') [options, body] = [{}, options]
@@ -90,4 +93,4 @@ async function openModel(t, file = STORIES, options) {
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
-module.exports = { CHAT, DEMO, MALFORMED, RANDOM, STORIES, TEXT, VOCABULARY, openModel, root, runNode, sleep, temporaryFolder, testWith, withMetadata }
+module.exports = { CHAT, DEMO, LONG_CONTEXT, MALFORMED, RANDOM, STORIES, TEXT, VOCABULARY, openModel, root, runNode, sleep, temporaryFolder, testWith, withMetadata }

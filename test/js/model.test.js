@@ -5,7 +5,7 @@
 const assert = require('node:assert/strict')
 const fs = require('node:fs')
 const { after, before } = require('node:test')
-const { STORIES, TEXT, sleep, testWith } = require('./helpers.js')
+const { LONG_CONTEXT, STORIES, TEXT, sleep, testWith } = require('./helpers.js')
 const { loadModel } = require('../..')
 
 const SAMPLE = 'Once upon a time, there was a little girl named Lily. She loved to play outside. One day, her mom said, "Come here." '
@@ -125,7 +125,7 @@ testWith(STORIES, 'preloading brings all weights in', async () => {
 })
 
 testWith(STORIES, 'figures count what is done', async () => {
-  const own = await loadModel(STORIES)
+  const own = await loadModel(STORIES, { context: LONG_CONTEXT })
   const before = own.stats()
   assert.equal(before.work.steps, 0)
   assert.equal(before.regions.kv.heldBytes, 0)
@@ -148,7 +148,7 @@ testWith(STORIES, 'figures count what is done', async () => {
 })
 
 testWith(STORIES, 'close cancels what runs, waits for it, and may be called again', async () => {
-  const own = await loadModel(STORIES)
+  const own = await loadModel(STORIES, { context: LONG_CONTEXT })
   const generations = [1, 2, 3].map(() => own.generate('Once', { ignoreEos: true }))
   await generations[0][Symbol.asyncIterator]().next()
   const perplexity = own.perplexity(SAMPLE.repeat(200))

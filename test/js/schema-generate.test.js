@@ -7,7 +7,7 @@ const fs = require('node:fs')
 const { after, before, describe } = require('node:test')
 const { default: addFormats } = require('ajv-formats')
 const { default: Ajv } = require('ajv/dist/2020')
-const { STORIES, testWith } = require('./helpers.js')
+const { LONG_CONTEXT, STORIES, openModel, testWith } = require('./helpers.js')
 const { loadModel } = require('../..')
 
 const PERSON = {
@@ -66,7 +66,7 @@ describe('generations of a schema', () => {
     }
   })
 
-  testWith(STORIES, 'what was cut has no value', async () => {
+  testWith(STORIES, 'what was cut has no value', async (t) => {
     const cut = await stories.generate('', { schema: PERSON, temperature: 0, maxTokens: 9 })
     assert.equal(cut.finishReason, 'length')
     assert.ok(!('value' in cut))
@@ -76,7 +76,8 @@ describe('generations of a schema', () => {
     // A number that a stop string has cut looks whole, and is not.
     const number = await stories.generate('', { schema: { type: 'integer', minimum: 100, maximum: 999 }, temperature: 0, stop: ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'].map((c) => `5${c}`).concat('00') })
     assert.equal('value' in number, /^[1-9]\d\d$/.test(number.text))
-    const generation = stories.generate('', { schema: { type: 'string', minLength: 100000 }, seed: 1 })
+    const model = await openModel(t, STORIES, { context: LONG_CONTEXT })
+    const generation = model.generate('', { schema: { type: 'string', minLength: 100000 }, seed: 1 })
     for await (const text of generation) if (text) break
     const cancelled = await generation
     assert.equal(cancelled.finishReason, 'cancelled')

@@ -4,13 +4,13 @@ const assert = require('node:assert/strict')
 const fs = require('node:fs')
 const path = require('node:path')
 const { ChordError, Session, loadModel } = require('../..')
-const { RANDOM, STORIES, temporaryFolder, testWith } = require('./helpers.js')
+const { LONG_CONTEXT, RANDOM, STORIES, temporaryFolder, testWith } = require('./helpers.js')
 
 const GREEDY = { temperature: 0, maxTokens: 30, logprobs: 0, ignoreEos: true }
 const STORY = 'Once upon a time, there was a little girl named Lily. She loved to play outside in the sunshine.'
 
 async function open(t) {
-  const model = await loadModel(STORIES)
+  const model = await loadModel(STORIES, { context: LONG_CONTEXT })
   t.after(() => model.close())
   return model
 }
@@ -79,7 +79,7 @@ testWith(STORIES, 'sessions that begin alike hold the beginning once', async (t)
 testWith(STORIES, 'one generation of a session at a time', async (t) => {
   const model = await open(t)
   const session = model.session()
-  const running = session.generate(STORY, { ...GREEDY, maxTokens: 200 })
+  const running = session.generate(STORY, { ...GREEDY, maxTokens: undefined })
   const busy = (error) => error instanceof ChordError && error.code === 'BUSY' && /generating/.test(error.message)
   assert.throws(() => session.generate(STORY), busy)
   await assert.rejects(session.fork(), busy)
@@ -96,7 +96,7 @@ testWith(STORIES, 'one generation of a session at a time', async (t) => {
 testWith(STORIES, 'sessions are closed by themselves or with their model', async (t) => {
   const model = await open(t)
   const session = model.session()
-  const running = session.generate(STORY, { ...GREEDY, maxTokens: 200 })
+  const running = session.generate(STORY, { ...GREEDY, maxTokens: undefined })
   const closed = session.close()
   assert.equal(session.close(), closed)
   await closed
