@@ -27,11 +27,15 @@ struct tile {
     const uint8_t *column; // the first of the tile's columns, at the panel's first element
     uint64_t column_stride;
     uint32_t n_columns;
-    uint64_t n_before;      // columns of the call that lie before the first in memory
-    int64_t ahead;          // bytes from a column to what the next tile reads: prefetched meanwhile
-    uint32_t turn, n_turns; // of the panels that meet the same part of the columns one after the other
-    const float *before;    // [column][rows], sums of the elements before, aligned to GEMM_ALIGNMENT; NULL: none
-    float *out;             // [column * out_stride + row]
+    uint64_t n_before; // columns of the call that lie before the first in memory
+    int64_t ahead;     // bytes from a column to what the next tile reads: prefetched meanwhile
+    // The weights of the panel after this one, so many bytes of each row, row_bytes apart, and which of the tiles this is
+    // that are multiplied before: for tiers that prefetch while they multiply rather than while they unpack.
+    const uint8_t *next_weights;
+    uint64_t row_bytes, next_bytes;
+    uint32_t index, n_tiles;
+    const float *before; // [column][rows], sums of the elements before, aligned to GEMM_ALIGNMENT; NULL: none
+    float *out;          // [column * out_stride + row]
     uint64_t out_stride;
     uint64_t n_rows; // to store, 1..rows of the shape
 };
@@ -65,6 +69,7 @@ static inline void multiply_panel(const struct gemm_shape *shape, const struct g
 {
     // Tiles as equal as can be: one that is left with few columns waits for its additions.
     uint64_t n_tiles = (n_columns + format->tile_columns - 1) / format->tile_columns;
+    t->n_tiles = (uint32_t)n_tiles;
     for (uint64_t c = 0; n_tiles > 0; n_tiles--) {
         const uint64_t left = n_columns - c, most = format->tile_columns;
         const uint64_t width = !format->whole_tiles ? (left + n_tiles - 1) / n_tiles : left < most ? left : most;
@@ -73,6 +78,7 @@ static inline void multiply_panel(const struct gemm_shape *shape, const struct g
         t->n_columns = (uint32_t)width;
         format->tiles[width - 1](t);
         c += width;
+        t->index++;
         t->n_before += width;
         t->column += step;
         t->out += width * t->out_stride;
@@ -89,6 +95,7 @@ static inline void multiply_block(const struct gemm_shape *shape, const struct g
                                   uint64_t out_stride, uint8_t *scratch)
 {
     float *all_sums = (float *)(void *)(scratch + shape->panel_bytes); // [block_rows / rows][block_columns][rows]
+    const uint8_t *next_block = w + n_rows * row_bytes;
     for (uint64_t k = 0; k < n; k += format->panel_n, w += format->panel_bytes, columns += format->panel_columns) {
         const uint64_t panel_n = n - k < format->panel_n ? n - k : format->panel_n;
         const bool last = k + panel_n == n;
@@ -107,8 +114,11 @@ static inline void multiply_block(const struct gemm_shape *shape, const struct g
             struct tile t = {
                 .panel = scratch,
                 .n = panel_n,
-                .turn = (uint32_t)(r / shape->rows),
-                .n_turns = (uint32_t)((n_rows + shape->rows - 1) / shape->rows),
+                .next_weights = more_rows ? source.w + rows * row_bytes
+                                : last    ? next_block
+                                          : w + format->panel_bytes,
+                .row_bytes = row_bytes,
+                .next_bytes = format->panel_bytes,
                 .column = columns,
                 .column_stride = column_stride,
                 .n_before = n_before,

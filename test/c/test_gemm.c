@@ -52,6 +52,18 @@ static double round_to_bf16(float x)
     return fabsf(x) < FLT_MIN ? 0.0 : (double)float_from_bits(rounded);
 }
 
+// In two parts of bfloat16 each: all but the product of the second parts.
+static double product_of_parts(double w, float y)
+{
+    const double w0 = round_to_bf16((float)w), y0 = round_to_bf16(y), y1 = round_to_bf16((float)(y - y0));
+    return w0 * (y0 + y1) + round_to_bf16((float)(w - w0)) * y0;
+}
+
+static bool has_products_of_parts(const struct kernels *k, uint32_t type)
+{
+    return k->gemm.rounds_to_bf16 && (type == QUANT_F16 || type == QUANT_BF16);
+}
+
 static bool has_bf16_products(const struct kernels *k, uint32_t type)
 {
     return k->gemm.rounds_to_bf16 && quant_traits(type)->block_size > 1;
@@ -167,7 +179,7 @@ static void check_row(const struct kernels *k, const struct gemm_case *g, const 
             const double y = activation == ACTIVATION_F32
                                  ? (double)in->x[c * g->n + e]
                                  : (double)in->scales[c * g->n + e / per_scale] * in->q[c * g->n + e];
-            want += y * w;
+            want += has_products_of_parts(k, g->type) ? product_of_parts(w, (float)y) : y * w;
             if (k->gemm.rounds_to_bf16) // parts that would be subnormal
                 flushed += FLT_MIN * (1.0 + fabs(y) + fabs(w));
             terms += fabs(y) * (fabs(row[e].step) * (row[e].code + row[e].zero) + fabs(row[e].min));

@@ -12,7 +12,9 @@
 enum reference_products {
     PRODUCTS_EXACT,
     PRODUCTS_8_BITS, // activations of 8 bits
-    PRODUCTS_BF16, // weights and activations of bfloat16, but in the head, and with one scale per row, activations of 8 bits
+    // Weights and activations of bfloat16, but in the head; with one scale per row, activations of 8 bits. Of F16 and BF16: both in
+    // two parts, whose second ones do not meet.
+    PRODUCTS_BF16,
 };
 
 struct reference_options {
@@ -44,6 +46,13 @@ static inline void reference_round_to_8_bits(double *x, uint64_t n, uint64_t ste
     }
 }
 
+// w x, with both in two parts of bfloat16: all but the product of the second parts.
+static inline double reference_product_of_parts(double w, double x)
+{
+    const double w0 = reference_bf16(w), x0 = reference_bf16((float)x), x1 = reference_bf16((float)x - x0);
+    return w0 * (x0 + x1) + reference_bf16(w - w0) * x0;
+}
+
 // out[n_rows] = w x (+ bias), with matrix `expert` of the tensor.
 static inline void reference_linear_of(struct tiny_model *m, const char *name, uint32_t expert, const double *x,
                                        double *out, const struct reference_options *options)
@@ -60,6 +69,7 @@ static inline void reference_linear_of(struct tiny_model *m, const char *name, u
     const bool head = strcmp(name, "output") == 0 || strcmp(name, "token_embd") == 0;
     const bool bf16 =
         type != ACTIVATION_F32 && type != ACTIVATION_Q8_PER_ROW && options->products == PRODUCTS_BF16 && !head;
+    const bool in_parts = type == ACTIVATION_F32 && w->type != QUANT_F32 && options->products == PRODUCTS_BF16 && !head;
     for (uint64_t i = 0; bf16 && i < n; i++)
         prepared[i] = reference_bf16((float)x[i]);
     if (type != ACTIVATION_F32 && options->products != PRODUCTS_EXACT && !bf16)
@@ -71,7 +81,8 @@ static inline void reference_linear_of(struct tiny_model *m, const char *name, u
         double sum = bias != NULL ? bias[r] : 0;
         for (uint64_t i = 0; i < n; i++) {
             const double value = w->values[(expert * w->ne[1] + r) * n + i];
-            sum += (bf16 ? reference_bf16(value) : value) * prepared[i];
+            sum += in_parts ? reference_product_of_parts(value, prepared[i])
+                            : (bf16 ? reference_bf16(value) : value) * prepared[i];
         }
         out[r] = sum;
     }

@@ -106,8 +106,6 @@ ALWAYS_INLINE void store_pair(bf16_tile to, const uint32_t pair, __m512 even, __
             struct block_##type copy[16][BLOCKS];                                                   \
             const uint8_t *rows = s->w + 16 * half * s->row_bytes;                                  \
             uint64_t stride = s->row_bytes;                                                         \
-            for (uint32_t r = 0; r < 16 && 16 * half + r < s->n_rows; r++)                          \
-                prefetch_next_panel(rows + r * stride, s->ahead, sizeof copy[0]);                   \
             if (s->n_rows < 16 * half + 16 || s->n < BF16_PANEL_N) {                                \
                 memset(copy, 0, sizeof copy);                                                       \
                 for (uint32_t r = 0; r < 16; r++) {                                                 \
