@@ -9,6 +9,7 @@ import { createRequire } from 'node:module'
 const require = createRequire(import.meta.url)
 const { loadModel } = require('..')
 const { integer, modelCommand } = require('./options.js')
+const { median } = require('../lib/cli/format.js')
 
 const { values, file } = modelCommand({
   synopsis: 'npm run bench:chat -- MODEL.gguf',
@@ -22,7 +23,6 @@ const { values, file } = modelCommand({
   },
 })
 const { history, new: fresh, rounds } = values
-const median = (numbers) => [...numbers].sort((a, b) => a - b)[numbers.length >> 1]
 
 const WORDS = 'the red ball lay in the tall grass behind a small house where nobody had been for years and the wind went through the open door'.split(' ')
 const text = (n, seed) => Array.from({ length: n }, (_, i) => WORDS[(i * 7 + seed * 13 + Math.floor(i / 11)) % WORDS.length]).join(' ')

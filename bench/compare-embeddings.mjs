@@ -21,12 +21,13 @@ import os from 'node:os';
 import path from 'node:path';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 
 const require = createRequire(import.meta.url);
 const { makeModel } = require('./make-model.js');
 const { openOracle } = require('./model/oracle.js');
 const { startChild, serve } = require('./model/child.js');
+const { integer, oracleCommand } = require('./options.js');
+const { median } = require('../lib/cli/format.js');
 
 const SELF = fileURLToPath(import.meta.url);
 const LEAST_COSINE = { F32: 0.9999, other: 0.99 };
@@ -120,7 +121,6 @@ function compareVectors(ours, theirs) {
 }
 
 const dot = (a, b) => a.reduce((sum, x, i) => sum + x * b[i], 0);
-const median = (list) => list.toSorted((a, b) => a - b)[Math.floor(list.length / 2)];
 
 async function compareModel(chord, oracle, { name, file }, { speed, rounds }) {
     await oracle.call({ open: file, threads: os.availableParallelism() });
@@ -233,27 +233,23 @@ function describe(row) {
 }
 
 async function main() {
-    const { values, positionals } = parseArgs({
-        allowPositionals: true,
+    const { values, words } = oracleCommand({
+        synopsis: 'node bench/compare-embeddings.mjs --oracle FOLDER [FILE...]',
+        about: "Compares chord's vectors and scores of texts with node-llama-cpp's; how, and what has to agree: the head of the file.",
         options: {
-            oracle: { type: 'string' },
-            json: { type: 'boolean' },
-            speed: { type: 'boolean' },
-            rounds: { type: 'string', default: '7' },
+            speed: { help: 'also how many texts per second; without files, of real geometries' },
+            rounds: { value: 'N', read: integer(1), initial: 7, help: 'of that' },
+            json: { help: 'one JSON object on standard output' },
         },
     });
-    if (!values.oracle) {
-        process.stderr.write('usage: node bench/compare-embeddings.mjs --oracle FOLDER [--json] [--speed] [--rounds N] [FILE...]\n');
-        return 2;
-    }
     process.once('SIGINT', () => process.exit(130));
     process.once('SIGTERM', () => process.exit(143));
     const chord = require('..');
     const oracle = startChild('oracle', SELF, ['--serve', values.oracle]);
     const rows = [];
-    for await (const model of modelsToCompare(positionals, values.speed)) {
+    for await (const model of modelsToCompare(words, values.speed)) {
         try {
-            rows.push(await compareModel(chord, oracle, model, { speed: values.speed, rounds: Number(values.rounds) }));
+            rows.push(await compareModel(chord, oracle, model, { speed: values.speed, rounds: values.rounds }));
         } catch (error) {
             rows.push({ model: model.name, failures: [error.message] });
         }

@@ -28,13 +28,13 @@ import os from 'node:os';
 import path from 'node:path';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 
 const require = createRequire(import.meta.url);
 const { makeModel } = require('./make-model.js');
 const { encodePair, encodeHeader, readHeader } = require('./model/gguf.js');
 const { openOracle } = require('./model/oracle.js');
 const { startChild, serve } = require('./model/child.js');
+const { oracleCommand, text } = require('./options.js');
 
 const SELF = fileURLToPath(import.meta.url);
 const FIXTURES =
@@ -447,28 +447,21 @@ ${lines.join('\n')}
 }
 
 async function main() {
-    const { values, positionals } = parseArgs({
-        allowPositionals: true,
+    const { values, words } = oracleCommand({
+        synopsis: 'node bench/compare-oracle.mjs --oracle FOLDER [FILE...]',
+        about: "Compares chord's logits with node-llama-cpp's on the same files and token ids; how, and what has to agree: the head of the file.",
         options: {
-            oracle: { type: 'string' },
-            json: { type: 'boolean' },
-            models: { type: 'string', multiple: true },
-            table: { type: 'string' },
+            models: { value: 'all|architectures', read: text, multiple: true, help: 'models of random weights, made for the occasion; without files: all' },
+            table: { value: 'FILE', read: text, help: 'also writes a table of Markdown' },
+            json: { help: 'one JSON object on standard output' },
         },
     });
-    if (!values.oracle) {
-        process.stderr.write(
-            'usage: node bench/compare-oracle.mjs --oracle FOLDER [--json] [--table FILE] ' +
-                '[--models all|architectures | FILE...]\n',
-        );
-        return 2;
-    }
     process.once('SIGINT', () => process.exit(130));
     process.once('SIGTERM', () => process.exit(143));
     const chord = require('..');
     let oracle = null;
     const rows = [];
-    for await (const model of modelsToCompare([...(values.models ?? []), ...positionals])) {
+    for await (const model of modelsToCompare([...(values.models ?? []), ...words])) {
         if (model.skipped) {
             rows.push({ model: model.name, skipped: model.skipped });
             continue;

@@ -22,7 +22,6 @@ import os from 'node:os';
 import path from 'node:path';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 
 const require = createRequire(import.meta.url);
 const { encodePair, encodeHeader, readHeader } = require('./model/gguf.js');
@@ -30,6 +29,7 @@ const { openOracle } = require('./model/oracle.js');
 const { CAUSES, choices, ofCharacters, probePairs, unknownCharacters } = require('./model/causes.js');
 const { openPublished } = require('./model/published.js');
 const { readWordpieceTokens, wordpieceTokenizer } = require('./model/wordpiece.js');
+const { integer, oracleCommand, text } = require('./options.js');
 const chord = require('..');
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
@@ -395,29 +395,22 @@ function inWords(row) {
     return `| ${row.tokens} | ${beside} | ${published} |`;
 }
 
-const { values, positionals } = parseArgs({
-    allowPositionals: true,
+const { values, words } = oracleCommand({
+    synopsis: 'node bench/compare-tokenizers.mjs --oracle FOLDER [VOCABULARY.gguf...]',
+    about: "Compares chord's token ids with node-llama-cpp's, and with published expressions; of what, and where they may differ: the head of the file.",
     options: {
-        oracle: { type: 'string' },
-        text: { type: 'string', multiple: true },
-        wordpiece: { type: 'string', multiple: true },
-        pre: { type: 'string', multiple: true },
-        bytes: { type: 'string', default: String(2 << 20) },
+        text: { value: 'FILE', read: text, multiple: true, help: "to take instead of chord's sources" },
+        bytes: { value: 'N', read: integer(1), initial: 2 << 20, help: 'of text' },
+        pre: { value: 'NAME', read: text, multiple: true, help: 'only these pre-tokenizers' },
+        wordpiece: { value: 'FILE', read: text, multiple: true, help: 'a published vocabulary' },
     },
 });
-if (!values.oracle) {
-    process.stderr.write(
-        'usage: node bench/compare-tokenizers.mjs --oracle FOLDER [--text FILE...] [--bytes N] [--pre NAME...] ' +
-            '[--wordpiece FILE...] [VOCABULARY.gguf...]\n',
-    );
-    process.exit(2);
-}
-const pieces = piecesOf(values.text ?? sources(), Number(values.bytes));
+const pieces = piecesOf(values.text ?? sources(), values.bytes);
 const llama = await openOracle(values.oracle);
 const lacked = await lackedBy(llama, pieces);
 let failed = 0;
 process.stdout.write('| vocabulary | tokens | llama.cpp | published expressions |\n|---|---|---|---|\n');
-for await (const vocabulary of vocabularies(positionals, values.wordpiece ?? [], values.pre, pieces)) {
+for await (const vocabulary of vocabularies(words, values.wordpiece ?? [], values.pre, pieces)) {
     let cells;
     try {
         const row = await compare(llama, vocabulary, pieces, lacked);

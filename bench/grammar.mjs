@@ -7,8 +7,8 @@ const require = createRequire(import.meta.url)
 const { FOLDER, modelFile } = require('./models.js')
 const { UsageError, integer, main, text } = require('./options.js')
 const { ensureAddon } = require('../tools/build.js')
+const { median } = require('../lib/cli/format.js')
 
-const median = (numbers) => [...numbers].sort((a, b) => a - b)[numbers.length >> 1]
 
 // An array so long that no generation comes to its end.
 const GRAMMAR = String.raw`

@@ -7,6 +7,7 @@ import { createRequire } from 'node:module'
 const require = createRequire(import.meta.url)
 const { loadModel } = require('..')
 const { integer, modelCommand } = require('./options.js')
+const { median } = require('../lib/cli/format.js')
 
 const { values, file } = modelCommand({
   synopsis: 'node bench/load.mjs MODEL.gguf',
@@ -14,7 +15,6 @@ const { values, file } = modelCommand({
   options: { rounds: { read: integer(1), value: 'N', help: 'that count', initial: 9 }, json: { help: 'one JSON object on standard output' } },
 })
 
-const median = (numbers) => [...numbers].sort((a, b) => a - b)[numbers.length >> 1]
 
 // Memory of this process that no file backs, in bytes.
 function anonymousBytes() {

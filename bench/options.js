@@ -46,10 +46,10 @@ function usage({ synopsis, about, options }) {
 }
 
 /**
- * The command line of a program whose one word is a model's file: { values, file }. Ends the process with 0 behind --help, with 2
- * behind wrong use.
+ * The command line of a program that does the rest by itself: { values, words }. Ends the process with 0 behind --help, with 2
+ * behind wrong use, of which check(values, words) may throw a UsageError.
  */
-function modelCommand({ synopsis, about, options, optional = false }) {
+function commandLine({ synopsis, about, options, check = () => {} }) {
   const full = { synopsis, about, options: { ...options, help: { help: 'this text' } } }
   try {
     const { values, words } = parse(full.options, process.argv.slice(2))
@@ -57,13 +57,31 @@ function modelCommand({ synopsis, about, options, optional = false }) {
       process.stdout.write(usage(full))
       process.exit(0)
     }
-    if (words.length !== 1 && !(optional && words.length === 0)) throw new UsageError('which model? One file')
-    return { values, file: words[0] }
+    check(values, words)
+    return { values, words }
   } catch (error) {
     if (!(error instanceof UsageError)) throw error
     process.stderr.write(`${error.message}\n\n${usage(full)}`)
     return process.exit(2)
   }
+}
+
+/** commandLine() of a program whose one word is a model's file: { values, file }. */
+function modelCommand({ optional = false, ...command }) {
+  const check = (values, words) => {
+    if (words.length !== 1 && !(optional && words.length === 0)) throw new UsageError('which model? One file')
+  }
+  const { values, words } = commandLine({ ...command, check })
+  return { values, file: words[0] }
+}
+
+/** commandLine() of a comparison with node-llama-cpp, whose folder is the option --oracle. */
+function oracleCommand({ options, ...command }) {
+  const oracle = { value: 'FOLDER', read: text, help: 'where node-llama-cpp is installed' }
+  const check = (values) => {
+    if (!values.oracle) throw new UsageError('--oracle: where is node-llama-cpp?')
+  }
+  return commandLine({ ...command, options: { oracle, ...options }, check })
 }
 
 /**
@@ -86,4 +104,4 @@ async function main(command) {
   }
 }
 
-module.exports = { UsageError, integer, main, modelCommand, parse, text, usage }
+module.exports = { UsageError, integer, main, modelCommand, oracleCommand, parse, text, usage }

@@ -17,13 +17,13 @@ const { loadModel, plan } = require('..')
 const { size } = require('../lib/validate.js')
 const { UsageError, integer, main, text } = require('./options.js')
 const { benchPrograms } = require('./programs.js')
+const { median } = require('../lib/cli/format.js')
 
 const ARMS = ['resident', 'pin', 'lru', 'mapped']
 const PROMPT = 'The river was wide and slow, and on its bank'
 const SLACK = 32 * 2 ** 20
 const PROBE_MB = 1024
 let program // (name, args) -> what a bench program printed
-const median = (numbers) => [...numbers].sort((a, b) => a - b)[numbers.length >> 1]
 const mib = (n) => (n / 2 ** 20).toFixed(0)
 
 // ---- The process that is measured --------------------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ import { fileURLToPath } from 'node:url'
 const require = createRequire(import.meta.url)
 const { loadModel } = require('..')
 const { integer, modelCommand, text } = require('./options.js')
+const { median } = require('../lib/cli/format.js')
 
-const median = (numbers) => [...numbers].sort((a, b) => a - b)[numbers.length >> 1]
 const { values, file = fileURLToPath(new URL('../models/demo.gguf', import.meta.url)) } = modelCommand({
   synopsis: 'npm run bench:speculate -- [MODEL.gguf]',
   about: 'Generates with guesses and without, in turn: edit, loop and free; with a draft model also draft, both and drawn. Without a\nmodel: the demo model.',

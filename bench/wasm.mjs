@@ -8,6 +8,7 @@ import { createRequire } from 'node:module'
 const require = createRequire(import.meta.url)
 const { loadModel } = require('..')
 const { integer, modelCommand, text } = require('./options.js')
+const { median } = require('../lib/cli/format.js')
 
 const { values, file } = modelCommand({
   synopsis: 'npm run bench:wasm -- MODEL.gguf',
@@ -26,7 +27,6 @@ if (fs.statSync(file).size < size && !fs.existsSync(file.replace('-00001-of-', '
 }
 
 const PIECE = 65536
-const median = (numbers) => [...numbers].sort((a, b) => a - b)[numbers.length >> 1]
 
 // read(n, piece): n bytes from the start of the model to address 0 on, `piece` at a time.
 // layers(n): the layers one behind the other until the next would pass n bytes; how many bytes that were.

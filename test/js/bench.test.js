@@ -268,3 +268,16 @@ test('options of the bench commands', async (t) => {
   assert.equal(wrong.code, 2)
   assert.match(wrong.stderr, /--rounds: an integer of at least 1/)
 })
+
+test('every bench command tells how it is used', async () => {
+  const commands = fs.readdirSync(path.join(root, 'bench')).filter((name) => name.endsWith('.mjs'))
+  assert.ok(commands.length >= 14)
+  for (const name of commands) {
+    const { code, stdout, stderr } = await runNode([path.join(root, 'bench', name), '--help'])
+    assert.equal(code, 0, `${name}: ${stderr}`)
+    assert.match(stdout, /^usage: (node|npm run) .*\n\n/, name)
+    assert.equal(stderr, '')
+    const wrong = await runNode([path.join(root, 'bench', name), '--no-such-option'])
+    assert.equal(wrong.code, 2, name)
+  }
+})
