@@ -9,7 +9,6 @@ const { UsageError, integer, main, text } = require('./options.js')
 const { ensureAddon } = require('../tools/build.js')
 const { median } = require('../lib/cli/format.js')
 
-
 // An array so long that no generation comes to its end.
 const GRAMMAR = String.raw`
 root ::= "[" ws value (ws "," ws value){400,9999} ws "]"

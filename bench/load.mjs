@@ -15,7 +15,6 @@ const { values, file } = modelCommand({
   options: { rounds: { read: integer(1), value: 'N', help: 'that count', initial: 9 }, json: { help: 'one JSON object on standard output' } },
 })
 
-
 // Memory of this process that no file backs, in bytes.
 function anonymousBytes() {
   const line = /^RssAnon:\s+(\d+) kB/m.exec(fs.existsSync('/proc/self/status') ? fs.readFileSync('/proc/self/status', 'utf8') : '')

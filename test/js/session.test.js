@@ -4,16 +4,12 @@ const assert = require('node:assert/strict')
 const fs = require('node:fs')
 const path = require('node:path')
 const { ChordError, Session, loadModel } = require('../..')
-const { LONG_CONTEXT, RANDOM, STORIES, temporaryFolder, testWith } = require('./helpers.js')
+const { LONG_CONTEXT, RANDOM, STORIES, openModel, temporaryFolder, testWith } = require('./helpers.js')
 
 const GREEDY = { temperature: 0, maxTokens: 30, logprobs: 0, ignoreEos: true }
 const STORY = 'Once upon a time, there was a little girl named Lily. She loved to play outside in the sunshine.'
 
-async function open(t) {
-  const model = await loadModel(STORIES, { context: LONG_CONTEXT })
-  t.after(() => model.close())
-  return model
-}
+const open = (t) => openModel(t, STORIES, { context: LONG_CONTEXT })
 
 const essence = ({ text, tokens, logprobs }) => ({ text, tokens, logprobs })
 
